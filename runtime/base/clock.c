@@ -1,0 +1,16 @@
+#include "runtime/base/clock.h"
+
+#include <sys/resource.h>
+#include <time.h>
+
+double mlcc_clock_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+uint64_t mlcc_peak_rss_bytes(void) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+    return (uint64_t)usage.ru_maxrss * 1024; // Linux counts KiB
+}

@@ -1,0 +1,10 @@
+// clock: monotonic time and the process's own figures.
+#ifndef MLCC_RUNTIME_BASE_CLOCK_H
+#define MLCC_RUNTIME_BASE_CLOCK_H
+
+#include <stdint.h>
+
+double mlcc_clock_s(void);          // monotonic seconds since an arbitrary start
+uint64_t mlcc_peak_rss_bytes(void); // highest resident size of this process so far
+
+#endif

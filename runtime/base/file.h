@@ -1,0 +1,59 @@
+// file: mapping, whole-file reads, and writes that are either complete or absent.
+//
+// Errors name the path and the system's reason. Names that come from requests or model files go through mlcc_path_join_checked,
+// which refuses absolute paths, "..", NUL and separators.
+#ifndef MLCC_RUNTIME_BASE_FILE_H
+#define MLCC_RUNTIME_BASE_FILE_H
+
+#include "runtime/base/arena.h"
+#include "runtime/base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct mlcc_mapping {
+    const void *data; // NULL for an empty file
+    size_t size_bytes;
+} mlcc_mapping;
+
+mlcc_status *mlcc_file_map(const char *path, mlcc_mapping *out); // read-only, private
+void mlcc_file_unmap(mlcc_mapping *mapping);
+// Whole file with a NUL after it; refuses files above max_bytes (0 = no limit). Free with free().
+mlcc_status *mlcc_file_read(const char *path, size_t max_bytes, char **data, size_t *size_bytes);
+bool mlcc_file_exists(const char *path); // a regular file (after links)
+bool mlcc_dir_exists(const char *path);
+mlcc_status *mlcc_file_size(const char *path, uint64_t *size_bytes);
+mlcc_status *mlcc_dir_make(const char *path); // with parents; an existing directory is fine
+// Names in a directory, sorted, without "." and "..".
+mlcc_status *mlcc_dir_list(const char *path, mlcc_arena *keep, char ***names, size_t *n_names);
+mlcc_status *mlcc_file_remove(const char *path); // absent is fine
+mlcc_status *mlcc_dir_remove_tree(const char *path);
+mlcc_status *mlcc_file_rename(const char *from, const char *to);
+mlcc_status *mlcc_file_copy(const char *from, const char *to); // through a temporary name
+
+// Atomic write: data goes to PATH.tmp.PID beside the target; commit flushes (fsync) and renames; abandon removes.
+typedef struct mlcc_writer mlcc_writer;
+mlcc_status *mlcc_writer_open(const char *path, mlcc_writer **out);
+mlcc_status *mlcc_writer_write(mlcc_writer *writer, const void *data, size_t size_bytes);
+uint64_t mlcc_writer_offset(const mlcc_writer *writer);
+// consumes the writer, also on error (then the temporary is removed)
+mlcc_status *mlcc_writer_commit(mlcc_writer *writer);
+void mlcc_writer_abandon(mlcc_writer *writer); // consumes; NULL is fine
+mlcc_status *mlcc_file_write_atomic(const char *path, const void *data, size_t size_bytes);
+// Removes every temporary of this process that is still open: for Ctrl-C handlers (async-signal-safe).
+void mlcc_writer_remove_all_temporaries(void);
+// A directory that mlcc_writer_remove_all_temporaries also removes until it is forgotten (NULL).
+void mlcc_temporary_dir_register(const char *path);
+
+char *mlcc_path_join(mlcc_arena *keep, const char *dir, const char *name);
+mlcc_status *mlcc_path_join_checked(
+    mlcc_arena *keep, const char *dir, const char *name, char **out);
+const char *mlcc_path_base(const char *path);            // part after the last '/'
+char *mlcc_path_dir(mlcc_arena *keep, const char *path); // part before it, "." when none
+// $MLCC_CACHE_DIR, else $XDG_CACHE_HOME/mlcc, else ~/.cache/mlcc; not created.
+char *mlcc_path_cache(mlcc_arena *keep);
+// Path of the running program.
+char *mlcc_path_self(mlcc_arena *keep);
+
+#endif
