@@ -1,0 +1,412 @@
+// shape: one rule per name in the `rule` column of ops.def. A rule sees operands whose number is right, checks dtypes, extents and attribute
+// values, and writes the result types. The table at the end names every rule, so a row without its rule does not compile.
+#include "ir/shape.h"
+
+#include "ir/tables.h"
+#include "ir/text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct shape_results {
+    ir_type *types;
+    int32_t n;
+} shape_results;
+typedef mlcc_status *shape_rule(const ir_shape_query *query, shape_results *results);
+
+// ---- words for messages ------------------------------------------------------------------------
+
+static const char *op_text(const ir_shape_query *query) {
+    return ir_op_get(query->op)->text;
+}
+
+// "linear: operand 1 @w is f32[3, 5], expected …": what every message about an operand begins with.
+static mlcc_status *operand_error(
+    const ir_shape_query *query, int32_t operand, const char *expected) {
+    const ir_value *value = query->operands[operand];
+    mlcc_str text = {0};
+    ir_print_type(&value->type, &text);
+    const char *sigil = value->kind == IR_VALUE_ARG ? " %" : " @";
+    bool named = value->kind != IR_VALUE_RESULT;
+    mlcc_status *status = MLCC_ERROR(
+        INVALID, "%s: operand %d%s%s is %s, expected %s", op_text(query), operand,
+        named ? sigil : "", named ? value->name : "", mlcc_str_text(&text), expected);
+    mlcc_str_free(&text);
+    return status;
+}
+
+// The same, when what is expected is an extent that another operand or attribute gives.
+static mlcc_status *extent_error(
+    const ir_shape_query *query, int32_t operand, const char *what, ir_dim dim, const char *why) {
+    char expected[256];
+    if (dim.symbol != NULL)
+        snprintf(expected, sizeof expected, "%s %s %s", what, dim.symbol->name, why);
+    else
+        snprintf(expected, sizeof expected, "%s %lld %s", what, (long long)dim.value, why);
+    return operand_error(query, operand, expected);
+}
+
+static const ir_type *operand_type(const ir_shape_query *query, int32_t operand) {
+    return &query->operands[operand]->type;
+}
+
+static ir_dtype_kind dtype_kind(const ir_type *type) {
+    return ir_dtype_get(type->dtype)->kind;
+}
+
+// ---- checks that rules share -------------------------------------------------------------------
+
+static mlcc_status *need_float(const ir_shape_query *query, int32_t operand, int32_t rank) {
+    const ir_type *type = operand_type(query, operand);
+    if (dtype_kind(type) == IR_KIND_FLOAT && type->rank == rank) return NULL;
+    return operand_error(
+        query, operand,
+        rank == 1   ? "a float vector"
+        : rank == 2 ? "a float matrix"
+                    : "a float kv cache of rank 5");
+}
+
+static mlcc_status *need_float_tensor(const ir_shape_query *query, int32_t operand) {
+    const ir_type *type = operand_type(query, operand);
+    if (dtype_kind(type) == IR_KIND_FLOAT && (type->rank == 1 || type->rank == 2)) return NULL;
+    return operand_error(query, operand, "a float matrix or vector");
+}
+
+static mlcc_status *need_i32(const ir_shape_query *query, int32_t operand, int32_t rank) {
+    const ir_type *type = operand_type(query, operand);
+    if (type->dtype == IR_I32 && type->rank == rank) return NULL;
+    return operand_error(query, operand, rank == 1 ? "an i32 vector" : "an i32 matrix");
+}
+
+// A weight: FLOAT or GROUPED matrix of constant extents.
+static mlcc_status *need_weight(const ir_shape_query *query, int32_t operand) {
+    const ir_type *type = operand_type(query, operand);
+    bool constant = type->rank == 2 && type->dims[0].symbol == NULL && type->dims[1].symbol == NULL;
+    if (constant && dtype_kind(type) != IR_KIND_INT) return NULL;
+    return operand_error(query, operand, "a weight matrix with constant extents");
+}
+
+static mlcc_status *need_extent(
+    const ir_shape_query *query, int32_t operand, int32_t axis, ir_dim dim, const char *what,
+    const char *why) {
+    if (ir_dim_equal(operand_type(query, operand)->dims[axis], dim)) return NULL;
+    return extent_error(query, operand, what, dim, why);
+}
+
+static const ir_attr *attr_of(const ir_shape_query *query, const char *name) {
+    int32_t n_rows = 0;
+    (void)ir_attr_rows(query->op, &n_rows);
+    for (int32_t i = 0; i < n_rows; i++) {
+        if (strcmp(query->attrs[i].name, name) == 0) return &query->attrs[i];
+    }
+    return NULL;
+}
+
+static mlcc_status *need_attr_finite(const ir_shape_query *query, const char *name, double least) {
+    double value = attr_of(query, name)->as.f64;
+    if (isfinite(value) && value >= least) return NULL;
+    if (!isfinite(value)) {
+        return MLCC_ERROR(
+            INVALID, "%s: attribute '%s' is %g, expected a finite number", op_text(query), name,
+            value);
+    }
+    return MLCC_ERROR(
+        INVALID, "%s: attribute '%s' is %g, expected at least %g", op_text(query), name, value,
+        least);
+}
+
+static mlcc_status *need_attr_i64(const ir_shape_query *query, const char *name, int64_t least) {
+    long long value = attr_of(query, name)->as.i64;
+    if (value >= least) return NULL;
+    return MLCC_ERROR(
+        INVALID, "%s: attribute '%s' is %lld, expected at least %lld", op_text(query), name, value,
+        (long long)least);
+}
+
+// The result dtype that was asked for, or `normal`.
+static mlcc_status *free_dtype(const ir_shape_query *query, ir_dtype normal, ir_dtype *out) {
+    *out = query->result_dtype == IR_N_DTYPES ? normal : query->result_dtype;
+    if (ir_dtype_get(*out)->kind == IR_KIND_FLOAT) return NULL;
+    return MLCC_ERROR(
+        INVALID, "%s: result dtype is %s, expected a float dtype", op_text(query),
+        ir_dtype_get(*out)->text);
+}
+
+static mlcc_status *one_result(shape_results *results, ir_type type) {
+    results->types[0] = type;
+    results->n = 1;
+    return NULL;
+}
+
+// ---- rules: rows and columns -------------------------------------------------------------------
+
+static mlcc_status *ir_shape_embedding(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_i32(query, 0, 1));
+    MLCC_TRY(need_weight(query, 1));
+    const ir_type *table = operand_type(query, 1);
+    ir_dtype dtype = IR_F32;
+    MLCC_TRY(free_dtype(query, ir_dtype_get(table->dtype)->scale, &dtype));
+    return one_result(
+        results, ir_type_matrix(dtype, operand_type(query, 0)->dims[0], table->dims[1]));
+}
+
+static mlcc_status *ir_shape_linear(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float(query, 0, 2));
+    MLCC_TRY(need_weight(query, 1));
+    const ir_type *x = operand_type(query, 0);
+    const ir_type *weight = operand_type(query, 1);
+    MLCC_TRY(need_extent(query, 1, 1, x->dims[1], "[N, K] with K =", "(the columns of operand 0)"));
+    if (query->n_operands == 3) {
+        MLCC_TRY(need_float(query, 2, 1));
+        MLCC_TRY(need_extent(query, 2, 0, weight->dims[0], "length", "(the rows of operand 1)"));
+    }
+    ir_dtype dtype = IR_F32;
+    MLCC_TRY(free_dtype(query, x->dtype, &dtype));
+    return one_result(results, ir_type_matrix(dtype, x->dims[0], weight->dims[0]));
+}
+
+static mlcc_status *check_rms_norm(const ir_shape_query *query) {
+    MLCC_TRY(need_float(query, 0, 2));
+    MLCC_TRY(need_float(query, 1, 1));
+    MLCC_TRY(need_extent(
+        query, 1, 0, operand_type(query, 0)->dims[1], "length", "(the columns of operand 0)"));
+    return need_attr_finite(query, "eps", 0.0);
+}
+
+static mlcc_status *check_rope(const ir_shape_query *query) {
+    MLCC_TRY(need_float(query, 0, 2));
+    MLCC_TRY(need_float(query, 1, 2));
+    MLCC_TRY(need_attr_i64(query, "head_dim", 1));
+    int64_t head_dim = attr_of(query, "head_dim")->as.i64;
+    const ir_type *x = operand_type(query, 0);
+    const ir_type *table = operand_type(query, 1);
+    ir_dim columns = x->dims[1];
+    if (columns.symbol != NULL || columns.value % head_dim != 0) {
+        return extent_error(
+            query, 0, "columns that are a multiple of", ir_dim_const(head_dim), "(head_dim)");
+    }
+    MLCC_TRY(need_extent(query, 1, 0, x->dims[0], "rows", "(the rows of operand 0)"));
+    ir_dim rotated = table->dims[1];
+    if (rotated.symbol != NULL || rotated.value % 2 != 0 || rotated.value > head_dim) {
+        return extent_error(
+            query, 1, "an even number of columns, at most", ir_dim_const(head_dim), "(head_dim)");
+    }
+    return NULL;
+}
+
+// The result looks like operand 0.
+static mlcc_status *ir_shape_same(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float_tensor(query, 0));
+    if (query->op == IR_OP_RMS_NORM) MLCC_TRY(check_rms_norm(query));
+    if (query->op == IR_OP_ROPE) MLCC_TRY(check_rope(query));
+    if (query->op == IR_OP_SCALE) MLCC_TRY(need_attr_finite(query, "factor", -HUGE_VAL));
+    if (query->op == IR_OP_SOFTCAP) {
+        MLCC_TRY(need_attr_finite(query, "cap", 0.0));
+        if (attr_of(query, "cap")->as.f64 == 0.0) {
+            return MLCC_ERROR(INVALID, "softcap: attribute 'cap' is 0, expected more than 0");
+        }
+    }
+    return one_result(results, *operand_type(query, 0));
+}
+
+static mlcc_status *ir_shape_broadcast(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float_tensor(query, 0));
+    MLCC_TRY(need_float_tensor(query, 1));
+    const ir_type *a = operand_type(query, 0);
+    const ir_type *b = operand_type(query, 1);
+    bool same = a->rank == b->rank;
+    for (int32_t i = 0; same && i < a->rank; i++) same = ir_dim_equal(a->dims[i], b->dims[i]);
+    bool row = a->rank == 2 && b->rank == 1 && ir_dim_equal(a->dims[1], b->dims[0]);
+    if (!same && !row) {
+        return operand_error(query, 1, "the shape of operand 0 or a vector as long as its rows");
+    }
+    return one_result(results, *a);
+}
+
+static mlcc_status *ir_shape_cast(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float_tensor(query, 0));
+    ir_type type = *operand_type(query, 0);
+    MLCC_TRY(free_dtype(query, type.dtype, &type.dtype));
+    return one_result(results, type);
+}
+
+static mlcc_status *ir_shape_slice(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float(query, 0, 2));
+    ir_type type = *operand_type(query, 0);
+    if (type.dims[1].symbol != NULL) {
+        return operand_error(query, 0, "a constant number of columns");
+    }
+    long long begin = attr_of(query, "begin")->as.i64;
+    long long end = attr_of(query, "end")->as.i64;
+    if (begin < 0 || begin >= end || end > type.dims[1].value) {
+        return MLCC_ERROR(
+            INVALID,
+            "slice: begin = %lld, end = %lld do not lie within the %lld columns of operand 0",
+            begin, end, (long long)type.dims[1].value);
+    }
+    type.dims[1] = ir_dim_const(end - begin);
+    return one_result(results, type);
+}
+
+static mlcc_status *ir_shape_take_rows(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float(query, 0, 2));
+    MLCC_TRY(need_i32(query, 1, 1));
+    ir_type type = *operand_type(query, 0);
+    type.dims[0] = operand_type(query, 1)->dims[0];
+    return one_result(results, type);
+}
+
+// ---- rules: positions and attention ------------------------------------------------------------
+
+static mlcc_status *ir_shape_rope_table(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_i32(query, 0, 1));
+    const ir_type *frequencies = operand_type(query, 1);
+    if (frequencies->dtype != IR_F32 || frequencies->rank != 1 ||
+        frequencies->dims[0].symbol != NULL || frequencies->dims[0].value > INT32_MAX) {
+        return operand_error(query, 1, "an f32 vector of constant length");
+    }
+    MLCC_TRY(need_attr_finite(query, "magnitude", -HUGE_VAL));
+    ir_dim columns = ir_dim_const(2 * frequencies->dims[0].value);
+    return one_result(results, ir_type_matrix(IR_F32, operand_type(query, 0)->dims[0], columns));
+}
+
+// A cache [P, 2, Hkv, page, hd] with only P symbolic.
+static mlcc_status *need_cache(const ir_shape_query *query, int32_t operand) {
+    MLCC_TRY(need_float(query, operand, 5));
+    const ir_type *cache = operand_type(query, operand);
+    bool good = ir_dim_equal(cache->dims[1], ir_dim_const(2));
+    for (int32_t i = 2; i < 5; i++) {
+        good = good && cache->dims[i].symbol == NULL && cache->dims[i].value > 0;
+    }
+    if (good) return NULL;
+    return operand_error(query, operand, "a kv cache [P, 2, n_kv_heads, page, head_dim]");
+}
+
+// page_table [S, n], seq_ids [T], positions [T] from operand `first` on; T = rows of operand `rows`.
+static mlcc_status *need_places(const ir_shape_query *query, int32_t first, int32_t rows) {
+    MLCC_TRY(need_i32(query, first, 2));
+    ir_dim n_tokens = operand_type(query, rows)->dims[0];
+    for (int32_t i = first + 1; i <= first + 2; i++) {
+        MLCC_TRY(need_i32(query, i, 1));
+        MLCC_TRY(need_extent(query, i, 0, n_tokens, "length", "(one entry per token)"));
+    }
+    return NULL;
+}
+
+static mlcc_status *ir_shape_kv_append(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_cache(query, 0));
+    const ir_type *cache = operand_type(query, 0);
+    int64_t columns = 0;
+    if (!mlcc_i64_mul(cache->dims[2].value, cache->dims[4].value, &columns)) {
+        return operand_error(query, 0, "a smaller kv cache");
+    }
+    for (int32_t i = 1; i <= 2; i++) {
+        MLCC_TRY(need_float(query, i, 2));
+        MLCC_TRY(need_extent(
+            query, i, 1, ir_dim_const(columns), "columns", "(n_kv_heads * head_dim of operand 0)"));
+    }
+    MLCC_TRY(need_extent(
+        query, 2, 0, operand_type(query, 1)->dims[0], "rows", "(the rows of operand 1)"));
+    MLCC_TRY(need_places(query, 3, 1));
+    return one_result(results, *cache);
+}
+
+static mlcc_status *ir_shape_paged_attention(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float(query, 0, 2));
+    MLCC_TRY(need_cache(query, 1));
+    MLCC_TRY(need_places(query, 2, 0));
+    MLCC_TRY(need_attr_i64(query, "head_dim", 1));
+    MLCC_TRY(need_attr_i64(query, "window", 0));
+    MLCC_TRY(need_attr_finite(query, "scale", -HUGE_VAL));
+    MLCC_TRY(need_attr_finite(query, "softcap", 0.0));
+    const ir_type *q = operand_type(query, 0);
+    const ir_type *cache = operand_type(query, 1);
+    int64_t head_dim = attr_of(query, "head_dim")->as.i64;
+    MLCC_TRY(need_extent(query, 1, 4, ir_dim_const(head_dim), "head_dim", "(the attribute)"));
+    int64_t columns = 0;
+    bool fits = mlcc_i64_mul(cache->dims[2].value, head_dim, &columns);
+    if (!fits || q->dims[1].symbol != NULL || q->dims[1].value % columns != 0) {
+        return extent_error(
+            query, 0, "columns that are a multiple of", ir_dim_const(fits ? columns : head_dim),
+            "(n_kv_heads * head_dim of operand 1)");
+    }
+    return one_result(results, *q);
+}
+
+// ---- rules: calls ------------------------------------------------------------------------------
+
+static mlcc_status *ir_shape_call(const ir_shape_query *query, shape_results *results) {
+    const ir_function *callee = query->callee;
+    const char *name = attr_of(query, "callee")->as.text;
+    if (callee == NULL || !callee->is_group) {
+        return MLCC_ERROR(
+            INVALID, "%s: '%s' is not a group function defined before", op_text(query), name);
+    }
+    if (query->n_operands != callee->n_args) {
+        return MLCC_ERROR(
+            INVALID, "%s: group @%s takes %d operands, found %d", op_text(query), name,
+            callee->n_args, query->n_operands);
+    }
+    for (int32_t i = 0; i < callee->n_args; i++) {
+        if (ir_type_equal(operand_type(query, i), &callee->args[i]->type)) continue;
+        mlcc_str expected = {0};
+        ir_print_type(&callee->args[i]->type, &expected);
+        mlcc_str_printf(&expected, " as group @%s says", name);
+        mlcc_status *status = operand_error(query, i, mlcc_str_text(&expected));
+        mlcc_str_free(&expected);
+        return status;
+    }
+    if (callee->n_returns > IR_MAX_OPERANDS) {
+        return MLCC_ERROR(
+            INVALID, "%s: group @%s returns %d values, at most %d are possible", op_text(query),
+            name, callee->n_returns, IR_MAX_OPERANDS);
+    }
+    for (int32_t i = 0; i < callee->n_returns; i++) {
+        results->types[i] = callee->returns[i]->type;
+    }
+    results->n = callee->n_returns;
+    return NULL;
+}
+
+// ---- the table ---------------------------------------------------------------------------------
+
+// clang-format off
+static shape_rule *const rule_table[IR_N_OPS] = {
+#define OP(id, text, level, min, max, results, flags, prologue, rule, meaning) [IR_OP_##id] = ir_shape_##rule,
+#include "ir/ops.def"
+};
+// clang-format on
+
+static mlcc_status *check_operand_count(const ir_shape_query *query) {
+    const ir_op_info *info = ir_op_get(query->op);
+    int32_t n_operands = query->n_operands;
+    if (n_operands >= info->min_operands && n_operands <= info->max_operands) return NULL;
+    if (info->min_operands == info->max_operands) {
+        return MLCC_ERROR(
+            INVALID, "%s takes %d operand%s, found %d", info->text, info->min_operands,
+            info->min_operands == 1 ? "" : "s", n_operands);
+    }
+    return MLCC_ERROR(
+        INVALID, "%s takes %d to %d operands, found %d", info->text, info->min_operands,
+        info->max_operands, n_operands);
+}
+
+bool ir_shape_dtype_is_free(ir_op op) {
+    return op == IR_OP_CAST || op == IR_OP_LINEAR || op == IR_OP_EMBEDDING;
+}
+
+mlcc_status *ir_shape_infer(const ir_shape_query *query, ir_type *results, int32_t *n_results) {
+    shape_results found = {.types = results, .n = 0};
+    *n_results = 0;
+    MLCC_TRY(check_operand_count(query));
+    MLCC_TRY(rule_table[query->op](query, &found));
+    for (int32_t i = 0; i < found.n; i++) {
+        int64_t elements = 0;
+        if (!ir_type_bound_elements(&results[i], &elements) || elements > INT64_MAX / 8) {
+            return MLCC_ERROR(INVALID, "%s: result %d has too many elements", op_text(query), i);
+        }
+    }
+    *n_results = found.n;
+    return NULL;
+}

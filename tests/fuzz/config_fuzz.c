@@ -1,0 +1,77 @@
+// config: no JSON breaks the readers of config.json, mlc-chat-config.json and tokenizer.json, and what they accept can be written, read back
+// to the same text, and imported. The first byte chooses the reader.
+#include "frontend/hf/tokenizer_files.h"
+#include "frontend/import.h"
+#include "ir/verify.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static mlcc_str write_config(const hf_model_config *config) {
+    mlcc_str text = {0};
+    mlcc_json_writer writer;
+    mlcc_str_puts(&text, "{\"model_type\": \"llama\", \"model_config\": ");
+    mlcc_json_writer_init(&writer, &text, 0, true);
+    hf_model_config_write(config, &writer);
+    mlcc_str_putc(&text, '}');
+    return text;
+}
+
+static mlcc_status *read_mlc(
+    const char *text, size_t length, mlcc_arena *keep, mlcc_json **json, hf_model_config **out) {
+    MLCC_TRY(mlcc_json_parse(text, length, "fuzz", 0, json));
+    return hf_model_config_from_mlc(mlcc_json_root(*json), "fuzz", NULL, keep, out);
+}
+
+static void check(const hf_model_config *config, mlcc_arena *keep) {
+    mlcc_str first = write_config(config);
+    mlcc_json *json = NULL;
+    hf_model_config *again = NULL;
+    mlcc_status *status = read_mlc(first.data, first.length, keep, &json, &again);
+    if (status != NULL) abort();
+    mlcc_str second = write_config(again);
+    if (strcmp(first.data, second.data) != 0) abort();
+    mlcc_str_free(&first);
+    mlcc_str_free(&second);
+    hf_model_config_free(again);
+    mlcc_json_free(json);
+
+    if (config->n_layers > 4 || config->tensor_parallel_shards != 1 ||
+        config->pipeline_parallel_stages != 1)
+        return;
+    ir_module *module = NULL;
+    const import_options options = {.activation_dtype = IR_F32, .kv_dtype = IR_F16};
+    if (config->head_dim > 4096) return;
+    if (import_model(config, &options, keep, &module) != NULL) abort();
+    if (ir_verify(module, IR_LEVEL_GRAPH) != NULL) abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size == 0) return 0;
+    const char *text = (const char *)data + 1;
+    size_t length = size - 1;
+    mlcc_arena *keep = mlcc_arena_create();
+    mlcc_json *json = NULL;
+    hf_model_config *config = NULL;
+    mlcc_status *status = NULL;
+    switch (data[0] % 3) {
+    case 0: status = hf_model_config_parse(text, length, "fuzz", NULL, NULL, keep, &config); break;
+    case 1: status = read_mlc(text, length, keep, &json, &config); break;
+    default: {
+        hf_tokenizer_info info;
+        int64_t active_vocab = 0;
+        status = mlcc_json_parse(text, length, "fuzz", 0, &json);
+        if (status == NULL)
+            status = hf_tokenizer_inspect(mlcc_json_root(json), &info, &active_vocab);
+        if (status == NULL && active_vocab < 0) abort();
+    }
+    }
+    if (status == NULL && config != NULL) check(config, keep);
+    mlcc_status_free(status);
+    hf_model_config_free(config);
+    mlcc_json_free(json);
+    mlcc_arena_free(keep);
+    return 0;
+}
