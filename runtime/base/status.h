@@ -32,6 +32,10 @@ typedef enum mlcc_code {
 #undef X
 } mlcc_code;
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct mlcc_status mlcc_status;
 
 #if defined(__GNUC__)
@@ -89,5 +93,9 @@ void mlcc_status_free(mlcc_status *status);
         status = (call); \
         if (status != NULL) goto label; \
     } while (0)
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
