@@ -1,0 +1,68 @@
+#include "frontend/arch/arch.h"
+
+#include "runtime/base/str.h"
+
+#include <string.h>
+
+typedef struct arch_row {
+    const char *task;
+    const arch_info *info;
+} arch_row;
+
+static const char *const model_types[] = {
+#define ARCH(id, task, traits) #id,
+#include "frontend/arch/arch.def"
+};
+
+static const arch_row rows[] = {
+#define ARCH(id, task, traits) {task, &arch_##id},
+#include "frontend/arch/arch.def"
+};
+
+#define N_ROWS (sizeof rows / sizeof rows[0])
+
+// N_ROWS when unknown.
+static size_t find_row(const char *model_type) {
+    size_t row = 0;
+    while (row < N_ROWS && strcmp(model_types[row], model_type) != 0) row++;
+    return row;
+}
+
+const arch_info *arch_find(const char *model_type) {
+    size_t row = find_row(model_type);
+    return row < N_ROWS ? rows[row].info : NULL;
+}
+
+const char *arch_model_type(const char *model_type) {
+    size_t row = find_row(model_type);
+    return row < N_ROWS ? model_types[row] : NULL;
+}
+
+const char *arch_task(const char *model_type) {
+    size_t row = find_row(model_type);
+    return row < N_ROWS ? rows[row].task : NULL;
+}
+
+const char *const *arch_model_types(size_t *n_types) {
+    *n_types = N_ROWS;
+    return model_types;
+}
+
+mlcc_status *arch_unknown(const char *model_type) {
+    mlcc_str accepted = {0};
+    for (size_t i = 0; i < N_ROWS; i++)
+        mlcc_str_printf(&accepted, "%s%s", i == 0 ? "" : ", ", model_types[i]);
+    const char *nearest = mlcc_text_nearest(model_type, model_types, N_ROWS);
+    mlcc_status *status = MLCC_ERROR(
+        UNSUPPORTED, "model_type '%.80s' is not supported%s%s%s; accepted: %s", model_type,
+        nearest != NULL ? ", did you mean '" : "", nearest != NULL ? nearest : "",
+        nearest != NULL ? "'" : "", mlcc_str_text(&accepted));
+    mlcc_str_free(&accepted);
+    return status;
+}
+
+const arch_field *arch_find_field(const arch_info *arch, const char *name) {
+    for (size_t i = 0; i < arch->n_fields; i++)
+        if (strcmp(arch->fields[i].name, name) == 0) return &arch->fields[i];
+    return NULL;
+}

@@ -1,0 +1,66 @@
+// arch: what the frontend knows about each model type: which config keys it has, what they mean, and how its module is built.
+//
+// An architecture is data: a table of config fields, a table of conditions, and the description that the shared decoder skeleton builds from
+// (decoder.h). Readers, writer and import walk these tables; none of them names an architecture.
+#ifndef MLCC_FRONTEND_ARCH_ARCH_H
+#define MLCC_FRONTEND_ARCH_ARCH_H
+
+#include "frontend/arch/decoder.h"
+#include "frontend/hf/model_config.h"
+
+typedef enum arch_field_kind {
+    ARCH_FIELD_INTEGER,     // int64_t, 1 … max; 0 and null count as "not given"
+    ARCH_FIELD_REAL,        // double
+    ARCH_FIELD_BOOL,        // bool
+    ARCH_FIELD_ROPE_BASE,   // double; an integer in the file stays one when written back
+    ARCH_FIELD_ROPE_SCALING // hf_rope_scaling
+} arch_field_kind;
+
+#define ARCH_MAX_ALIASES 2
+
+// One field of MLC's model class. The table's order is the order in mlc-chat-config.json.
+typedef struct arch_field {
+    const char *name; // MLC's
+    arch_field_kind kind;
+    size_t offset; // in hf_model_config
+    bool is_required;
+    int64_t max;      // INTEGER: largest accepted value
+    int64_t fallback; // INTEGER and BOOL: value when not given; 0 = derived afterwards
+    const char
+        *aliases[ARCH_MAX_ALIASES]; // Hugging Face's names where they differ, tried in this order
+} arch_field;
+
+#define ARCH_MAX_ACCEPTED 2
+
+// A key of Hugging Face's config that mlcc has no choice about: absent, null or one of these JSON texts, or the model is refused.
+typedef struct arch_condition {
+    const char *key;
+    const char *accepted[ARCH_MAX_ACCEPTED];
+    const char *hint; // what to do about it; NULL = nothing to add
+} arch_condition;
+
+typedef struct arch_info {
+    const arch_field *fields;
+    size_t n_fields;
+    const arch_condition *conditions;
+    size_t n_conditions;
+    int64_t max_prefill_chunk;   // default of prefill_chunk_size where the context is longer
+    const arch_decoder *decoder; // how the module is built
+} arch_info;
+
+#define ARCH(id, task, traits) extern const arch_info arch_##id;
+#include "frontend/arch/arch.def"
+
+// Row of a model type; NULL when unknown.
+const arch_info *arch_find(const char *model_type);
+// The registry's own spelling (static) of a known model type, and its model_task.
+const char *arch_model_type(const char *model_type);
+const char *arch_task(const char *model_type);
+// All rows, for messages.
+const char *const *arch_model_types(size_t *n_types);
+// UNSUPPORTED, with the nearest name and all accepted ones.
+mlcc_status *arch_unknown(const char *model_type);
+// The field called `name` by MLC; NULL when the model type has none.
+const arch_field *arch_find_field(const arch_info *arch, const char *name);
+
+#endif

@@ -1,0 +1,280 @@
+#include "frontend/hf/model_config.h"
+
+#include "frontend/arch/presets.h"
+#include "frontend/hf/config_fields.h"
+#include "runtime/base/file.h"
+#include "runtime/base/log.h"
+#include "runtime/base/str.h"
+
+#include <string.h>
+
+#define MAX_CONFIG_BYTES ((size_t)4 << 20)
+#define MAX_HEADS_WIDTH \
+    ((int64_t)1 << 24) // n_heads * head_dim: keeps the sizes of caches and weights within 63 bits
+
+#define MAX_ROPE_THETA 1e15
+
+// ---- what follows from the fields ---------------------------------------------------------------------
+
+// Values that were not given; called again after overrides, as MLC LLM does.
+static mlcc_status *derive(const arch_info *arch, const char *what, hf_model_config *config) {
+    if (config->context_window_size == 0)
+        return MLCC_ERROR(
+            INVALID,
+            "%s: the context length is missing; expected key 'max_position_embeddings', "
+            "'max_sequence_length' or 'context_window_size'",
+            what);
+    if (!(config->rope_theta < 0 || config->rope_theta > 0)) {
+        config->rope_theta = 10000;
+        config->rope_theta_is_integer = true;
+    }
+    if (config->n_kv_heads == 0) config->n_kv_heads = config->n_heads;
+    if (config->head_dim == 0) {
+        if (config->d_model % config->n_heads != 0)
+            return MLCC_ERROR(
+                INVALID,
+                "%s: hidden_size %lld is no multiple of num_attention_heads %lld, and head_dim is "
+                "not given",
+                what, (long long)config->d_model, (long long)config->n_heads);
+        config->head_dim = config->d_model / config->n_heads;
+    }
+    if (config->prefill_chunk_size == 0 || config->prefill_chunk_size > config->context_window_size)
+        config->prefill_chunk_size = config->context_window_size < arch->max_prefill_chunk
+                                         ? config->context_window_size
+                                         : arch->max_prefill_chunk;
+    return NULL;
+}
+
+static mlcc_status *validate(const char *what, const hf_model_config *config) {
+    if (config->n_heads % config->n_kv_heads != 0)
+        return MLCC_ERROR(
+            INVALID, "%s: num_attention_heads %lld is no multiple of num_key_value_heads %lld",
+            what, (long long)config->n_heads, (long long)config->n_kv_heads);
+    if (config->head_dim % 2 != 0)
+        return MLCC_ERROR(
+            INVALID, "%s: head_dim %lld is odd; rotary embedding needs pairs", what,
+            (long long)config->head_dim);
+    if (config->n_heads * config->head_dim > MAX_HEADS_WIDTH)
+        return MLCC_ERROR(
+            INVALID, "%s: num_attention_heads %lld times head_dim %lld is above the limit of %lld",
+            what, (long long)config->n_heads, (long long)config->head_dim,
+            (long long)MAX_HEADS_WIDTH);
+    if (!(config->norm_eps >= 0 && config->norm_eps < 1))
+        return MLCC_ERROR(
+            INVALID, "%s: rms_norm_eps is %g; expected a number from 0 to below 1", what,
+            config->norm_eps);
+    if (!(config->rope_theta > 0 && config->rope_theta <= MAX_ROPE_THETA))
+        return MLCC_ERROR(
+            INVALID, "%s: rope_theta is %g; expected a number above 0, up to %g", what,
+            config->rope_theta, MAX_ROPE_THETA);
+    return NULL;
+}
+
+// ---- overrides ------------------------------------------------------------------------------------------
+
+static mlcc_status *override_field(
+    const arch_info *arch, const char *name, int64_t value, hf_model_config *config) {
+    if (value == 0) return NULL;
+    const arch_field *field = arch_find_field(arch, name);
+    if (field == NULL) {
+        mlcc_log(
+            MLCC_LOG_WARN, "config", "model type '%s' has no %s; the override %lld is ignored",
+            config->model_type, name, (long long)value);
+        return NULL;
+    }
+    if (value < 1 || value > field->max)
+        return MLCC_ERROR(
+            INVALID, "override %s is %lld; expected an integer from 1 to %lld", name,
+            (long long)value, (long long)field->max);
+    *(int64_t *)(void *)((char *)config + field->offset) = value;
+    return NULL;
+}
+
+static mlcc_status *apply_overrides(
+    const arch_info *arch, const hf_config_overrides *overrides, hf_model_config *config) {
+    if (overrides == NULL) return NULL;
+    const struct {
+        const char *name;
+        int64_t value;
+    } rows[] = {
+        {"context_window_size", overrides->context_window_size},
+        {"sliding_window_size", overrides->sliding_window_size},
+        {"prefill_chunk_size", overrides->prefill_chunk_size},
+        {"attention_sink_size", overrides->attention_sink_size},
+        {"tensor_parallel_shards", overrides->tensor_parallel_shards},
+        {"pipeline_parallel_stages", overrides->pipeline_parallel_stages},
+        {"max_batch_size", overrides->max_batch_size},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        MLCC_TRY(override_field(arch, rows[i].name, rows[i].value, config));
+    return NULL;
+}
+
+// ---- the common middle of both readers -------------------------------------------------------------------
+
+// model_type, else model_config.model_type, as MLC LLM looks for it; `wanted` from the command line wins.
+static mlcc_status *find_model_type(
+    const config_source *source, const char *wanted, const char **model_type) {
+    if (wanted != NULL && strcmp(wanted, "auto") != 0) {
+        *model_type = wanted;
+    } else {
+        const mlcc_json_value *owner = source->overlay != NULL ? source->overlay : source->object;
+        const char *text = mlcc_json_text(mlcc_json_get(owner, "model_type"), NULL);
+        if (text == NULL)
+            text = mlcc_json_text(
+                mlcc_json_get(mlcc_json_get(owner, "model_config"), "model_type"), NULL);
+        if (text == NULL)
+            return MLCC_ERROR(
+                INVALID,
+                "%s: key 'model_type' is missing; add it or name the type with --model-type",
+                source->what);
+        *model_type = text;
+    }
+    if (arch_find(*model_type) == NULL)
+        return mlcc_status_note(arch_unknown(*model_type), "reading %s", source->what);
+    *model_type = arch_model_type(*model_type);
+    return NULL;
+}
+
+static mlcc_status *read_config(
+    const config_source *source, const char *wanted_type, const hf_config_overrides *overrides,
+    hf_model_config *config) {
+    MLCC_TRY(find_model_type(source, wanted_type, &config->model_type));
+    const arch_info *arch = arch_find(config->model_type);
+    MLCC_TRY(config_check_conditions(arch, source));
+    MLCC_TRY(config_read_fields(arch, source, config));
+    config_report_unknown(arch, source);
+    config->hidden_act = "silu"; // the conditions accept no other activation and no biases
+    config->attention_bias = false;
+    config->mlp_bias = false;
+    MLCC_TRY(derive(arch, source->what, config));
+    MLCC_TRY(apply_overrides(arch, overrides, config));
+    MLCC_TRY(derive(arch, source->what, config));
+    return validate(source->what, config);
+}
+
+// ---- Hugging Face ------------------------------------------------------------------------------------------
+
+// Takes `document`, also on error.
+static mlcc_status *read_document(
+    mlcc_json *document, const char *what, const char *model_type,
+    const hf_config_overrides *overrides, mlcc_arena *keep, hf_model_config **out) {
+    hf_model_config *config = MLCC_NEW(keep, hf_model_config);
+    config->document = document;
+    config_source source = {
+        .object = mlcc_json_root(document), .what = mlcc_arena_strdup(keep, what)};
+    mlcc_status *status;
+    if (mlcc_json_kind_of(source.object) != MLCC_JSON_OBJECT)
+        status = MLCC_ERROR(
+            INVALID, "%s holds %s; expected an object", what,
+            mlcc_json_kind_text(mlcc_json_kind_of(source.object)));
+    else
+        status = read_config(&source, model_type, overrides, config);
+    if (status != NULL) {
+        hf_model_config_free(config);
+        return status;
+    }
+    *out = config;
+    return NULL;
+}
+
+mlcc_status *hf_model_config_parse(
+    const char *text, size_t length, const char *what, const char *model_type,
+    const hf_config_overrides *overrides, mlcc_arena *keep, hf_model_config **out) {
+    *out = NULL;
+    mlcc_json *document = NULL;
+    MLCC_TRY(mlcc_json_parse(text, length, what, MAX_CONFIG_BYTES, &document));
+    return read_document(document, what, model_type, overrides, keep, out);
+}
+
+static mlcc_status *read_preset(
+    const char *name, const char *model_type, const hf_config_overrides *overrides,
+    mlcc_arena *keep, hf_model_config **out) {
+    mlcc_str text = {0};
+    mlcc_status *status = arch_preset_config(name, &text);
+    if (status == NULL) {
+        const char *what = mlcc_arena_printf(keep, "preset %s", name);
+        status = hf_model_config_parse(
+            mlcc_str_text(&text), text.length, what, model_type, overrides, keep, out);
+    }
+    mlcc_str_free(&text);
+    return status;
+}
+
+mlcc_status *hf_model_config_read(
+    const char *path, const char *model_type, const hf_config_overrides *overrides,
+    mlcc_arena *keep, hf_model_config **out) {
+    *out = NULL;
+    const char *file = path;
+    if (mlcc_dir_exists(path)) {
+        file = mlcc_path_join(keep, path, "config.json");
+        if (!mlcc_file_exists(file))
+            return MLCC_ERROR(
+                INVALID, "directory %s holds no config.json; expected a Hugging Face model folder",
+                path);
+    } else if (!mlcc_file_exists(path)) {
+        return read_preset(path, model_type, overrides, keep, out);
+    }
+    mlcc_json *document = NULL;
+    MLCC_TRY(mlcc_json_read_file(file, MAX_CONFIG_BYTES, &document));
+    MLCC_TRY(read_document(document, file, model_type, overrides, keep, out));
+    (*out)->directory = mlcc_path_dir(keep, file);
+    return NULL;
+}
+
+// ---- MLC LLM -------------------------------------------------------------------------------------------------
+
+mlcc_status *hf_model_config_from_mlc(
+    const mlcc_json_value *mlc_chat_config, const char *what, const hf_config_overrides *overrides,
+    mlcc_arena *keep, hf_model_config **out) {
+    *out = NULL;
+    if (mlcc_json_kind_of(mlc_chat_config) != MLCC_JSON_OBJECT)
+        return MLCC_ERROR(
+            INVALID, "%s holds %s; expected an object", what,
+            mlcc_json_kind_text(mlcc_json_kind_of(mlc_chat_config)));
+    config_source source = {.overlay = mlc_chat_config, .what = mlcc_arena_strdup(keep, what)};
+    MLCC_TRY_NOTE(
+        mlcc_json_get_object(mlc_chat_config, "model_config", true, &source.object), "reading %s",
+        what);
+    hf_model_config *config = MLCC_NEW(keep, hf_model_config);
+    MLCC_TRY(read_config(&source, NULL, overrides, config));
+    *out = config;
+    return NULL;
+}
+
+static void write_field(
+    const arch_field *field, const hf_model_config *config, mlcc_json_writer *writer) {
+    const void *member = (const char *)config + field->offset;
+    mlcc_json_key(writer, field->name);
+    switch (field->kind) {
+    case ARCH_FIELD_INTEGER: mlcc_json_put_i64(writer, *(const int64_t *)member); break;
+    case ARCH_FIELD_REAL: mlcc_json_put_f64(writer, *(const double *)member); break;
+    case ARCH_FIELD_BOOL: mlcc_json_put_bool(writer, *(const bool *)member); break;
+    case ARCH_FIELD_ROPE_BASE:
+        if (config->rope_theta_is_integer)
+            mlcc_json_put_i64(writer, (int64_t)config->rope_theta);
+        else
+            mlcc_json_put_f64(writer, config->rope_theta);
+        break;
+    case ARCH_FIELD_ROPE_SCALING:
+        if (config->rope_scaling_json != NULL)
+            mlcc_json_put_value(writer, config->rope_scaling_json);
+        else
+            mlcc_json_put_null(writer);
+        break;
+    }
+}
+
+void hf_model_config_write(const hf_model_config *config, mlcc_json_writer *writer) {
+    const arch_info *arch = arch_find(config->model_type);
+    mlcc_json_begin_object(writer);
+    for (size_t i = 0; i < arch->n_fields; i++) write_field(&arch->fields[i], config, writer);
+    mlcc_json_end(writer);
+}
+
+void hf_model_config_free(hf_model_config *config) {
+    if (config == NULL) return;
+    mlcc_json_free(config->document);
+    config->document = NULL;
+    config->rope_scaling_json = NULL;
+}

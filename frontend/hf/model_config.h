@@ -1,0 +1,70 @@
+// model_config: what a model is, read from Hugging Face's config.json or from the model_config object of mlc-chat-config.json.
+//
+// Both readers and the writer are driven by one field table per model type (frontend/arch), in MLC LLM's declaration order. Keys that matter and are
+// missing or out of range are errors; keys nobody knows are reported once, as a warning that lists them; keys that would change the computation in a
+// way that mlcc does not do (a quantized checkpoint, biases, another activation, an unknown RoPE scaling) are errors that say what is accepted.
+#ifndef MLCC_FRONTEND_HF_MODEL_CONFIG_H
+#define MLCC_FRONTEND_HF_MODEL_CONFIG_H
+
+#include "ir/ir.h"
+#include "runtime/base/json.h"
+
+typedef enum hf_rope_scaling_kind {
+    HF_ROPE_NONE,
+    HF_ROPE_LLAMA3,
+    HF_ROPE_LINEAR
+} hf_rope_scaling_kind;
+
+typedef struct hf_rope_scaling {
+    hf_rope_scaling_kind kind;
+    double factor, low_freq_factor, high_freq_factor;
+    int64_t original_context;
+} hf_rope_scaling;
+
+typedef struct hf_model_config {
+    const char *model_type; // registry key: "llama"
+    const char *hidden_act;
+    int64_t d_model, d_ff, n_layers, n_heads, n_kv_heads, head_dim, vocab;
+    double norm_eps;
+    double rope_theta;
+    bool
+        rope_theta_is_integer; // as found, so that MLC's file gets 10000 where MLC writes 10000 and 10000.0 where it writes that
+    hf_rope_scaling rope_scaling;
+    const mlcc_json_value *
+        rope_scaling_json; // as found (belongs to `document`, or to the caller of _from_mlc), NULL when null or dropped
+    bool tie_word_embeddings;
+    bool attention_bias, mlp_bias;
+    int64_t context_window_size; // > 0
+    int64_t prefill_chunk_size;  // > 0, ≤ context_window_size
+    int64_t tensor_parallel_shards, pipeline_parallel_stages, max_batch_size;
+    bool disaggregation;
+    const char *
+        directory; // where config.json lay: weights and tokenizer files stand beside it; NULL for a preset and for _from_mlc
+    mlcc_json *document; // keeps the JSON alive; hf_model_config_free ends it; NULL for _from_mlc
+} hf_model_config;
+
+// Options of gen_config and compile that replace values; 0 = not given.
+typedef struct hf_config_overrides {
+    int64_t context_window_size, sliding_window_size, prefill_chunk_size, attention_sink_size;
+    int64_t tensor_parallel_shards, pipeline_parallel_stages, max_batch_size;
+} hf_config_overrides;
+
+// `path`: a directory that holds config.json, that file, or a preset name (frontend/arch/presets.def); a directory or file of that name wins over a
+// preset. model_type NULL or "auto" = the file's own. `overrides` may be NULL; one for a field that the model type lacks is dropped with a warning.
+// The result lives in `keep` until hf_model_config_free.
+mlcc_status *hf_model_config_read(
+    const char *path, const char *model_type, const hf_config_overrides *overrides,
+    mlcc_arena *keep, hf_model_config **out);
+// The same from the text of a config.json; `what` names it in errors.
+mlcc_status *hf_model_config_parse(
+    const char *text, size_t length, const char *what, const char *model_type,
+    const hf_config_overrides *overrides, mlcc_arena *keep, hf_model_config **out);
+// From a parsed mlc-chat-config.json: its model_config object with the top-level keys laid over it, then the overrides.
+mlcc_status *hf_model_config_from_mlc(
+    const mlcc_json_value *mlc_chat_config, const char *what, const hf_config_overrides *overrides,
+    mlcc_arena *keep, hf_model_config **out);
+// The model_config object of mlc-chat-config.json: MLC's fields in MLC's order.
+void hf_model_config_write(const hf_model_config *config, mlcc_json_writer *writer);
+void hf_model_config_free(hf_model_config *config); // NULL is fine
+
+#endif

@@ -1,0 +1,31 @@
+// import: the one entry. A model configuration becomes an IR module at GRAPH level: function @forward and the params it reads.
+//
+//   func @forward(%ids: i32[n_tokens], %positions: i32[n_tokens], %seq_ids: i32[n_tokens], %page_table: i32[n_seqs, n_page_slots],
+//                 %logit_rows: i32[n_logits], %kv.0: KV[n_pages, 2, n_kv_heads, 16, head_dim], … %kv.<L-1>) -> logits f32[n_logits, vocab], kv.0 … kv.<L-1>
+//
+// Projections stand alone (q_proj, k_proj, …) with Hugging Face's tensor names as sources; passes join them. Params start as f32: the pass
+// `quantize` gives them the mode's format.
+#ifndef MLCC_FRONTEND_IMPORT_H
+#define MLCC_FRONTEND_IMPORT_H
+
+#include "frontend/hf/model_config.h"
+
+typedef struct import_options {
+    ir_dtype activation_dtype; // what flows between ops: F32 on the CPU target
+    ir_dtype kv_dtype;         // element of the KV cache
+    int64_t max_tokens;        // bound of n_tokens; 0 = config's prefill_chunk_size
+    int64_t max_sequences;     // bound of n_seqs and n_logits; 0 = config's max_batch_size
+} import_options;
+
+mlcc_status *import_model(
+    const hf_model_config *config, const import_options *options, mlcc_arena *keep,
+    ir_module **out);
+// Another tensor that may stand for `source` where a file lacks it: a tied model may store its one table as the embedding or as the head. NULL = none.
+const char *import_source_alternative(const hf_model_config *config, const char *source);
+// A source tensor that may stay unread without a warning: derived tables of old files, the head of a tied model. Ask it only about sources that no
+// param uses: in a file that holds a tied table as the head alone, the head is read all the same.
+bool import_source_is_unused(const hf_model_config *config, const char *source);
+// Every accepted model_type, for messages and `inspect`.
+const char *const *import_model_types(size_t *n_types);
+
+#endif

@@ -1,0 +1,415 @@
+// model_config: config.json and mlc-chat-config.json, good, bad and unusual; what is derived, overridden, refused and reported.
+#include "frontend/arch/presets.h"
+#include "frontend/arch/rope_frequencies.h"
+#include "frontend/hf/model_config.h"
+#include "tests/unit/frontend/fixture.h"
+
+#include <math.h>
+
+#define REQUIRED \
+    "\"hidden_size\":64,\"intermediate_size\":172,\"num_attention_heads\":8,\"num_hidden_" \
+    "layers\":5," \
+    "\"rms_norm_eps\":1e-05,\"vocab_size\":512"
+#define LLAMA(rest) \
+    "{\"model_type\":\"llama\"," REQUIRED ",\"max_position_embeddings\":512" rest "}"
+
+static mlcc_status *parse(fixture *self, const char *text, hf_model_config **out) {
+    return hf_model_config_parse(text, strlen(text), "config.json", NULL, NULL, self->keep, out);
+}
+
+static char *written(fixture *self, const hf_model_config *config) {
+    mlcc_str text = {0};
+    mlcc_json_writer writer;
+    mlcc_json_writer_init(&writer, &text, 0, true);
+    hf_model_config_write(config, &writer);
+    char *copy = mlcc_arena_strdup(self->keep, mlcc_str_text(&text));
+    mlcc_str_free(&text);
+    return copy;
+}
+
+static void test_defaults(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_ok(parse(self, LLAMA(""), &config));
+    assert_string_equal(config->model_type, "llama");
+    assert_int_equal(config->n_kv_heads, 8);
+    assert_int_equal(config->head_dim, 8);
+    assert_int_equal(config->context_window_size, 512);
+    assert_int_equal(config->prefill_chunk_size, 512);
+    assert_int_equal(config->max_batch_size, 1);
+    assert_false(config->tie_word_embeddings);
+    assert_true(config->rope_theta == 10000.0);
+    assert_int_equal(config->rope_scaling.kind, HF_ROPE_NONE);
+    assert_string_equal(
+        written(self, config),
+        "{\"hidden_size\": 64, \"intermediate_size\": 172, \"num_attention_heads\": 8, "
+        "\"num_hidden_layers\": 5, "
+        "\"rms_norm_eps\": 1e-05, \"vocab_size\": 512, \"tie_word_embeddings\": false, "
+        "\"position_embedding_base\": 10000, \"rope_scaling\": null, \"context_window_size\": 512, "
+        "\"prefill_chunk_size\": 512, \"num_key_value_heads\": 8, \"head_dim\": 8, "
+        "\"tensor_parallel_shards\": 1, "
+        "\"pipeline_parallel_stages\": 1, \"max_batch_size\": 1, \"disaggregation\": false}");
+    hf_model_config_free(config);
+    expect_no_warning(self);
+}
+
+static void test_everything_given(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_ok(parse(
+        self,
+        LLAMA(",\"num_key_value_heads\":2,\"head_dim\":16,\"tie_word_embeddings\":true,\"rope_"
+              "theta\":500000.0,"
+              "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1,"
+              "\"high_freq_factor\":4,"
+              "\"original_max_position_embeddings\":8192},\"hidden_act\":\"silu\",\"attention_"
+              "bias\":false,"
+              "\"torch_dtype\":\"bfloat16\",\"architectures\":[\"LlamaForCausalLM\"],\"eos_token_"
+              "id\":[1,2],"
+              "\"quantization_config\":null,\"partial_rotary_factor\":1.0,\"pretraining_tp\":1"),
+        &config));
+    assert_int_equal(config->n_kv_heads, 2);
+    assert_int_equal(config->head_dim, 16);
+    assert_true(config->tie_word_embeddings);
+    assert_true(config->rope_theta == 500000.0);
+    assert_int_equal(config->rope_scaling.kind, HF_ROPE_LLAMA3);
+    assert_int_equal(config->rope_scaling.original_context, 8192);
+    assert_non_null(strstr(
+        written(self, config), "\"position_embedding_base\": 500000.0, \"rope_scaling\": "
+                               "{\"rope_type\": \"llama3\", \"factor\": 8.0, "
+                               "\"low_freq_factor\": 1, \"high_freq_factor\": 4, "
+                               "\"original_max_position_embeddings\": 8192}"));
+    hf_model_config_free(config);
+    expect_no_warning(self);
+}
+
+static void test_null_counts_as_absent(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_ok(parse(
+        self, LLAMA(",\"head_dim\":null,\"num_key_value_heads\":null,\"rope_scaling\":null"),
+        &config));
+    assert_int_equal(config->head_dim, 8);
+    hf_model_config_free(config);
+    expect_error(
+        parse(self, "{\"model_type\":\"llama\",\"hidden_size\":null}", &config), MLCC_INVALID,
+        "'hidden_size'", "missing", NULL);
+}
+
+static void test_rope_scaling_forms(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_ok(
+        parse(self, LLAMA(",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0}"), &config));
+    assert_int_equal(config->rope_scaling.kind, HF_ROPE_LINEAR);
+    assert_true(config->rope_scaling.factor == 2.0);
+    hf_model_config_free(config);
+
+    // The newer place of rope_theta.
+    expect_ok(parse(
+        self, LLAMA(",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":250000}"),
+        &config));
+    assert_int_equal(config->rope_scaling.kind, HF_ROPE_NONE);
+    assert_true(config->rope_theta == 250000.0);
+    assert_non_null(strstr(
+        written(self, config), "\"position_embedding_base\": 250000, \"rope_scaling\": null"));
+    hf_model_config_free(config);
+    expect_no_warning(self);
+
+    expect_ok(parse(self, LLAMA(",\"rope_scaling\":{\"factor\":2.0}"), &config));
+    assert_int_equal(config->rope_scaling.kind, HF_ROPE_NONE);
+    assert_null(config->rope_scaling_json);
+    expect_log(self, "has no rope_type");
+    hf_model_config_free(config);
+}
+
+typedef struct bad_config {
+    const char *text;
+    mlcc_code code;
+    const char *key, *accepted;
+} bad_config;
+
+static void test_bad_configs(void **state) {
+    fixture *self = *state;
+    static const bad_config cases[] = {
+        {"[]", MLCC_INVALID, "config.json", "expected an object"},
+        {"{", MLCC_INVALID, "config.json", ""},
+        {"{}", MLCC_INVALID, "'model_type'", "--model-type"},
+        {"{\"model_type\":\"lama\"}", MLCC_UNSUPPORTED, "'lama'", "did you mean 'llama'"},
+        {"{\"model_type\":\"mamba\"}", MLCC_UNSUPPORTED, "'mamba'", "accepted: llama"},
+        {"{\"model_type\":\"llama\"}", MLCC_INVALID, "'hidden_size'", "missing"},
+        {"{\"model_type\":\"llama\"," REQUIRED "}", MLCC_INVALID, "context length",
+         "'max_position_embeddings'"},
+        {LLAMA(",\"rope_theta\":0.0,\"rope_scaling\":7"), MLCC_INVALID, "'rope_scaling'",
+         "an object"},
+        {LLAMA(",\"hidden_act\":\"gelu\""), MLCC_UNSUPPORTED, "'hidden_act' is \"gelu\"",
+         "\"silu\", \"swish\""},
+        {LLAMA(",\"attention_bias\":true"), MLCC_UNSUPPORTED, "'attention_bias' is true",
+         "accepted: false"},
+        {LLAMA(",\"mlp_bias\":true"), MLCC_UNSUPPORTED, "'mlp_bias'", "accepted: false"},
+        {LLAMA(",\"partial_rotary_factor\":0.5"), MLCC_UNSUPPORTED,
+         "'partial_rotary_factor' is 0.5", "1.0, 1"},
+        {LLAMA(",\"quantization_config\":{\"quant_method\":\"gptq\"}"), MLCC_UNSUPPORTED, "gptq",
+         "quantized from"},
+        {LLAMA(",\"num_key_value_heads\":3"), MLCC_INVALID, "num_key_value_heads 3", "8"},
+        {LLAMA(",\"head_dim\":7"), MLCC_INVALID, "head_dim 7", "odd"},
+        {LLAMA(",\"head_dim\":\"8\""), MLCC_INVALID, "'head_dim' is \"8\"", "an integer from 1"},
+        {LLAMA(",\"head_dim\":-8"), MLCC_INVALID, "'head_dim' is -8", "an integer from 1"},
+        {LLAMA(",\"tie_word_embeddings\":1"), MLCC_INVALID, "'tie_word_embeddings' is 1",
+         "true or false"},
+        {LLAMA(",\"rope_theta\":-1"), MLCC_INVALID, "rope_theta is -1", "above 0"},
+        {LLAMA(",\"rope_theta\":\"x\""), MLCC_INVALID, "'rope_theta' is \"x\"", "a number"},
+        {LLAMA(",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4}"), MLCC_UNSUPPORTED,
+         "'yarn'", "'llama3', 'linear'"},
+        {LLAMA(",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":4}"), MLCC_INVALID,
+         "low_freq_factor", "rope_scaling"},
+        {LLAMA(",\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":0}"), MLCC_INVALID, "factor",
+         "above 0"},
+        {LLAMA(",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+               "\"high_freq_factor\":1,"
+               "\"original_max_position_embeddings\":64}"),
+         MLCC_INVALID, "low_freq_factor", "less than high_freq_factor"},
+        {LLAMA(",\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2,\"x\":[[[1]]]}"),
+         MLCC_INVALID, "'rope_scaling.x' is", "a number or a text"},
+        {"{\"model_type\":\"llama\",\"hidden_size\":0}", MLCC_INVALID, "'hidden_size' is 0",
+         "an integer from 1 to 16777216"},
+        {"{\"model_type\":\"llama\",\"hidden_size\":64.5}", MLCC_INVALID, "'hidden_size' is 64.5",
+         "an integer"},
+        {"{\"model_type\":\"llama\",\"hidden_size\":4294967296}", MLCC_INVALID, "'hidden_size'",
+         "an integer from 1 to 16777216"},
+        {"{\"model_type\":\"llama\",\"hidden_size\":65,\"intermediate_size\":4,\"num_attention_"
+         "heads\":8,\"num_hidden_layers\":1,"
+         "\"rms_norm_eps\":1,\"vocab_size\":5,\"max_position_embeddings\":8}",
+         MLCC_INVALID, "hidden_size 65", "head_dim is not given"},
+        {"{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":4,\"num_attention_"
+         "heads\":8,\"num_hidden_layers\":1,"
+         "\"rms_norm_eps\":1,\"vocab_size\":5,\"max_position_embeddings\":8}",
+         MLCC_INVALID, "rms_norm_eps is 1", "below 1"},
+        {"{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":4,\"num_attention_"
+         "heads\":65536,\"head_dim\":65536,"
+         "\"num_hidden_layers\":1,\"rms_norm_eps\":0.1,\"vocab_size\":5,\"max_position_"
+         "embeddings\":8}",
+         MLCC_INVALID, "65536", "above the limit"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        hf_model_config *config = NULL;
+        expect_error(
+            parse(self, cases[i].text, &config), cases[i].code, cases[i].key, cases[i].accepted,
+            NULL);
+        assert_null(config);
+    }
+}
+
+static void test_unknown_keys_are_reported_once(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_ok(parse(
+        self, LLAMA(",\"bogus\":1,\"use_cache\":true,\"sliding_window\":4096,\"pad_token_id\":0"),
+        &config));
+    expect_log(self, "warn config: config.json: unknown keys ignored: 'bogus', 'sliding_window'\n");
+    hf_model_config_free(config);
+}
+
+static void test_overrides(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    const char *path = fixture_write_text(self, "config.json", LLAMA(""));
+    hf_config_overrides overrides = {
+        .context_window_size = 100, .sliding_window_size = 9, .max_batch_size = 7};
+    expect_ok(hf_model_config_read(self->dir, "auto", &overrides, self->keep, &config));
+    assert_int_equal(config->context_window_size, 100);
+    assert_int_equal(config->prefill_chunk_size, 100);
+    assert_int_equal(config->max_batch_size, 7);
+    assert_string_equal(config->directory, self->dir);
+    expect_log(self, "has no sliding_window_size");
+    hf_model_config_free(config);
+
+    // A longer context does not lengthen a chunk that was derived before, as in MLC LLM.
+    overrides = (hf_config_overrides){.context_window_size = 4096};
+    expect_ok(hf_model_config_read(path, NULL, &overrides, self->keep, &config));
+    assert_int_equal(config->context_window_size, 4096);
+    assert_int_equal(config->prefill_chunk_size, 512);
+    hf_model_config_free(config);
+
+    overrides = (hf_config_overrides){.prefill_chunk_size = -3};
+    expect_error(
+        hf_model_config_read(path, NULL, &overrides, self->keep, &config), MLCC_INVALID,
+        "prefill_chunk_size is -3", NULL);
+    expect_error(
+        hf_model_config_read(path, "gpt5", NULL, self->keep, &config), MLCC_UNSUPPORTED, "'gpt5'",
+        "accepted: llama", NULL);
+    fixture_write_text(
+        self, "config.json", "{\"model_type\":\"x\"," REQUIRED ",\"max_sequence_length\":9000}");
+    expect_ok(hf_model_config_read(path, "llama", NULL, self->keep, &config));
+    assert_int_equal(config->context_window_size, 9000);
+    assert_int_equal(config->prefill_chunk_size, 8192);
+    hf_model_config_free(config);
+}
+
+static mlcc_status *from_mlc(
+    fixture *self, const char *text, const hf_config_overrides *overrides, hf_model_config **out) {
+    mlcc_json *json = NULL;
+    expect_ok(mlcc_json_parse(text, strlen(text), "mlc-chat-config.json", 0, &json));
+    mlcc_status *status = hf_model_config_from_mlc(
+        mlcc_json_root(json), "mlc-chat-config.json", overrides, self->keep, out);
+    mlcc_json_free(json);
+    return status;
+}
+
+static void test_mlc_reader(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_ok(from_mlc(
+        self,
+        "{\"model_type\":\"llama\",\"quantization\":\"q4f16_1\",\"model_config\":{" REQUIRED
+        ",\"position_embedding_base\":10000.0,\"rope_scaling\":null,\"context_window_size\":2048,"
+        "\"prefill_chunk_size\":1024,\"num_key_value_heads\":4,\"head_dim\":8,\"max_batch_size\":"
+        "80},"
+        "\"vocab_size\":512,\"context_window_size\":768,\"sliding_window_size\":-1,\"prefill_chunk_"
+        "size\":-1,"
+        "\"tensor_parallel_shards\":null,\"temperature\":0.5,\"conv_template\":\"llama-2\",\"mean_"
+        "gen_len\":128}",
+        &(hf_config_overrides){.max_batch_size = 4}, &config));
+    assert_int_equal(config->context_window_size, 768);
+    assert_int_equal(config->prefill_chunk_size, 768);
+    assert_int_equal(config->tensor_parallel_shards, 1);
+    assert_int_equal(config->max_batch_size, 4);
+    assert_int_equal(config->n_kv_heads, 4);
+    hf_model_config_free(config);
+    expect_no_warning(self);
+
+    expect_error(
+        from_mlc(self, "{\"model_type\":\"llama\"}", NULL, &config), MLCC_INVALID, "model_config",
+        NULL);
+    expect_error(
+        from_mlc(self, "{\"model_config\":{}}", NULL, &config), MLCC_INVALID, "'model_type'", NULL);
+    expect_ok(from_mlc(
+        self,
+        "{\"model_config\":{\"model_type\":\"llama\",\"context_window_size\":64," REQUIRED "}}",
+        NULL, &config));
+    hf_model_config_free(config);
+}
+
+// What the writer writes, the reader reads back to the same bytes.
+static void test_write_read_write(void **state) {
+    fixture *self = *state;
+    size_t n_names = 0;
+    const char *const *names = arch_preset_names(&n_names);
+    for (size_t i = 0; i < n_names; i++) {
+        hf_model_config *config = NULL, *again = NULL;
+        expect_ok(hf_model_config_read(names[i], NULL, NULL, self->keep, &config));
+        const char *first = written(self, config);
+        char *text =
+            mlcc_arena_printf(self->keep, "{\"model_type\":\"llama\",\"model_config\":%s}", first);
+        mlcc_json *json = NULL;
+        expect_ok(mlcc_json_parse(text, strlen(text), names[i], 0, &json));
+        expect_ok(
+            hf_model_config_from_mlc(mlcc_json_root(json), names[i], NULL, self->keep, &again));
+        assert_string_equal(first, written(self, again));
+        hf_model_config_free(again);
+        mlcc_json_free(json);
+        hf_model_config_free(config);
+    }
+    expect_no_warning(self);
+}
+
+static void test_unknown_path(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_error(
+        hf_model_config_read("llama3_2_1", NULL, NULL, self->keep, &config), MLCC_INVALID,
+        "'llama3_2_1'", "did you mean 'llama3_2_1b'", "tinyllama_1b_chat_v1.0", NULL);
+    expect_error(
+        hf_model_config_read(self->dir, NULL, NULL, self->keep, &config), MLCC_INVALID,
+        "holds no config.json", NULL);
+}
+
+// Every preset says what the real config says (where the real configs are there to compare with).
+static void test_presets_equal_real_configs(void **state) {
+    fixture *self = *state;
+    const char *folder = fixture_data(self, "configs");
+    size_t n_names = 0;
+    const char *const *names = arch_preset_names(&n_names);
+    for (size_t i = 0; i < n_names; i++) {
+        hf_model_config *preset = NULL, *real = NULL;
+        const char *path = mlcc_arena_printf(self->keep, "%s/%s.json", folder, names[i]);
+        expect_ok(hf_model_config_read(names[i], NULL, NULL, self->keep, &preset));
+        expect_ok(hf_model_config_read(path, NULL, NULL, self->keep, &real));
+        preset->rope_scaling_json = real->rope_scaling_json = NULL; // equal up to the order of keys
+        assert_int_equal(preset->rope_scaling.kind, real->rope_scaling.kind);
+        assert_int_equal(
+            preset->rope_scaling.original_context, real->rope_scaling.original_context);
+        assert_true(preset->rope_scaling.factor == real->rope_scaling.factor);
+        assert_true(preset->rope_scaling.low_freq_factor == real->rope_scaling.low_freq_factor);
+        assert_true(preset->rope_scaling.high_freq_factor == real->rope_scaling.high_freq_factor);
+        assert_string_equal(written(self, preset), written(self, real));
+        for (size_t k = 0; k < 3; k++) {
+            static const char *const keys[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
+            const mlcc_json_value *a = mlcc_json_get(mlcc_json_root(preset->document), keys[k]);
+            const mlcc_json_value *b = mlcc_json_get(mlcc_json_root(real->document), keys[k]);
+            assert_int_equal(mlcc_json_kind_of(a), mlcc_json_kind_of(b));
+            assert_int_equal(mlcc_json_int(a), mlcc_json_int(b));
+            assert_int_equal(mlcc_json_count(a), mlcc_json_count(b));
+        }
+        hf_model_config_free(preset);
+        hf_model_config_free(real);
+    }
+    expect_no_warning(self);
+}
+
+// The three bands of llama3 scaling, each from its own formula, at the pairs where they apply.
+static void test_llama3_frequencies(void **state) {
+    (void)state;
+    hf_model_config config = {
+        .head_dim = 128,
+        .rope_theta = 500000.0,
+        .rope_scaling = {HF_ROPE_LLAMA3, 8.0, 1.0, 4.0, 8192}};
+    float frequencies[64];
+    arch_rope_frequencies(&config, frequencies);
+    size_t n_band[3] = {0};
+    for (int i = 0; i < 64; i++) {
+        double plain = 1.0 / pow(500000.0, (double)(2 * i) / 128.0);
+        double wavelength = 2 * 3.14159265358979323846 / plain;
+        double expected;
+        if (wavelength < 8192.0 / 4.0) {
+            expected = plain, n_band[0]++;
+        } else if (wavelength > 8192.0) {
+            expected = plain / 8.0, n_band[1]++;
+        } else {
+            double smooth = (8192.0 / wavelength - 1.0) / 3.0;
+            expected = (1 - smooth) * plain / 8.0 + smooth * plain;
+            n_band[2]++;
+        }
+        assert_true(fabs((double)frequencies[i] - expected) <= 1e-7 * expected);
+    }
+    assert_true(n_band[0] > 20 && n_band[1] > 20 && n_band[2] >= 5);
+    assert_true(frequencies[0] == 1.0f);
+
+    config.rope_scaling = (hf_rope_scaling){.kind = HF_ROPE_LINEAR, .factor = 4.0};
+    arch_rope_frequencies(&config, frequencies);
+    assert_true(frequencies[0] == 0.25f);
+    config = (hf_model_config){.head_dim = 8, .rope_theta = 10000.0};
+    arch_rope_frequencies(&config, frequencies);
+    const float expected[4] = {1.0f, 0.1f, 0.01f, 0.001f};
+    assert_memory_equal(frequencies, expected, sizeof expected);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_defaults),
+        TEST(test_everything_given),
+        TEST(test_null_counts_as_absent),
+        TEST(test_rope_scaling_forms),
+        TEST(test_bad_configs),
+        TEST(test_unknown_keys_are_reported_once),
+        TEST(test_overrides),
+        TEST(test_mlc_reader),
+        TEST(test_write_read_write),
+        TEST(test_unknown_path),
+        TEST(test_presets_equal_real_configs),
+        TEST(test_llama3_frequencies),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
