@@ -1,0 +1,45 @@
+#include "passes/analysis/cost.h"
+
+#include "quantization/format.h"
+
+#include <string.h>
+
+static mlcc_status *add_linear(const ir_param *weight, bool rows_are_tokens, cost_step *cost) {
+    const ir_type *type = &weight->value.type;
+    int64_t flop = 2 * type->dims[0].value * type->dims[1].value;
+    if (rows_are_tokens) {
+        cost->flop_per_token += flop;
+    } else {
+        cost->flop_per_logits_row += flop;
+    }
+    quant_piece pieces[QUANT_MAX_PIECES];
+    int32_t n_pieces = 0;
+    MLCC_TRY(quant_format_of(type->dtype)->pieces(type, pieces, &n_pieces));
+    for (int32_t i = 0; i < n_pieces; i++) {
+        cost->weight_bytes_per_step += (int64_t)pieces[i].size_bytes;
+    }
+    return NULL;
+}
+
+// Every linear of the group that `launch` runs.
+static mlcc_status *add_launch(const ir_node *launch, cost_step *cost) {
+    const ir_function *group =
+        ir_module_find(launch->function->module, ir_attr_text(launch, "callee"));
+    for (const ir_node *node = group->first; node != NULL; node = node->next) {
+        if (node->op != IR_OP_LINEAR || node->operands[1]->kind != IR_VALUE_ARG) continue;
+        const ir_param *weight = ir_param_of(launch->operands[node->operands[1]->index]);
+        if (weight == NULL) continue;
+        const ir_symbol *rows = node->results[0]->type.dims[0].symbol;
+        bool rows_are_tokens = rows != NULL && strcmp(rows->name, "n_tokens") == 0;
+        MLCC_TRY(add_linear(weight, rows_are_tokens, cost));
+    }
+    return NULL;
+}
+
+mlcc_status *cost_of_step(const ir_function *function, cost_step *out) {
+    *out = (cost_step){0};
+    for (const ir_node *node = function->first; node != NULL; node = node->next) {
+        if (node->op == IR_OP_LAUNCH) MLCC_TRY(add_launch(node, out));
+    }
+    return NULL;
+}

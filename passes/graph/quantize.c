@@ -1,0 +1,57 @@
+// quantize: every param gets the element format that the mode gives to its use.
+//
+//     weight of a linear      mode.linear;  `lm_head.weight` and its like: mode.head
+//     table of an embedding   mode.embedding (a tied table is one param and keeps this format in both uses)
+//     everything else         mode.model (norm gains, biases)
+//
+// The graph keeps saying `linear`; what the weight looks like is its dtype. The values themselves are encoded by convert_weight.
+// Needs: graph level, after fuse_projections: a joined weight is quantized as one tensor. Cost: one walk over the nodes.
+// Source: MLC LLM's quantization registry (reference: which modules a mode covers).
+#include "ir/walk.h"
+#include "passes/pass.h"
+#include "runtime/base/str.h"
+
+#include <string.h>
+
+// MLC's rule for the final projection: by exact path.
+static bool is_head(const char *param_name) {
+    static const char *const heads[] = {
+        "head.weight", "lm_head.weight", "lm_head.linear.weight", "embed_out.weight"};
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        if (strcmp(param_name, heads[i]) == 0) return true;
+    }
+    return false;
+}
+
+typedef enum param_use { USE_OTHER, USE_LINEAR, USE_EMBEDDING } param_use;
+
+static void note_uses(const ir_function *function, param_use *uses) {
+    for (const ir_node *node = function->first; node != NULL; node = node->next) {
+        ir_value *weight = node->n_operands > 1 ? node->operands[1] : NULL;
+        if (weight == NULL || weight->kind != IR_VALUE_PARAM) continue;
+        if (node->op == IR_OP_EMBEDDING) uses[weight->index] = USE_EMBEDDING;
+        if (node->op == IR_OP_LINEAR && uses[weight->index] == USE_OTHER) {
+            uses[weight->index] = USE_LINEAR;
+        }
+    }
+}
+
+mlcc_status *pass_quantize(ir_module *module, pass_context *context) {
+    const quant_mode *mode = context->mode;
+    if (mode == NULL) return NULL;
+    param_use *uses = MLCC_NEW_ARRAY(context->scratch, param_use, module->n_params + 1);
+    for (size_t f = 0; f < module->n_functions; f++) note_uses(module->functions[f], uses);
+    for (size_t i = 0; i < module->n_params; i++) {
+        ir_value *value = &module->params[i]->value;
+        // A param that already has an element format of its own (a foreign checkpoint) keeps it.
+        if (ir_dtype_get(value->type.dtype)->kind != IR_KIND_FLOAT) continue;
+        switch (uses[i]) {
+        case USE_EMBEDDING: value->type.dtype = mode->embedding; break;
+        case USE_LINEAR:
+            value->type.dtype = is_head(value->name) ? mode->head : mode->linear;
+            break;
+        case USE_OTHER: value->type.dtype = mode->model; break;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,41 @@
+// pass: what a pass is, and what it is given. One pass = one file `passes/<graph|plan>/<name>.c` = one function `pass_<name>` = one row in
+// passes.def = one golden folder `tests/golden/passes/<name>/`. A pass changes the module in place through ir/walk and ir/builder, allocates
+// results in module->keep and helpers in context->scratch (emptied after every pass), and never verifies, dumps or prints: the pipeline does.
+#ifndef MLCC_PASSES_PASS_H
+#define MLCC_PASSES_PASS_H
+
+#include "ir/ir.h"
+#include "quantization/mode.h"
+#include "runtime/base/str.h"
+
+// What the plan passes ask the target; dist connects it to codegen, tests to a stub. Passes never see codegen.
+typedef struct pass_target {
+    void *user;
+    // Kernel for a group function, e.g. "linear_panel16__x86_avx512"; `why` (may be NULL) receives one line per row that was refused.
+    mlcc_status *(*choose_kernel)(
+        void *user, const ir_function *group, const char **kernel, mlcc_str *why);
+    // Device layout of a param that operand `operand` of `op` reads: "rows", "panel16", …
+    const char *(*choose_layout)(void *user, ir_op op, int32_t operand, const ir_type *type);
+} pass_target;
+
+typedef struct pass_context {
+    mlcc_arena *scratch;
+    const quant_mode *mode;    // quantization mode; NULL: `quantize` leaves the module as it is
+    const pass_target *target; // NULL: plan passes report an error
+    mlcc_str *explain;         // kernel choices are appended when not NULL (--explain-kernels)
+} pass_context;
+
+typedef mlcc_status *pass_function(ir_module *module, pass_context *context);
+
+// One prototype per row: a row without its function does not link.
+#define PASS(name, needs, leaves, why) pass_function pass_##name;
+#include "passes/passes.def"
+
+typedef struct pass_info {
+    const char *name;
+    pass_function *function;
+    ir_level needs, leaves;
+    const char *why;
+} pass_info;
+
+#endif
