@@ -1,5 +1,5 @@
-// eval: runs functions. Results are numbered once; a tensor's memory goes back to a pool after its last use, so that a whole model needs little
-// more than its widest place.
+// eval: runs functions. Results are numbered once; a tensor's memory goes back to a pool after its
+// last use, so that a whole model needs little more than its widest place.
 #include "ir/eval.h"
 
 #include "ir/eval_ops.h"

@@ -1,5 +1,6 @@
-// eval_ops: one evaluator per op. Each gets operands that agree with the node's types and results of the right shape, and writes every element,
-// rounded once from double to the result's dtype. To add one: a line here, a case in eval.c's switch (the compiler asks for it), the loops.
+// eval_ops: one evaluator per op. Each gets operands that agree with the node's types and results
+// of the right shape, and writes every element, rounded once from double to the result's dtype. To
+// add one: a line here, a case in eval.c's switch (the compiler asks for it), the loops.
 #ifndef MLCC_IR_EVAL_OPS_H
 #define MLCC_IR_EVAL_OPS_H
 
@@ -9,7 +10,7 @@ typedef struct eval_call {
     const ir_node *node;
     ir_tensor *const *operands;
     ir_tensor *const *results;
-    mlcc_arena *scratch;  // ends with the run
+    mlcc_arena *scratch; // ends with the run
 } eval_call;
 
 // To the dtype in one step; through binary32 rounded to odd, so that two roundings are as one.
@@ -21,8 +22,10 @@ bool eval_is_int(ir_dtype dtype);
 ir_tensor *eval_tensor_head(mlcc_arena *keep, ir_dtype dtype, int32_t rank, const int64_t *dims);
 void eval_tensor_copy(ir_tensor *to, const ir_tensor *from);
 ir_tensor *eval_const_tensor(mlcc_arena *keep, const ir_const *constant);
-// A tensor agrees with a type; symbols get their value where they are first seen (`symbols` holds -1 for those without one).
-mlcc_status *eval_bind_type(const ir_type *type, const ir_tensor *tensor, int64_t *symbols, const char *what);
+// A tensor agrees with a type; symbols get their value where they are first seen (`symbols` holds
+// -1 for those without one).
+mlcc_status *eval_bind_type(
+    const ir_type *type, const ir_tensor *tensor, int64_t *symbols, const char *what);
 // The extents of a type under known symbols; refuses tensors above 2^40 elements.
 mlcc_status *eval_resolve_dims(const ir_type *type, const int64_t *symbols, int64_t *dims);
 

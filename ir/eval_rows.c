@@ -33,7 +33,8 @@ mlcc_status *ir_eval_take_rows(const eval_call *call) {
     return gather_rows(call->operands[0], call->operands[1], call->results[0], "take_rows: row");
 }
 
-// Products of float32 are exact in double. Eight sums side by side, so that the compiler can use vectors.
+// Products of float32 are exact in double. Eight sums side by side, so that the compiler can use
+// vectors.
 static double dot(const float *a, const float *b, int64_t n) {
     double sums[8] = {0};
     int64_t i = 0;

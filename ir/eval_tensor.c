@@ -50,7 +50,8 @@ float eval_round(ir_dtype dtype, double value) {
     if (dtype != IR_F16 && dtype != IR_BF16) return nearest;
     uint32_t bits = 0;
     memcpy(&bits, &nearest, sizeof bits);
-    // Inexact and even: take the odd neighbour on the other side of the exact value. Then the second rounding sees on which side of a tie it lies.
+    // Inexact and even: take the odd neighbour on the other side of the exact value. Then the
+    // second rounding sees on which side of a tie it lies.
     if ((double)nearest != value && (bits & 1) == 0 && !isnan(value)) {
         nearest = nextafterf(nearest, value > (double)nearest ? HUGE_VALF : -HUGE_VALF);
     }

@@ -1,5 +1,6 @@
-// fingerprint: the module as one stream of tagged, length-prefixed fields into XXH3-128. Values are named by kind and place, so result names do
-// not matter; argument names of groups do not either (a group is private to its module), those of entry functions do.
+// fingerprint: the module as one stream of tagged, length-prefixed fields into XXH3-128. Values are
+// named by kind and place, so result names do not matter; argument names of groups do not either (a
+// group is private to its module), those of entry functions do.
 #include "ir/fingerprint.h"
 
 #include "runtime/base/map.h"

@@ -1,4 +1,5 @@
-// float16: binary32 to and from binary16 and bfloat16, nearest even, in integer arithmetic: the same bits on every machine.
+// float16: binary32 to and from binary16 and bfloat16, nearest even, in integer arithmetic: the
+// same bits on every machine.
 #include "ir/eval.h"
 
 #include <string.h>

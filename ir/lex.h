@@ -1,4 +1,5 @@
-// lex: .mlcir text as tokens, with places for messages. One token of look-ahead is all the grammar needs; newlines are space.
+// lex: .mlcir text as tokens, with places for messages. One token of look-ahead is all the grammar
+// needs; newlines are space.
 #ifndef MLCC_IR_LEX_H
 #define MLCC_IR_LEX_H
 
@@ -11,35 +12,39 @@
 
 typedef enum lex_kind {
     LEX_END,
-    LEX_WORD,    // name of an op, dtype, keyword, symbol, attribute: [A-Za-z_][A-Za-z0-9_./-]*
-    LEX_VALUE,   // %name or %"name"
-    LEX_NUMBERED,  // %12, a result
-    LEX_GLOBAL,  // @name or @"name"
-    LEX_STRING,  // "text"
-    LEX_NUMBER,  // 12, -3, 1.5e-05, -inf, 0x7fc00001; `text` is as written
-    LEX_SIGN,    // one of = : , [ ] ( ) { } < - and "<=", in `text`
+    LEX_WORD,     // name of an op, dtype, keyword, symbol, attribute: [A-Za-z_][A-Za-z0-9_./-]*
+    LEX_VALUE,    // %name or %"name"
+    LEX_NUMBERED, // %12, a result
+    LEX_GLOBAL,   // @name or @"name"
+    LEX_STRING,   // "text"
+    LEX_NUMBER,   // 12, -3, 1.5e-05, -inf, 0x7fc00001; `text` is as written
+    LEX_SIGN,     // one of = : , [ ] ( ) { } < - and "<=", in `text`
 } lex_kind;
 
 typedef struct lex_token {
     lex_kind kind;
-    const char *text;  // without sigil and quotes, escapes resolved; NUL-terminated, lives in `scratch` (numbers: until the next number)
-    bool quoted;       // written in quotes
+    // Without sigil and quotes, escapes resolved; NUL-terminated, lives in `scratch`. A number's
+    // text is there until the next number.
+    const char *text;
+    bool quoted; // written in quotes
     int32_t line, column;
 } lex_token;
 
 typedef struct lexer {
     const char *text, *end, *at, *line_start;
     int32_t line;
-    const char *what;   // names the text in messages
+    const char *what; // names the text in messages
     mlcc_arena *scratch;
-    lex_token token;    // the current one
+    lex_token token; // the current one
     char number[64];
 } lexer;
 
 // Stands on the first token afterwards.
-mlcc_status *lex_start(lexer *lex, const char *text, size_t length, const char *what, mlcc_arena *scratch);
+mlcc_status *lex_start(
+    lexer *lex, const char *text, size_t length, const char *what, mlcc_arena *scratch);
 mlcc_status *lex_next(lexer *lex);
-// Adds "while reading what:line:column" to a status (made in the caller's words) for the current token.
+// Adds "while reading what:line:column" to a status (made in the caller's words) for the current
+// token.
 mlcc_status *lex_place(const lexer *lex, mlcc_status *status);
 mlcc_status *lex_place_at(const lexer *lex, const lex_token *token, mlcc_status *status);
 // "expected EXPECTED, found 'x'", with its place.

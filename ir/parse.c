@@ -1,4 +1,5 @@
-// parse: .mlcir becomes a module. Top level here: header, symbols, params, constants. No recursion; every limit is checked before memory is taken.
+// parse: .mlcir becomes a module. Top level here: header, symbols, params, constants. No recursion;
+// every limit is checked before memory is taken.
 #include "ir/parse.h"
 
 #include "ir/builder.h"

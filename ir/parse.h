@@ -1,4 +1,5 @@
-// parse: what the two halves of the parser share: parse.c reads modules, parse_function.c functions and nodes.
+// parse: what the two halves of the parser share: parse.c reads modules, parse_function.c functions
+// and nodes.
 #ifndef MLCC_IR_PARSE_H
 #define MLCC_IR_PARSE_H
 
@@ -16,9 +17,9 @@ enum {
 typedef struct parser {
     lexer lex;
     ir_module *module;
-    mlcc_map *symbols;    // name → address
-    mlcc_map *globals;    // params and constants: name → address of the value
-    mlcc_map *functions;  // name → 1
+    mlcc_map *symbols;   // name → address
+    mlcc_map *globals;   // params and constants: name → address of the value
+    mlcc_map *functions; // name → 1
     int64_t n_nodes;
     int64_t n_const_elements;
 } parser;

@@ -1,5 +1,5 @@
-// parse_function: functions and nodes. Nodes go through the builder, so a module that parses has passed every shape rule, and the types that are
-// written are the types that the rules give.
+// parse_function: functions and nodes. Nodes go through the builder, so a module that parses has
+// passed every shape rule, and the types that are written are the types that the rules give.
 #include "ir/builder.h"
 #include "ir/module.h"
 #include "ir/parse.h"

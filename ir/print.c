@@ -1,5 +1,6 @@
-// print: the module as .mlcir. Equal modules give equal bytes: results are numbered in order, attributes equal to their default are left out,
-// numbers have the fewest digits that read back to the same bits.
+// print: the module as .mlcir. Equal modules give equal bytes: results are numbered in order,
+// attributes equal to their default are left out, numbers have the fewest digits that read back to
+// the same bits.
 #include "ir/eval.h"
 #include "ir/lex.h"
 #include "ir/tables.h"

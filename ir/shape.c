@@ -1,5 +1,6 @@
-// shape: one rule per name in the `rule` column of ops.def. A rule sees operands whose number is right, checks dtypes, extents and attribute
-// values, and writes the result types. The table at the end names every rule, so a row without its rule does not compile.
+// shape: one rule per name in the `rule` column of ops.def. A rule sees operands whose number is
+// right, checks dtypes, extents and attribute values, and writes the result types. The table at the
+// end names every rule, so a row without its rule does not compile.
 #include "ir/shape.h"
 
 #include "ir/tables.h"
@@ -283,7 +284,8 @@ static mlcc_status *need_cache(const ir_shape_query *query, int32_t operand) {
     return operand_error(query, operand, "a kv cache [P, 2, n_kv_heads, page, head_dim]");
 }
 
-// page_table [S, n], seq_ids [T], positions [T] from operand `first` on; T = rows of operand `rows`.
+// page_table [S, n], seq_ids [T], positions [T] from operand `first` on; T = rows of operand
+// `rows`.
 static mlcc_status *need_places(const ir_shape_query *query, int32_t first, int32_t rows) {
     MLCC_TRY(need_i32(query, first, 2));
     ir_dim n_tokens = operand_type(query, rows)->dims[0];

@@ -1,4 +1,5 @@
-// tables: everything that is read out of ops.def, attrs.def and dtypes.def, and the small functions on types that go with it.
+// tables: everything that is read out of ops.def, attrs.def and dtypes.def, and the small functions
+// on types that go with it.
 #include "ir/tables.h"
 
 #include "runtime/base/str.h"

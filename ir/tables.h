@@ -1,4 +1,5 @@
-// tables: the rows of attrs.def, for the rooms inside ir. Ops and dtypes are read with ir_op_get and ir_dtype_get (ir.h).
+// tables: the rows of attrs.def, for the rooms inside ir. Ops and dtypes are read with ir_op_get
+// and ir_dtype_get (ir.h).
 #ifndef MLCC_IR_TABLES_H
 #define MLCC_IR_TABLES_H
 
@@ -13,11 +14,12 @@ enum {
 
 typedef struct ir_attr_row {
     ir_op op;
-    bool required;    // must be written; `initial` then holds no meaning
-    ir_attr initial;  // name, kind and default
+    bool required;   // must be written; `initial` then holds no meaning
+    ir_attr initial; // name, kind and default
 } ir_attr_row;
 
-// The attributes of `op` in attrs.def order (the rows of one op stand together); NULL and 0 when it has none.
+// The attributes of `op` in attrs.def order (the rows of one op stand together); NULL and 0 when it
+// has none.
 const ir_attr_row *ir_attr_rows(ir_op op, int32_t *n_rows);
 // "an integer", "a number", "true or false", "a text in quotes"
 const char *ir_attr_kind_text(ir_attr_kind kind);

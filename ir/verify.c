@@ -1,5 +1,6 @@
-// verify: names and types of the module, then every function node by node with the shape rules, then what the level adds: groups (FUSED) here,
-// memory (PLAN) in verify_plan.c. Nothing is assumed about how the module was made, only that its pointers are valid.
+// verify: names and types of the module, then every function node by node with the shape rules,
+// then what the level adds: groups (FUSED) here, memory (PLAN) in verify_plan.c. Nothing is assumed
+// about how the module was made, only that its pointers are valid.
 #include "ir/verify.h"
 
 #include "ir/shape.h"

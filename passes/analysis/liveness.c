@@ -2,17 +2,6 @@
 
 #include "ir/walk.h"
 
-ir_value *liveness_in_place_operand(const ir_node *launch, int32_t index) {
-    const ir_function *group =
-        ir_module_find(launch->function->module, ir_attr_text(launch, "callee"));
-    const ir_value *value = group->returns[index];
-    // An in-place op may follow another: walk back to the argument.
-    while (value->kind == IR_VALUE_RESULT && ir_op_get(value->def->op)->flags & IR_IN_PLACE) {
-        value = value->def->operands[0];
-    }
-    return value->kind == IR_VALUE_ARG ? launch->operands[value->index] : NULL;
-}
-
 static bool is_returned(const ir_function *function, const ir_value *value) {
     for (int32_t i = 0; i < function->n_returns; i++) {
         if (function->returns[i] == value) return true;
@@ -39,9 +28,9 @@ mlcc_status *liveness_intervals(
         }
         for (int32_t r = 0; r < node->n_results; r++) {
             ir_value *result = node->results[r];
-            ir_value *same_memory = liveness_in_place_operand(node, r);
-            if (same_memory != NULL) {
-                result->user = same_memory->kind == IR_VALUE_RESULT ? same_memory->user : NULL;
+            ir_value *root = ir_value_memory_root(result);
+            if (root != result) {
+                result->user = root->kind == IR_VALUE_RESULT ? root->user : NULL;
                 continue;
             }
             if (is_returned(function, result)) continue;

@@ -7,15 +7,13 @@
 // One value that needs memory: a launch's result that is neither returned nor the memory of an operand.
 typedef struct liveness_interval {
     ir_value *value;
-    int32_t first,
-        last; // node numbers, both included: a result never shares memory with an operand of its own launch
+    // Node numbers, both included: a result never shares memory with an operand of its own launch.
+    int32_t first, last;
     int64_t size_bytes; // with every symbol at its bound, rounded up to 64
 } liveness_interval;
 
 // Intervals in order of `first`. Errors: a size that 63 bits do not hold.
 mlcc_status *liveness_intervals(
     const ir_function *function, mlcc_arena *scratch, liveness_interval **out, int32_t *n_out);
-// The operand whose memory result `index` of a launch or call is (an in-place op inside its group), or NULL.
-ir_value *liveness_in_place_operand(const ir_node *launch, int32_t index);
 
 #endif

@@ -3,7 +3,6 @@
 #include "ir/builder.h"
 #include "ir/fingerprint.h"
 #include "ir/walk.h"
-#include "passes/analysis/liveness.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -75,28 +74,13 @@ static bool reads_group_result(const grouping *set, const ir_node *node) {
     return false;
 }
 
-// The value whose memory `value` is: in-place results are followed back to what they changed.
-static const ir_value *memory_of(const ir_value *value) {
-    while (value->kind == IR_VALUE_RESULT) {
-        const ir_value *changed = NULL;
-        if (ir_op_get(value->def->op)->flags & IR_IN_PLACE) {
-            changed = value->def->operands[0];
-        } else if (value->def->op == IR_OP_CALL) {
-            changed = liveness_in_place_operand(value->def, value->index);
-        }
-        if (changed == NULL) break;
-        value = changed;
-    }
-    return value;
-}
-
 // Whether `node` changes, in place, memory that `reader` reads.
 static bool changes_operand_of(const ir_node *node, const ir_node *reader) {
     for (int32_t r = 0; r < node->n_results; r++) {
-        const ir_value *memory = memory_of(node->results[r]);
+        const ir_value *memory = ir_value_memory_root(node->results[r]);
         if (memory == node->results[r]) continue;
         for (int32_t i = 0; i < reader->n_operands; i++) {
-            if (memory_of(reader->operands[i]) == memory) return true;
+            if (ir_value_memory_root(reader->operands[i]) == memory) return true;
         }
     }
     return false;

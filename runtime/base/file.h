@@ -33,6 +33,7 @@ mlcc_status *mlcc_file_rename(const char *from, const char *to);
 mlcc_status *mlcc_file_copy(const char *from, const char *to); // through a temporary name
 
 // Atomic write: data goes to PATH.tmp.PID beside the target; commit flushes (fsync) and renames; abandon removes.
+// A device or a pipe is written to as it is.
 typedef struct mlcc_writer mlcc_writer;
 mlcc_status *mlcc_writer_open(const char *path, mlcc_writer **out);
 mlcc_status *mlcc_writer_write(mlcc_writer *writer, const void *data, size_t size_bytes);

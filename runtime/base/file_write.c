@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -16,9 +17,9 @@ enum { BUFFER_BYTES = 4 * 1024 * 1024, MAX_NAMES_TRIED = 100 };
 
 struct mlcc_writer {
     char *path;
-    char *temporary;
+    char *temporary; // NULL: the target is a device or a pipe and is written to as it is
     int file;
-    int slot; // in the table of temporaries
+    int slot; // in the table of temporaries; -1 without a temporary
     uint64_t written_bytes;
     size_t fill_bytes;
     char *buffer;
@@ -30,7 +31,7 @@ static mlcc_status *write_error(const mlcc_writer *writer, size_t wanted_bytes, 
     }
     const char *what = reason == ENOSPC ? "the disk is full" : "the disk quota is used up";
     struct statvfs disk;
-    if (fstatvfs(writer->file, &disk) != 0) {
+    if (writer->temporary == NULL || fstatvfs(writer->file, &disk) != 0) {
         return MLCC_ERROR(
             IO, "cannot write '%s': %s, %zu more bytes were to be written after %llu", writer->path,
             what, wanted_bytes, (unsigned long long)writer->written_bytes);
@@ -77,11 +78,24 @@ static mlcc_status *open_temporary(mlcc_writer *writer) {
         writer->path, writer->temporary);
 }
 
+// A device or a pipe (/dev/null, /dev/full, a FIFO) takes the bytes itself: a rename would put a file in its place.
+static bool is_special(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+static mlcc_status *open_special(mlcc_writer *writer) {
+    writer->file = open(writer->path, O_WRONLY | O_CLOEXEC);
+    if (writer->file >= 0) return NULL;
+    return MLCC_ERROR(IO, "cannot open '%s' for writing: %s", writer->path, strerror(errno));
+}
+
 mlcc_status *mlcc_writer_open(const char *path, mlcc_writer **out) {
     *out = NULL;
     mlcc_writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL) return MLCC_ERROR(NO_MEMORY, "host memory ended while opening '%s'", path);
     writer->file = -1;
+    writer->slot = -1;
     writer->path = strdup(path);
     writer->buffer = malloc(BUFFER_BYTES);
     mlcc_status *status;
@@ -94,6 +108,11 @@ mlcc_status *mlcc_writer_open(const char *path, mlcc_writer **out) {
             INVALID, "cannot write '%s': %s", path,
             path[0] == '\0' ? "the name is empty" : "it is a directory");
         goto failed;
+    }
+    if (is_special(path)) {
+        MLCC_GOTO(open_special(writer), failed);
+        *out = writer;
+        return NULL;
     }
     MLCC_GOTO(open_temporary(writer), failed);
     writer->slot = mlcc_temporary_add(writer->temporary);
@@ -171,6 +190,10 @@ mlcc_status *mlcc_writer_commit(mlcc_writer *writer) {
         status = MLCC_ERROR(IO, "cannot write '%s': %s", writer->path, strerror(errno));
         goto failed;
     }
+    if (writer->temporary == NULL) {
+        writer_free(writer);
+        return NULL;
+    }
     if (rename(writer->temporary, writer->path) != 0) {
         status = MLCC_ERROR(
             IO, "cannot rename '%s' to '%s': %s", writer->temporary, writer->path, strerror(errno));
@@ -187,7 +210,7 @@ failed:
 
 void mlcc_writer_abandon(mlcc_writer *writer) {
     if (writer == NULL) return;
-    unlink(writer->temporary);
+    if (writer->temporary != NULL) unlink(writer->temporary);
     mlcc_temporary_forget(writer->slot);
     writer_free(writer);
 }

@@ -1,4 +1,5 @@
-// mlcir_fuzz: any bytes as .mlcir. What parses is printed, read back and printed again: same structure, same text. What verifies is cloned.
+// mlcir_fuzz: any bytes as .mlcir. What parses is printed, read back and printed again: same
+// structure, same text. What verifies is cloned.
 #include "ir/fingerprint.h"
 #include "ir/text.h"
 #include "ir/verify.h"

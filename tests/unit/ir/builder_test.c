@@ -221,7 +221,7 @@ static void errors_name_operand_and_shape(void **state) {
         {IR_OP_SLICE, {X}, 1, {I64("begin", 0)}, 1, IR_N_DTYPES, "slice: attribute 'end' (an integer) must be written"},
         {IR_OP_SLICE, {X}, 1, {F64("begin", 0.0), I64("end", 1)}, 2, IR_N_DTYPES, "slice: attribute 'begin' is an integer"},
         {IR_OP_SCALE, {X}, 1, {F64("size", 1.0)}, 1, IR_N_DTYPES, "scale has no attribute 'size'"},
-        {IR_OP_SCALE, {X}, 1, {F64("factor", NAN)}, 1, IR_N_DTYPES, "scale: attribute 'factor' is nan, expected a finite number"},
+        {IR_OP_SCALE, {X}, 1, {F64("factor", (double)NAN)}, 1, IR_N_DTYPES, "scale: attribute 'factor' is nan, expected a finite number"},
         {IR_OP_SOFTCAP, {X}, 1, {F64("cap", 0.0)}, 1, IR_N_DTYPES, "softcap: attribute 'cap' is 0, expected more than 0"},
         {IR_OP_SOFTCAP, {X}, 1, {F64("cap", -1.0)}, 1, IR_N_DTYPES, "softcap: attribute 'cap' is -1, expected at least 0"},
         {IR_OP_ROPE_TABLE, {IDS, TABLE}, 2, {{0}}, 0, IR_N_DTYPES, "rope_table: operand 1 @table is f32[10, 4], expected an f32 vector of constant length"},

@@ -1,4 +1,5 @@
-// eval: kv_append and paged_attention on ragged batches, against attention computed densely from per-sequence lists of keys and values.
+// eval: kv_append and paged_attention on ragged batches, against attention computed densely from
+// per-sequence lists of keys and values.
 #include "tests/unit/ir/ir_fixture.h"
 
 #include "tests/support/random_module.h"
@@ -14,7 +15,8 @@ enum {
 enum { KV_COLUMNS = N_KV_HEADS * HEAD_DIM, Q_COLUMNS = N_HEADS * HEAD_DIM };
 enum { N_PAGES = 7, N_SLOTS = 3, MAX_LENGTH = N_SLOTS * PAGE };
 
-// Two sequences: one with 19 old tokens and 4 new ones, one with 36 new ones; their tokens are interleaved in the batch.
+// Two sequences: one with 19 old tokens and 4 new ones, one with 36 new ones; their tokens are
+// interleaved in the batch.
 enum { N_TOKENS = 40 };
 static const int64_t past[N_SEQS] = {19, 0};
 static const int64_t fresh[N_SEQS] = {4, 36};

@@ -124,7 +124,8 @@ static void integer_constants(void **state) {
     expect_floats(result, (const double[]){3, 4, 1, 2, 3, 4}, 0);
 }
 
-// A long chain with values of all ages: memory that is used again must not be memory that is still read.
+// A long chain with values of all ages: memory that is used again must not be memory that is still
+// read.
 static void reuse_of_memory(void **state) {
     (void)state;
     ir_module *module = ir_module_create(keep, "m");
@@ -138,7 +139,8 @@ static void reuse_of_memory(void **state) {
     values[0] = ir_function_add_arg(f, "x", ir_type_matrix(IR_F32, n, ir_dim_const(3)));
     expected[0] = 1.0;
     for (int i = 1; i < N; i++) {
-        // Small integers modulo nothing: sums of two earlier values, kept small by a scale of one half every time.
+        // Small integers modulo nothing: sums of two earlier values, kept small by a scale of one
+        // half every time.
         int64_t a = random_below(&random, i);
         int64_t c = i - 1;
         ir_value *sum = ir_binary(&b, IR_OP_ADD, values[a], values[c]);
@@ -178,7 +180,8 @@ static void random_modules_run(void **state) {
     }
 }
 
-// A batch is ragged: what a sequence gets does not depend on who shares the batch with it. Every sequence of a batch, run alone, gives its logits.
+// A batch is ragged: what a sequence gets does not depend on who shares the batch with it. Every
+// sequence of a batch, run alone, gives its logits.
 static void batches_are_independent(void **state) {
     (void)state;
     const ir_eval_options options = {.param = random_param};

@@ -117,7 +117,8 @@ static void cast_rounds_to_nearest_even(void **state) {
         (const double[]){0.10009765625, 2048, 2048, 70144}, 0);
 }
 
-// 1 + 2^-11 + 2^-34 lies above the tie between 1 and 1 + 2^-10; rounded to binary32 first it would be the tie, and go to 1.
+// 1 + 2^-11 + 2^-34 lies above the tie between 1 and 1 + 2^-10; rounded to binary32 first it would
+// be the tie, and go to 1.
 static void results_are_rounded_once(void **state) {
     (void)state;
     ir_tensor *operands[] = {
@@ -254,7 +255,8 @@ static void rope_table(void **state) {
 
 static void rope(void **state) {
     (void)state;
-    // Two heads of five columns; the first four turn by angles whose cosine and sine are (0, 1) and (-1, 0).
+    // Two heads of five columns; the first four turn by angles whose cosine and sine are (0, 1) and
+    // (-1, 0).
     ir_tensor *operands[] = {
         tensor_f32(keep, 1, 10, (const float[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 10}),
         tensor_f32(keep, 1, 4, (const float[]){0, -1, 1, 0}),

@@ -1,10 +1,11 @@
-// float16: every 16-bit code there and back; rounding against an oracle that looks for the nearest code by exact arithmetic in double.
+// float16: every 16-bit code there and back; rounding against an oracle that looks for the nearest
+// code by exact arithmetic in double.
 #include "tests/unit/ir/ir_fixture.h"
 
 #include "tests/support/random_module.h"
 
-// The value of a 16-bit float by definition: sign, exponent and fraction fields, in double (exact). Infinity counts as the next power of two, as
-// IEEE 754 rounding does.
+// The value of a 16-bit float by definition: sign, exponent and fraction fields, in double (exact).
+// Infinity counts as the next power of two, as IEEE 754 rounding does.
 static double value_of_code(uint32_t code, int exponent_bits, int fraction_bits) {
     int bias = (1 << (exponent_bits - 1)) - 1;
     int exponent = (int)(code >> fraction_bits) & ((1 << exponent_bits) - 1);

@@ -1,5 +1,6 @@
 // Every file of tests/golden/ir: a module, then either "# ---- expect" and the module as it is printed, or "# ---- error" and the message (a
-// comment line) that parsing or verifying it gives. MLCC_BLESS=1 rewrites the expectations; read the diff afterwards.
+// comment line) that parsing or verifying it gives. MLCC_BLESS=1 rewrites the expectations; read
+// the diff afterwards.
 #include "ir/text.h"
 #include "ir/verify.h"
 #include "runtime/base/file.h"

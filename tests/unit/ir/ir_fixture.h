@@ -1,4 +1,5 @@
-// ir_fixture: what the tests of ir/ share: cmocka, parsing a text that must be good, comparing messages.
+// ir_fixture: what the tests of ir/ share: cmocka, parsing a text that must be good, comparing
+// messages.
 #ifndef MLCC_TESTS_UNIT_IR_FIXTURE_H
 #define MLCC_TESTS_UNIT_IR_FIXTURE_H
 

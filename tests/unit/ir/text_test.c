@@ -1,4 +1,5 @@
-// text: parse and print are inverse, on random modules and on every constant; places of errors; limits; hostile bytes.
+// text: parse and print are inverse, on random modules and on every constant; places of errors;
+// limits; hostile bytes.
 #include "tests/unit/ir/ir_fixture.h"
 
 #include "tests/support/random_module.h"
@@ -166,7 +167,8 @@ static void limits(void **state) {
     mlcc_arena_free(keep);
 }
 
-// Every prefix of a good text, and the text with single bytes changed, gives a module or an error, never a crash.
+// Every prefix of a good text, and the text with single bytes changed, gives a module or an error,
+// never a crash.
 static void hostile_text(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();

@@ -1,4 +1,5 @@
-// verify: damage that no text can express, done to modules in memory. What text can express is in tests/golden/ir/verify_*.
+// verify: damage that no text can express, done to modules in memory. What text can express is in
+// tests/golden/ir/verify_*.
 #include "tests/unit/ir/ir_fixture.h"
 
 static mlcc_arena *keep;
@@ -147,7 +148,7 @@ static void broken_lists(void **state) {
 
 static void attribute_values(void **state) {
     (void)state;
-    ir_attr_set_f64(function->last, "factor", INFINITY);
+    ir_attr_set_f64(function->last, "factor", (double)INFINITY);
     mlcc_status *status = ir_verify(module, IR_LEVEL_GRAPH);
     char *chain = mlcc_status_format(status, 0);
     assert_non_null(strstr(chain, "attribute 'factor' is inf, expected a finite number"));
@@ -241,7 +242,8 @@ static void in_place_results_extend_lifetimes(void **state) {
         "    return %4\n"
         "}\n";
     load(text);
-    // %0 ends at the third launch, so %3 may have its place; %2 is still read by the launch that writes %3.
+    // %0 ends at the third launch, so %3 may have its place; %2 is still read by the launch that
+    // writes %3.
     plan_node(3)->results[0]->offset_bytes = 0;
     expect_ok(ir_verify(module, IR_LEVEL_PLAN));
     plan_node(3)->results[0]->offset_bytes = 64;

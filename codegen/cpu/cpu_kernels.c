@@ -1,0 +1,139 @@
+#include "codegen/cpu/cpu_kernels.h"
+
+#include "codegen/artifact.h"
+#include "codegen/cpu/bitcode.h"
+#include "codegen/cpu/features.h"
+#include "codegen/cpu/kernels/panel16.h"
+#include "codegen/cpu/kernels/scratch.h"
+
+#include <string.h>
+
+#define TEXT_OF(number)  TEXT_OF_(number)
+#define TEXT_OF_(number) #number
+
+// ---- what kernels refuse ------------------------------------------------------------------------------
+
+static const ir_type *anchor_type(const ir_function *group, int32_t operand) {
+    return &codegen_group_anchor(group)->operands[operand]->type;
+}
+
+#define takes_all NULL
+
+static bool has_panel16(const ir_type *type) {
+    int64_t size_bytes = 0;
+    return type->rank == 2 &&
+           kernel_panel16_size(
+               (int32_t)type->dtype, type->dims[0].value, type->dims[1].value, &size_bytes);
+}
+
+static const char *refuse_table(const ir_function *group) {
+    return has_panel16(anchor_type(group, 1)) ? NULL : "the table has no panel16 form";
+}
+
+static const char *refuse_weight(const ir_function *group) {
+    return has_panel16(anchor_type(group, 1)) ? NULL : "the weight has no panel16 form";
+}
+
+static const char *refuse_linear(const ir_function *group) {
+    if (anchor_type(group, 0)->dtype != IR_F32) return "operand 0 is not f32";
+    return refuse_weight(group);
+}
+
+static const char *refuse_rms_norm(const ir_function *group) {
+    return ir_dim_bound(anchor_type(group, 0)->dims[1]) <= KERNEL_RMS_NORM_MAX_COLUMNS
+               ? NULL
+               : "rows have more than 65536 columns";
+}
+
+static const char *refuse_attention(const ir_function *group) {
+    const ir_type *cache = anchor_type(group, 1);
+    if (ir_dim_bound(cache->dims[4]) > KERNEL_ATTENTION_MAX_HEAD_DIM) {
+        return "heads are wider than 512";
+    }
+    if (cache->dims[3].symbol != NULL || cache->dims[3].value != KERNEL_ATTENTION_PAGE) {
+        return "a cache page does not hold 16 tokens";
+    }
+    return NULL;
+}
+
+// ---- scratch ------------------------------------------------------------------------------------------
+
+#define no_scratch NULL
+
+static int64_t linear_scratch(const ir_function *group) {
+    (void)group;
+    return KERNEL_LINEAR_SCRATCH_BYTES;
+}
+
+static int64_t rms_norm_scratch(const ir_function *group) {
+    return ir_dim_bound(anchor_type(group, 0)->dims[1]) * (int64_t)sizeof(float);
+}
+
+static int64_t attention_scratch(const ir_function *group) {
+    (void)group;
+    return KERNEL_ATTENTION_SCRATCH_BYTES;
+}
+
+// ---- the table ----------------------------------------------------------------------------------------
+
+#define IR_OP_N_OPS IR_N_OPS
+static const kernel_row rows[] = {
+#define KERNEL(name, op, symbol, bitcode, needs, refuses, scratch, meaning) \
+    {name, IR_OP_##op, symbol, bitcode, needs, refuses, scratch, meaning},
+#include "codegen/cpu/cpu_kernels.def"
+};
+enum { N_ROWS = sizeof rows / sizeof rows[0] };
+
+const kernel_row *cpu_kernel_table(size_t *n_rows) {
+    *n_rows = N_ROWS;
+    return rows;
+}
+
+const kernel_row *cpu_kernel_find(const char *name) {
+    for (size_t i = 0; i < N_ROWS; i++) {
+        if (strcmp(rows[i].name, name) == 0) return &rows[i];
+    }
+    return NULL;
+}
+
+const char *cpu_kernel_refusal(
+    const kernel_row *row, const codegen_cpu *cpu, const ir_function *group, mlcc_arena *keep) {
+    bool is_x86 = codegen_cpu_is_x86(cpu);
+    bool is_for_x86 = mlcc_text_starts_with(row->bitcode, "x86_");
+    bool is_for_arm = mlcc_text_starts_with(row->bitcode, "arm_");
+    if ((is_for_x86 && !is_x86) || (is_for_arm && is_x86)) return "is for another machine family";
+    const char *missing = codegen_cpu_lacks(cpu, row->needs, keep);
+    if (missing != NULL) return mlcc_arena_printf(keep, "needs '%s'", missing);
+    if (codegen_bitcode_find(row->bitcode, is_x86) == NULL) return "is not part of this build";
+    return row->refuses != NULL ? row->refuses(group) : NULL;
+}
+
+// ---- layouts ------------------------------------------------------------------------------------------
+
+static bool measure_panel16(const ir_type *type, int64_t *prepared_bytes, int64_t *n_items) {
+    if (!has_panel16(type)) return false;
+    *n_items = kernel_panel16_panels(type->dims[0].value);
+    return kernel_panel16_size(
+        (int32_t)type->dtype, type->dims[0].value, type->dims[1].value, prepared_bytes);
+}
+
+static const cpu_layout layouts[] = {
+    {"panel16", "portable/prepare_panel16", "kernel_prepare_panel16", measure_panel16,
+     "panels of 16 rows, K-major (kernels/panel16.h)"},
+};
+
+const cpu_layout *cpu_layout_find(const char *name) {
+    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
+        if (strcmp(layouts[i].name, name) == 0) return &layouts[i];
+    }
+    return NULL;
+}
+
+const char *cpu_layout_choose(ir_op op, int32_t operand, const ir_type *type) {
+    bool is_weight = (op == IR_OP_LINEAR || op == IR_OP_EMBEDDING) && operand == 1;
+    return is_weight && has_panel16(type) ? "panel16" : "rows";
+}
+
+const char *cpu_layout_version(void) {
+    return "panel16." TEXT_OF(KERNEL_PANEL16_VERSION);
+}

@@ -1,0 +1,25 @@
+// emit_llvm: the only door to LLVM. What lies behind it (emit_llvm*.c, emit_llvm_inside.h) is the only code that includes llvm-c headers,
+// and keeps to what LLVM 18 to 22 share.
+#ifndef MLCC_CODEGEN_CPU_EMIT_LLVM_H
+#define MLCC_CODEGEN_CPU_EMIT_LLVM_H
+
+#include "codegen/artifact.h"
+#include "codegen/target.h"
+
+// LLVM's name of this machine's CPU ("znver4") and its features ("+avx,-amx-tile,…").
+void emit_llvm_host_cpu(mlcc_arena *keep, const char **name, const char **features);
+
+typedef struct emit_llvm_options {
+    const codegen_cpu *cpu;
+    const char *metadata_json;      // into the model table
+    const char *layout_version;     // revision of the layouts, part of layout_fingerprint
+    const char *debug_dump;         // directory for linked.ll, optimised.ll, lib.s; NULL = none
+} emit_llvm_options;
+
+// One relocatable object that holds the whole model; its only global symbol is mlcc_model_query. Same input, same bytes.
+// Errors: INTERNAL when a kernel declares a hook that its group cannot provide, or LLVM refuses the module.
+mlcc_status *emit_llvm_object(
+    const codegen_artifact *artifact, const emit_llvm_options *options, mlcc_arena *keep,
+    const void **object, size_t *object_bytes);
+
+#endif

@@ -1,0 +1,292 @@
+// Instances: a kernel's bitcode, cloned for one group, its hooks defined, wrapped in a `run` function that hands out work items.
+//
+// The environment that hooks receive is a struct on the stack of `run`, filled from its parameters. After inlining it dissolves, and what the
+// optimiser sees are the parameters: pointers that do not alias, and dimensions.
+#include "codegen/cpu/cpu_kernels.h"
+#include "codegen/cpu/emit_llvm_inside.h"
+
+#include <string.h>
+
+// ---- environment --------------------------------------------------------------------------------------
+
+static const ir_module *module_of(const emit_group *g) {
+    return g->e->artifact->module;
+}
+
+unsigned emit_env_input(const emit_group *g, int32_t input) {
+    (void)g;
+    return (unsigned)input;
+}
+
+unsigned emit_env_result(const emit_group *g, int32_t index) {
+    return (unsigned)(g->instance->n_inputs + index);
+}
+
+unsigned emit_env_scratch(const emit_group *g) {
+    return (unsigned)(g->instance->n_inputs + g->instance->group->n_returns);
+}
+
+static unsigned env_symbol(const emit_group *g, int32_t symbol) {
+    return emit_env_scratch(g) + 1u + (unsigned)symbol;
+}
+
+static void make_env_type(emit_group *g) {
+    emit *e = g->e;
+    unsigned n_pointers = emit_env_scratch(g) + 1u;
+    unsigned n_fields = n_pointers + (unsigned)module_of(g)->n_symbols;
+    LLVMTypeRef *fields = MLCC_NEW_ARRAY(e->keep, LLVMTypeRef, n_fields);
+    for (unsigned i = 0; i < n_fields; i++) fields[i] = i < n_pointers ? e->pointer : e->i64;
+    g->env_type = LLVMStructTypeInContext(e->context, fields, n_fields, 0);
+}
+
+LLVMValueRef emit_env_load(emit_group *g, unsigned field, LLVMTypeRef type) {
+    LLVMBuilderRef b = g->e->builder;
+    LLVMValueRef address = LLVMBuildStructGEP2(b, g->env_type, g->env, field, "");
+    return LLVMBuildLoad2(b, type, address, "");
+}
+
+static void env_store(emit_group *g, LLVMValueRef env, unsigned field, LLVMValueRef value) {
+    LLVMBuilderRef b = g->e->builder;
+    LLVMBuildStore(b, value, LLVMBuildStructGEP2(b, g->env_type, env, field, ""));
+}
+
+LLVMValueRef emit_dim(emit_group *g, ir_dim dim) {
+    if (dim.symbol == NULL) return emit_i64(g->e, dim.value);
+    return emit_env_load(g, env_symbol(g, dim.symbol->index), g->e->i64);
+}
+
+// ---- the kernel's module ------------------------------------------------------------------------------
+
+// Everything the bitcode defines becomes private to the model; the kernel's functions and hooks inline into `run`.
+static void make_private(emit *e, LLVMModuleRef module, bool inlines) {
+    for (LLVMValueRef f = LLVMGetFirstFunction(module); f != NULL; f = LLVMGetNextFunction(f)) {
+        if (LLVMIsDeclaration(f)) continue;
+        LLVMSetLinkage(f, LLVMInternalLinkage);
+        if (inlines) {
+            emit_add_attribute(e, f, (unsigned)EMIT_FUNCTION_INDEX, "alwaysinline", 0);
+        }
+    }
+    for (LLVMValueRef v = LLVMGetFirstGlobal(module); v != NULL; v = LLVMGetNextGlobal(v)) {
+        if (!LLVMIsDeclaration(v)) LLVMSetLinkage(v, LLVMInternalLinkage);
+    }
+}
+
+typedef struct kernel_functions {
+    LLVMValueRef body, items, chunk;
+} kernel_functions;
+
+static mlcc_status *find_function(
+    const emit_group *g, const char *symbol, const char *suffix, LLVMTypeRef type,
+    LLVMValueRef *out) {
+    const char *name = mlcc_arena_printf(g->e->keep, "%s%s", symbol, suffix);
+    *out = LLVMGetNamedFunction(g->module, name);
+    if (*out == NULL || LLVMIsDeclaration(*out)) {
+        return MLCC_ERROR(INTERNAL, "the bitcode of '%s' defines no '%s'", g->kernel, name);
+    }
+    if (LLVMGlobalGetValueType(*out) != type) {
+        return MLCC_ERROR(
+            INTERNAL, "'%s' of '%s' has another signature than kernel.h says", name, g->kernel);
+    }
+    return NULL;
+}
+
+static LLVMTypeRef body_type(const emit *e) {
+    LLVMTypeRef params[] = {e->pointer, e->i64, e->i64};
+    return emit_function_type(e->void_type, params, 3);
+}
+
+static LLVMTypeRef items_type(const emit *e) {
+    LLVMTypeRef params[] = {e->pointer};
+    return emit_function_type(e->i64, params, 1);
+}
+
+static LLVMTypeRef chunk_type(const emit *e) {
+    LLVMTypeRef params[] = {e->pointer, e->i64};
+    return emit_function_type(e->i64, params, 2);
+}
+
+// ---- run ----------------------------------------------------------------------------------------------
+
+static bool writes_input(const codegen_instance *instance, int32_t input) {
+    for (int32_t r = 0; r < instance->group->n_returns; r++) {
+        if (instance->in_place[r] == input) return true;
+    }
+    return false;
+}
+
+static LLVMValueRef declare_run(emit_group *g, const char *name) {
+    emit *e = g->e;
+    const codegen_instance *instance = g->instance;
+    size_t n_symbols = module_of(g)->n_symbols;
+    size_t capacity =
+        (size_t)instance->n_inputs + (size_t)instance->group->n_returns + n_symbols + 3;
+    LLVMTypeRef *params = MLCC_NEW_ARRAY(e->keep, LLVMTypeRef, capacity);
+    unsigned n = 0;
+    for (int32_t i = 0; i < instance->n_inputs; i++) params[n++] = e->pointer;
+    for (int32_t r = 0; r < instance->group->n_returns; r++) {
+        if (instance->in_place[r] < 0) params[n++] = e->pointer;
+    }
+    unsigned n_memory = n;
+    params[n++] = e->pointer; // scratch
+    for (size_t i = 0; i < n_symbols; i++) params[n++] = e->i64;
+    params[n++] = e->pointer; // counter
+    params[n++] = e->i32;     // n_threads
+    LLVMValueRef run =
+        LLVMAddFunction(g->module, name, emit_function_type(e->void_type, params, n));
+    emit_add_attribute(e, run, (unsigned)EMIT_FUNCTION_INDEX, "noinline", 0);
+    for (unsigned i = 0; i <= n_memory; i++) {
+        emit_add_attribute(e, run, i + 1, "noalias", 0);
+        emit_add_attribute(e, run, i + 1, "align", 64);
+        if (i < (unsigned)instance->n_inputs && !writes_input(instance, (int32_t)i)) {
+            emit_add_attribute(e, run, i + 1, "readonly", 0);
+        }
+    }
+    return run;
+}
+
+// Fills the environment from run's parameters; returns the index of the first parameter after them.
+static unsigned fill_env(emit_group *g, LLVMValueRef run, LLVMValueRef env) {
+    const codegen_instance *instance = g->instance;
+    unsigned n = 0;
+    for (int32_t i = 0; i < instance->n_inputs; i++) {
+        env_store(g, env, emit_env_input(g, i), LLVMGetParam(run, n++));
+    }
+    for (int32_t r = 0; r < instance->group->n_returns; r++) {
+        int32_t input = instance->in_place[r];
+        LLVMValueRef memory = LLVMGetParam(run, input >= 0 ? (unsigned)input : n++);
+        env_store(g, env, emit_env_result(g, r), memory);
+    }
+    env_store(g, env, emit_env_scratch(g), LLVMGetParam(run, n++));
+    for (size_t i = 0; i < module_of(g)->n_symbols; i++) {
+        env_store(g, env, env_symbol(g, (int32_t)i), LLVMGetParam(run, n++));
+    }
+    return n;
+}
+
+static LLVMValueRef minimum(LLVMBuilderRef b, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, x, y, ""), x, y, "");
+}
+
+// Threads take chunks from the launch's counter until the items are used up. One thread takes all at once.
+//
+//   items = kernel_items(env); chunk = n_threads == 1 ? items : max(1, kernel_chunk(env, n_threads))
+//   while ((begin = counter++ * chunk) < items) kernel(env, begin, min(begin + chunk, items))
+static void emit_run_body(emit_group *g, LLVMValueRef run, const kernel_functions *kernel) {
+    emit *e = g->e;
+    LLVMBuilderRef b = e->builder;
+    LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(e->context, run, "entry");
+    LLVMBasicBlockRef take = LLVMAppendBasicBlockInContext(e->context, run, "take");
+    LLVMBasicBlockRef work = LLVMAppendBasicBlockInContext(e->context, run, "work");
+    LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(e->context, run, "done");
+
+    LLVMPositionBuilderAtEnd(b, entry);
+    LLVMValueRef env = LLVMBuildAlloca(b, g->env_type, "env");
+    unsigned n = fill_env(g, run, env);
+    LLVMValueRef counter = LLVMGetParam(run, n), n_threads = LLVMGetParam(run, n + 1);
+    LLVMValueRef items = LLVMBuildCall2(b, items_type(e), kernel->items, &env, 1, "items");
+    LLVMValueRef chunk_args[] = {env, LLVMBuildSExt(b, n_threads, e->i64, "")};
+    LLVMValueRef asked = LLVMBuildCall2(b, chunk_type(e), kernel->chunk, chunk_args, 2, "");
+    LLVMValueRef one = emit_i64(e, 1);
+    LLVMValueRef positive = LLVMBuildICmp(b, LLVMIntSGT, asked, one, "");
+    LLVMValueRef single = LLVMBuildICmp(b, LLVMIntEQ, n_threads, emit_i32(e, 1), "");
+    LLVMValueRef chunk = LLVMBuildSelect(b, positive, asked, one, "");
+    chunk = LLVMBuildSelect(b, single, items, chunk, "chunk");
+    LLVMBuildBr(b, take);
+
+    LLVMPositionBuilderAtEnd(b, take);
+    LLVMValueRef ticket = LLVMBuildAtomicRMW(
+        b, LLVMAtomicRMWBinOpAdd, counter, emit_i32(e, 1), LLVMAtomicOrderingMonotonic, 0);
+    LLVMValueRef begin = LLVMBuildNSWMul(b, LLVMBuildZExt(b, ticket, e->i64, ""), chunk, "begin");
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, begin, items, ""), work, done);
+
+    LLVMPositionBuilderAtEnd(b, work);
+    LLVMValueRef rest = LLVMBuildNSWSub(b, items, begin, "");
+    LLVMValueRef end = LLVMBuildNSWAdd(b, begin, minimum(b, chunk, rest), "end");
+    LLVMValueRef body_args[] = {env, begin, end};
+    LLVMBuildCall2(b, body_type(e), kernel->body, body_args, 3, "");
+    LLVMBuildBr(b, take);
+
+    LLVMPositionBuilderAtEnd(b, done);
+    LLVMBuildRetVoid(b);
+}
+
+static mlcc_status *build_run(emit_group *g, const kernel_row *row, const char *name) {
+    kernel_functions kernel = {0};
+    MLCC_TRY(find_function(g, row->symbol, "", body_type(g->e), &kernel.body));
+    MLCC_TRY(find_function(g, row->symbol, "_items", items_type(g->e), &kernel.items));
+    MLCC_TRY(find_function(g, row->symbol, "_chunk", chunk_type(g->e), &kernel.chunk));
+    make_env_type(g);
+    g->stored = MLCC_NEW_ARRAY(g->e->keep, bool, (size_t)g->instance->group->n_returns + 1);
+    MLCC_TRY(emit_hooks(g));
+    make_private(g->e, g->module, true);
+    emit_run_body(g, declare_run(g, name), &kernel);
+    return emit_verify(g->module, name);
+}
+
+mlcc_status *emit_instance(emit *e, int32_t index) {
+    const codegen_instance *instance = &e->artifact->instances[index];
+    const kernel_row *row = cpu_kernel_find(instance->kernel);
+    if (row == NULL) {
+        return MLCC_ERROR(
+            INTERNAL, "group '%s' is to run kernel '%s', which is no row of cpu_kernels.def",
+            instance->group->name, instance->kernel);
+    }
+    const ir_node *anchor = codegen_group_anchor(instance->group);
+    if (row->op != (anchor != NULL ? anchor->op : IR_N_OPS)) {
+        return MLCC_ERROR(
+            INTERNAL, "group '%s' is to run kernel '%s', which is for another op",
+            instance->group->name, instance->kernel);
+    }
+    emit_group g = {
+        .e = e,
+        .kernel = row->name,
+        .instance = instance,
+        .anchor = anchor,
+        .has_scratch = row->scratch_bytes != NULL};
+    MLCC_TRY(emit_parse_bitcode(e, row->bitcode, &g.module));
+    const char *name = mlcc_arena_printf(e->keep, "run.%d.%s", index, instance->group->name);
+    mlcc_status *status = build_run(&g, row, name);
+    if (status != NULL) {
+        LLVMDisposeModule(g.module);
+        return status;
+    }
+    MLCC_TRY(emit_link(e, g.module, name));
+    e->runs[index] = LLVMGetNamedFunction(e->module, name);
+    LLVMSetLinkage(e->runs[index], LLVMInternalLinkage);
+    return NULL;
+}
+
+// ---- prepare ------------------------------------------------------------------------------------------
+
+static mlcc_status *build_prepare(emit_group *g, const cpu_layout *layout, const char *name) {
+    emit *e = g->e;
+    LLVMTypeRef params[] = {e->pointer, e->pointer, e->i64, e->i64};
+    LLVMValueRef function = NULL;
+    MLCC_TRY(find_function(
+        g, layout->symbol, "", emit_function_type(e->void_type, params, 4), &function));
+    MLCC_TRY(emit_hooks(g));
+    make_private(e, g->module, false);
+    LLVMSetValueName2(function, name, strlen(name));
+    LLVMSetLinkage(function, LLVMExternalLinkage);
+    return emit_verify(g->module, name);
+}
+
+mlcc_status *emit_prepare(emit *e, int32_t index) {
+    const codegen_prepare *prepare = &e->artifact->prepares[index];
+    const cpu_layout *layout = cpu_layout_find(prepare->layout);
+    if (layout == NULL) {
+        return MLCC_ERROR(INTERNAL, "layout '%s' is none of the CPU's", prepare->layout);
+    }
+    emit_group g = {.e = e, .kernel = layout->name, .prepared = &prepare->type};
+    MLCC_TRY(emit_parse_bitcode(e, layout->bitcode, &g.module));
+    const char *name = mlcc_arena_printf(e->keep, "prepare.%d.%s", index, layout->name);
+    mlcc_status *status = build_prepare(&g, layout, name);
+    if (status != NULL) {
+        LLVMDisposeModule(g.module);
+        return status;
+    }
+    MLCC_TRY(emit_link(e, g.module, name));
+    e->prepares[index] = LLVMGetNamedFunction(e->module, name);
+    LLVMSetLinkage(e->prepares[index], LLVMInternalLinkage);
+    return NULL;
+}

@@ -1,0 +1,62 @@
+// kernel: what a CPU micro-kernel file sees. Kernels are ordinary C compiled by clang to bitcode when mlcc is built; `mlcc compile` clones the
+// bitcode per group, supplies the hooks below as generated LLVM IR (constants, buffers, fused prologue and epilogue), inlines and optimises.
+//
+// Rules: pure functions; no libc, no allocation, no state, no static data that needs relocation; freestanding headers only.
+// A file NAME.c defines, for kernel NAME:
+//
+//   void    kernel_NAME(const kernel_env *env, int64_t begin, int64_t end)   work items [begin, end)
+//   int64_t kernel_NAME_items(const kernel_env *env)                         how many there are
+//   int64_t kernel_NAME_chunk(const kernel_env *env, int64_t n_threads)      items to hand out at a time, ≥ 1
+//
+// Items of one launch run in any order on any thread; a launch begins after everything before it has finished.
+//
+// Hooks (declare the ones you use with the macros; operand and result numbers are those of the anchor op in ir/ops.def, so for `linear` operand 0
+// is x and operand 1 is w; for a group without anchor, load 0 is the value to store):
+//
+//   KERNEL_DIM(i, axis)    int64_t kernel_dim_<i>_<axis>(env)          extent of operand i, a constant wherever the shape is
+//   KERNEL_RESULT_DIM(r, axis)  int64_t kernel_result_dim_<r>_<axis>(env)
+//   KERNEL_DTYPE(i)        int32_t kernel_dtype_<i>(env)               KERNEL_F32 … of operand i: always a constant, so `if` on it costs nothing
+//   KERNEL_POINTER(i)      const void *kernel_pointer_<i>(env)         operand i in memory (in its device layout if it is a param); NULL if the optional operand is absent
+//   KERNEL_RESULT_POINTER(r)    void *kernel_result_pointer_<r>(env)   result r in memory (in-place results: operand 0)
+//   KERNEL_LOAD(i)         float kernel_load_<i>(env, row, col)        operand i with its fused prologue; any dtype, as float
+//   KERNEL_KEEP(i)         void kernel_keep_<i>(env, row, col, value)  stores a loaded value that the group also returns; call once per element after loading; often empty
+//   KERNEL_STORE(r)        void kernel_store_<r>(env, row, col, value) result r through its fused epilogue
+//   KERNEL_SCRATCH         void *kernel_scratch(env)                   scratch of this thread, 64-byte aligned; size: column of cpu_kernels.def
+//   KERNEL_ATTR_I64(name), KERNEL_ATTR_F64(name)  int64_t/double kernel_attr_<name>(env)   attribute of the anchor, a constant
+#ifndef MLCC_CODEGEN_CPU_KERNELS_KERNEL_H
+#define MLCC_CODEGEN_CPU_KERNELS_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct kernel_env kernel_env;
+
+// Values of kernel_dtype_<i>: the rows of ir/dtypes.def in order (codegen checks that they agree).
+enum kernel_dtype {
+    KERNEL_F32,
+    KERNEL_F16,
+    KERNEL_BF16,
+    KERNEL_I32,
+    KERNEL_U32,
+    KERNEL_I8,
+    KERNEL_U8,
+    KERNEL_Q4G32_F16
+};
+
+#define KERNEL_DIM(i, axis)        int64_t kernel_dim_##i##_##axis(const kernel_env *env)
+#define KERNEL_RESULT_DIM(r, axis) int64_t kernel_result_dim_##r##_##axis(const kernel_env *env)
+#define KERNEL_DTYPE(i)            int32_t kernel_dtype_##i(const kernel_env *env)
+#define KERNEL_POINTER(i)          const void *kernel_pointer_##i(const kernel_env *env)
+#define KERNEL_RESULT_POINTER(r)   void *kernel_result_pointer_##r(const kernel_env *env)
+#define KERNEL_LOAD(i)             float kernel_load_##i(const kernel_env *env, int64_t row, int64_t col)
+#define KERNEL_KEEP(i) \
+    void kernel_keep_##i(const kernel_env *env, int64_t row, int64_t col, float value)
+#define KERNEL_STORE(r) \
+    void kernel_store_##r(const kernel_env *env, int64_t row, int64_t col, float value)
+#define KERNEL_SCRATCH        void *kernel_scratch(const kernel_env *env)
+#define KERNEL_ATTR_I64(name) int64_t kernel_attr_##name(const kernel_env *env)
+#define KERNEL_ATTR_F64(name) double kernel_attr_##name(const kernel_env *env)
+
+#define KERNEL_INLINE static inline __attribute__((always_inline))
+
+#endif

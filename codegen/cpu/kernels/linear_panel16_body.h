@@ -1,0 +1,67 @@
+// linear_panel16_body: out[M, N] = x[M, K] times w[N, K] transposed, plus bias; x float32 rows, w in panel16 form. One body for
+// every machine; the file that includes it names its register tiles:
+//
+//   LINEAR_TILE_ROWS, LINEAR_TILE_PANELS      of the blocked path, in rows and panels
+//   LINEAR_STREAM_ROWS, LINEAR_STREAM_PANELS  of the streaming path: its most rows; a macro that gives panels for rows
+//
+// Few rows go through linear_panel16_stream.h, many through linear_panel16_blocked.h.
+//
+// Order of summation, the same in both paths and for every M, split and thread count, so that a row's result depends on nothing
+// but the row: within a group of k (32 for Q4G32_F16, 128 for plain dtypes) one chain of multiply-adds in ascending k, from
+// linear_group_start for Q4G32_F16 and from zero for plain dtypes; then sum = group * scale + sum (scale 1 for plain dtypes),
+// groups ascending.
+#ifndef MLCC_CODEGEN_CPU_KERNELS_LINEAR_PANEL16_BODY_H
+#define MLCC_CODEGEN_CPU_KERNELS_LINEAR_PANEL16_BODY_H
+
+#include "codegen/cpu/kernels/linear_panel16_blocked.h"
+#include "codegen/cpu/kernels/linear_panel16_stream.h"
+
+KERNEL_INLINE int64_t linear_tiles(int64_t n_panels) {
+    return (n_panels + LINEAR_TILE_PANELS - 1) / LINEAR_TILE_PANELS;
+}
+
+KERNEL_INLINE int linear_streams(const kernel_env *env) {
+    return linear_stream_fits(kernel_dtype_1(env), kernel_dim_0_0(env), kernel_dim_1_1(env));
+}
+
+// Streaming: an item is a panel. Blocked: an item is a tile of panels for one block of rows, tiles of a row block side by side.
+int64_t kernel_linear_panel16_items(const kernel_env *env) {
+    const int64_t n_rows = kernel_dim_0_0(env),
+                  n_panels = kernel_panel16_panels(kernel_dim_1_0(env));
+    if (n_rows == 0) return 0;
+    if (linear_streams(env)) return n_panels;
+    const int64_t block_rows = linear_block_rows(n_rows);
+    return (n_rows + block_rows - 1) / block_rows * linear_tiles(n_panels);
+}
+
+// Four chunks a thread, so that a slow thread costs little; streams get runs of equal length.
+int64_t kernel_linear_panel16_chunk(const kernel_env *env, int64_t n_threads) {
+    const int64_t share = kernel_linear_panel16_items(env) / (n_threads * 4);
+    if (linear_streams(env)) {
+        const int64_t runs = share / LINEAR_STREAM_MAX_PANELS;
+        const int64_t whole = (runs > 16 ? 16 : runs) * LINEAR_STREAM_MAX_PANELS;
+        return whole > 0 ? whole : share > 0 ? share : 1;
+    }
+    return share < 1 ? 1 : share > LINEAR_BLOCK_TILES ? LINEAR_BLOCK_TILES : share;
+}
+
+void kernel_linear_panel16(const kernel_env *env, int64_t begin, int64_t end) {
+    const linear_job job = linear_job_of(env);
+    if (linear_streams(env)) {
+        linear_stream(env, &job, begin, end);
+        return;
+    }
+    const int64_t n_tiles = linear_tiles(job.n_panels), block_rows = linear_block_rows(job.n_rows);
+    while (begin < end) {
+        const int64_t first_tile = begin % n_tiles, first_row = begin / n_tiles * block_rows;
+        int64_t take = n_tiles - first_tile;
+        if (take > end - begin) take = end - begin;
+        if (take > LINEAR_BLOCK_TILES) take = LINEAR_BLOCK_TILES;
+        const int64_t left = job.n_rows - first_row;
+        linear_blocked(
+            env, &job, first_row, left < block_rows ? left : block_rows, first_tile, take);
+        begin += take;
+    }
+}
+
+#endif

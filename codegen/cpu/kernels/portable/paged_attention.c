@@ -1,0 +1,8 @@
+// paged_attention, any machine: 16 registers of four floats (SSE) hold one query's tile, the 32 of AArch64 two.
+#if defined(__aarch64__)
+#    define ATTENTION_TILE_QUERIES 2
+#else
+#    define ATTENTION_TILE_QUERIES 1
+#endif
+#define ATTENTION_TILE_CHUNKS 2
+#include "codegen/cpu/kernels/paged_attention_body.h"

@@ -1,0 +1,35 @@
+// scratch: bytes of thread scratch (kernel_scratch) that each kernel uses, and what a kernel refuses because of it. Host code
+// reads these when it fills the scratch column of the kernel table.
+#ifndef MLCC_CODEGEN_CPU_KERNELS_SCRATCH_H
+#define MLCC_CODEGEN_CPU_KERNELS_SCRATCH_H
+
+enum {
+    // linear_panel16: one k block of up to 192 rows of x, decoded weights, and the accumulators of 16 panels.
+    KERNEL_LINEAR_BLOCK_ROWS = 192,
+    KERNEL_LINEAR_BLOCK_PANELS = 16,
+    KERNEL_LINEAR_BLOCK_K = 128,
+    KERNEL_LINEAR_SCRATCH_BYTES =
+        KERNEL_LINEAR_BLOCK_ROWS * KERNEL_LINEAR_BLOCK_K * 4          // x
+        + 4 * KERNEL_LINEAR_BLOCK_K * 64                              // weights of 4 panels
+        + 4 * (KERNEL_LINEAR_BLOCK_K / 32) * 64                       // their scales
+        + KERNEL_LINEAR_BLOCK_ROWS * (KERNEL_LINEAR_BLOCK_K / 32) * 4 // starts of groups
+        + KERNEL_LINEAR_BLOCK_ROWS * KERNEL_LINEAR_BLOCK_PANELS * 64, // accumulators
+
+    // rms_norm: one row as float32; wider rows are refused.
+    KERNEL_RMS_NORM_MAX_COLUMNS = 65536,
+    KERNEL_RMS_NORM_SCRATCH_BYTES = KERNEL_RMS_NORM_MAX_COLUMNS * 4,
+
+    // paged_attention: queries and sums of one slice, one step of keys and values; larger heads are refused.
+    KERNEL_ATTENTION_MAX_HEAD_DIM = 512,
+    KERNEL_ATTENTION_PAGE = 16,        // tokens of a cache page; others are refused
+    KERNEL_ATTENTION_STEP = 32,        // keys of one softmax step: two pages
+    KERNEL_ATTENTION_MAX_QUERIES = 64, // queries of a slice; fewer when heads are large
+    KERNEL_ATTENTION_QUERY_FLOATS = 16384,
+    KERNEL_ATTENTION_SCRATCH_BYTES =
+        2 * KERNEL_ATTENTION_QUERY_FLOATS * 4                           // q, sums
+        + 2 * KERNEL_ATTENTION_STEP * KERNEL_ATTENTION_MAX_HEAD_DIM * 4 // keys, values
+        + KERNEL_ATTENTION_MAX_QUERIES * (KERNEL_ATTENTION_STEP + 16 + 16) *
+              4, // p, maxima, sums of p
+};
+
+#endif

@@ -1,0 +1,193 @@
+// generate: the driver behind target.h. Resolve the module, measure the params, emit one object, look into it, link it.
+#include "codegen/artifact.h"
+#include "codegen/cpu/cpu_kernels.h"
+#include "codegen/cpu/emit_llvm.h"
+#include "codegen/cpu/features.h"
+#include "codegen/link.h"
+#include "codegen/object.h"
+#include "codegen/report.h"
+#include "codegen/target.h"
+#include "ir/text.h"
+#include "runtime/base/file.h"
+
+#include <string.h>
+
+struct codegen_target {
+    codegen_cpu cpu;
+    codegen_options options; // texts copied
+    mlcc_arena *keep;        // the caller's, for choices
+};
+
+static const char *copy_text(mlcc_arena *keep, const char *text) {
+    return text != NULL ? mlcc_arena_strdup(keep, text) : NULL;
+}
+
+mlcc_status *codegen_open(const codegen_options *options, mlcc_arena *keep, codegen_target **out) {
+    *out = NULL;
+    codegen_target *target = MLCC_NEW(keep, codegen_target);
+    target->keep = keep;
+    target->options = (codegen_options){
+        .target = mlcc_arena_strdup(keep, options->target),
+        .debug_dump = copy_text(keep, options->debug_dump),
+        .linker = copy_text(keep, options->linker),
+        .metadata_json =
+            options->metadata_json != NULL ? mlcc_arena_strdup(keep, options->metadata_json) : "{}",
+    };
+    MLCC_TRY(codegen_cpu_resolve(target->options.target, keep, &target->cpu));
+    *out = target;
+    return NULL;
+}
+
+const codegen_cpu *codegen_cpu_of(const codegen_target *target) {
+    return &target->cpu;
+}
+
+const kernel_row *codegen_kernel_table(size_t *n_rows) {
+    return cpu_kernel_table(n_rows);
+}
+
+void codegen_close(codegen_target *target) {
+    (void)
+        target; // lives in the caller's arena; LLVM is opened and closed by every codegen_generate
+}
+
+// ---- choices ------------------------------------------------------------------------------------------
+
+mlcc_status *codegen_choose_kernel(
+    void *user, const ir_function *group, const char **kernel, mlcc_str *why) {
+    codegen_target *target = user;
+    *kernel = NULL;
+    const ir_node *anchor = codegen_group_anchor(group);
+    const ir_op op = anchor != NULL ? anchor->op : IR_N_OPS;
+    size_t n_rows = 0;
+    const kernel_row *rows = cpu_kernel_table(&n_rows);
+    mlcc_str refused = {0};
+    for (size_t i = 0; i < n_rows; i++) {
+        if (rows[i].op != op) continue;
+        const char *reason = cpu_kernel_refusal(&rows[i], &target->cpu, group, target->keep);
+        if (reason == NULL) {
+            *kernel = rows[i].name;
+            continue;
+        }
+        mlcc_str_printf(&refused, "%s%s %s", refused.length > 0 ? "; " : "", rows[i].name, reason);
+        if (why != NULL) mlcc_str_printf(why, "  refused: %s: %s\n", rows[i].name, reason);
+    }
+    mlcc_status *status = NULL;
+    if (*kernel == NULL) {
+        status = MLCC_ERROR(
+            UNSUPPORTED, "no kernel of target '%s' fits a group around op '%s': %s",
+            target->cpu.name, anchor != NULL ? ir_op_get(op)->text : "element-wise",
+            refused.length > 0 ? refused.data : "there is no row for the op");
+    }
+    mlcc_str_free(&refused);
+    return status;
+}
+
+const char *codegen_choose_layout(void *user, ir_op op, int32_t operand, const ir_type *type) {
+    (void)user;
+    return cpu_layout_choose(op, operand, type);
+}
+
+// ---- generation ---------------------------------------------------------------------------------------
+
+static int64_t round_up_64(int64_t size_bytes) {
+    return (size_bytes + 63) / 64 * 64;
+}
+
+static mlcc_status *measure_param(codegen_param *param) {
+    const ir_value *value = &param->param->value;
+    if (param->prepare < 0) {
+        const size_t size_bytes = param->pieces[0].size_bytes;
+        if (size_bytes > (size_t)INT64_MAX - 63) {
+            return MLCC_ERROR(UNSUPPORTED, "param '%s' is too large", value->name);
+        }
+        param->prepared_bytes = round_up_64((int64_t)size_bytes);
+        return NULL;
+    }
+    const cpu_layout *layout = cpu_layout_find(param->param->layout);
+    if (layout == NULL ||
+        !layout->measure(&value->type, &param->prepared_bytes, &param->n_prepare_items)) {
+        return MLCC_ERROR(
+            INTERNAL, "param '%s' of format %s cannot have layout '%s'", value->name,
+            ir_dtype_get(value->type.dtype)->text, param->param->layout);
+    }
+    return NULL;
+}
+
+static mlcc_status *measure(codegen_artifact *artifact) {
+    for (int32_t i = 0; i < artifact->n_params; i++) {
+        MLCC_TRY(measure_param(&artifact->params[i]));
+    }
+    for (int32_t i = 0; i < artifact->n_functions; i++) {
+        codegen_function *f = &artifact->functions[i];
+        for (int32_t j = 0; j < f->n_launches; j++) {
+            const codegen_instance *instance = &artifact->instances[f->launches[j].instance];
+            const kernel_row *row = cpu_kernel_find(instance->kernel);
+            if (row == NULL || row->scratch_bytes == NULL) continue;
+            int64_t scratch_bytes = round_up_64(row->scratch_bytes(instance->group));
+            if (scratch_bytes > f->scratch_bytes) f->scratch_bytes = scratch_bytes;
+        }
+    }
+    return NULL;
+}
+
+static mlcc_status *dump_module(const codegen_target *target, const ir_module *module) {
+    mlcc_str text = {0};
+    ir_print_module(module, &text);
+    mlcc_arena *scratch = mlcc_arena_create();
+    mlcc_status *status = mlcc_file_write_atomic(
+        mlcc_path_join(scratch, target->options.debug_dump, "plan.mlcir"), mlcc_str_text(&text),
+        text.length);
+    mlcc_arena_free(scratch);
+    mlcc_str_free(&text);
+    return status;
+}
+
+static mlcc_status *dump_file(
+    const codegen_target *target, const char *name, const void *data, size_t size_bytes,
+    mlcc_arena *scratch) {
+    if (target->options.debug_dump == NULL) return NULL;
+    return mlcc_file_write_atomic(
+        mlcc_path_join(scratch, target->options.debug_dump, name), data, size_bytes);
+}
+
+static mlcc_status *generate(
+    const codegen_target *target, const ir_module *module, const char *path, mlcc_arena *scratch) {
+    if (target->options.debug_dump != NULL) {
+        MLCC_TRY(mlcc_dir_make(target->options.debug_dump));
+        MLCC_TRY(dump_module(target, module));
+    }
+    codegen_artifact *artifact = NULL;
+    MLCC_TRY(codegen_artifact_build(module, scratch, &artifact));
+    MLCC_TRY(measure(artifact));
+
+    const emit_llvm_options options = {
+        .cpu = &target->cpu,
+        .metadata_json = target->options.metadata_json,
+        .layout_version = cpu_layout_version(),
+        .debug_dump = target->options.debug_dump,
+    };
+    const void *object = NULL;
+    size_t object_bytes = 0;
+    MLCC_TRY(emit_llvm_object(artifact, &options, scratch, &object, &object_bytes));
+    MLCC_TRY(dump_file(target, "lib.o", object, object_bytes, scratch));
+    MLCC_TRY(codegen_object_check(object, object_bytes));
+
+    const char *linker = NULL;
+    MLCC_TRY(codegen_link(
+        &target->cpu, target->options.linker, object, object_bytes, path, scratch, &linker));
+    if (target->options.debug_dump == NULL) return NULL;
+    mlcc_str report = {0};
+    codegen_report(artifact, &target->cpu, linker, object_bytes, &report);
+    mlcc_status *status =
+        dump_file(target, "report.txt", mlcc_str_text(&report), report.length, scratch);
+    mlcc_str_free(&report);
+    return status;
+}
+
+mlcc_status *codegen_generate(codegen_target *target, const ir_module *module, const char *path) {
+    mlcc_arena *scratch = mlcc_arena_create();
+    mlcc_status *status = generate(target, module, path, scratch);
+    mlcc_arena_free(scratch);
+    return mlcc_status_note(status, "generating %s for target '%s'", path, target->cpu.name);
+}

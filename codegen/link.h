@@ -1,0 +1,17 @@
+// link: the only place that calls a linker: a child process with an argument array, never a shell.
+//
+// Tried in this order: `linker` (from --linker), $MLCC_LINKER, ld.lld of the LLVM that mlcc was built with, ld.lld-<N>, ld.lld, and ld when the
+// object is for this machine. A linker that was named must work; of the others the first that exists is taken.
+#ifndef MLCC_CODEGEN_LINK_H
+#define MLCC_CODEGEN_LINK_H
+
+#include "codegen/target.h"
+
+// Makes a shared library of one object at `path`: complete or absent (temporary directory beside it, then rename). The bytes depend on the
+// object and the linker only. `used` receives the linker's name. Errors: IO when no linker is found or the output cannot be written, INTERNAL
+// with the linker's own words when it fails.
+mlcc_status *codegen_link(
+    const codegen_cpu *cpu, const char *linker, const void *object, size_t object_bytes,
+    const char *path, mlcc_arena *keep, const char **used);
+
+#endif

@@ -1,0 +1,73 @@
+#include "codegen/report.h"
+
+#include <string.h>
+
+static int32_t count_launches(const codegen_artifact *artifact, int32_t instance) {
+    int32_t n = 0;
+    for (int32_t f = 0; f < artifact->n_functions; f++) {
+        for (int32_t i = 0; i < artifact->functions[f].n_launches; i++) {
+            n += artifact->functions[f].launches[i].instance == instance;
+        }
+    }
+    return n;
+}
+
+static void put_group(const codegen_instance *instance, mlcc_str *out) {
+    for (const ir_node *node = instance->group->first; node != NULL; node = node->next) {
+        mlcc_str_printf(
+            out, "%s%s", node == instance->group->first ? "" : " + ", ir_op_get(node->op)->text);
+    }
+}
+
+static void put_instances(const codegen_artifact *artifact, mlcc_str *out) {
+    mlcc_str_puts(out, "\nlaunches  kernel                              group\n");
+    for (int32_t i = 0; i < artifact->n_instances; i++) {
+        const codegen_instance *instance = &artifact->instances[i];
+        mlcc_str_printf(
+            out, "%8d  %-34s  %s: ", count_launches(artifact, i), instance->kernel,
+            instance->group->name);
+        put_group(instance, out);
+        mlcc_str_putc(out, '\n');
+    }
+}
+
+static void put_functions(const codegen_artifact *artifact, mlcc_str *out) {
+    for (int32_t f = 0; f < artifact->n_functions; f++) {
+        const codegen_function *function = &artifact->functions[f];
+        int32_t n_waits = 0;
+        for (int32_t i = 0; i < function->n_launches; i++) {
+            n_waits += function->launches[i].waits ? 1 : 0;
+        }
+        mlcc_str_printf(
+            out,
+            "\nfunction '%s': %d launches, %d waits, workspace %lld bytes, scratch %lld bytes a "
+            "thread\n",
+            function->function->name, function->n_launches, n_waits,
+            (long long)function->function->workspace_bytes, (long long)function->scratch_bytes);
+    }
+}
+
+static void put_params(const codegen_artifact *artifact, mlcc_str *out) {
+    int64_t total_bytes = 0;
+    mlcc_str_printf(out, "\nparams    format      layout      prepared bytes\n");
+    for (int32_t i = 0; i < artifact->n_params; i++) {
+        const codegen_param *param = &artifact->params[i];
+        total_bytes += param->prepared_bytes;
+        mlcc_str_printf(
+            out, "%8d  %-10s  %-10s  %14lld  %s\n", i,
+            ir_dtype_get(param->param->value.type.dtype)->text, param->param->layout,
+            (long long)param->prepared_bytes, param->param->value.name);
+    }
+    mlcc_str_printf(out, "in all %lld bytes\n", (long long)total_bytes);
+}
+
+void codegen_report(
+    const codegen_artifact *artifact, const codegen_cpu *cpu, const char *linker,
+    size_t object_bytes, mlcc_str *out) {
+    mlcc_str_printf(
+        out, "target %s (%s)\nfeatures %s\nlinker %s\nobject %zu bytes\n", cpu->name, cpu->triple,
+        cpu->features, linker, object_bytes);
+    put_instances(artifact, out);
+    put_functions(artifact, out);
+    put_params(artifact, out);
+}

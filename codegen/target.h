@@ -1,0 +1,40 @@
+// target: what a target is. codegen/cpu exports one (`codegen_target_cpu`), rows in targets.def.
+#ifndef MLCC_CODEGEN_TARGET_H
+#define MLCC_CODEGEN_TARGET_H
+
+#include "codegen/kernel.h"
+
+typedef struct codegen_target codegen_target;
+
+// What a target name means on a machine.
+typedef struct codegen_cpu {
+    // as given or resolved: "x86-64-v4", "native" is resolved to the CPU's LLVM name
+    const char *name;
+    const char *triple;   // "x86_64-unknown-linux-gnu"
+    const char *llvm_cpu; // "x86-64-v4", "znver4"
+    const char *features; // comma separated features in force, sorted: "avx,avx2,avx512f,…"
+} codegen_cpu;
+
+typedef struct codegen_options {
+    // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", or an LLVM CPU name
+    const char *target;
+    const char *debug_dump;    // directory, or NULL
+    const char *linker;        // --linker, or NULL (MLCC_LINKER, ld.lld-19, ld.lld, ld)
+    const char *metadata_json; // goes into lib.so as it is
+} codegen_options;
+
+// Opens the target: resolves the name, builds the kernel list that this CPU may use. UNSUPPORTED with the accepted names otherwise.
+mlcc_status *codegen_open(const codegen_options *options, mlcc_arena *keep, codegen_target **out);
+const codegen_cpu *codegen_cpu_of(const codegen_target *target);
+// The questions of passes/pass.h, with the target as `user`.
+mlcc_status *codegen_choose_kernel(
+    void *target, const ir_function *group, const char **kernel, mlcc_str *why);
+const char *codegen_choose_layout(void *target, ir_op op, int32_t operand, const ir_type *type);
+// PLAN-level module → lib.so at `path` (atomic). Same module, options and tool versions give the same bytes.
+mlcc_status *codegen_generate(codegen_target *target, const ir_module *module, const char *path);
+void codegen_close(codegen_target *target);
+
+// The kernel table, for `inspect --kernels` and the kernel tests.
+const kernel_row *codegen_kernel_table(size_t *n_rows);
+
+#endif

@@ -1,0 +1,120 @@
+// abi: the contract between generated code (lib.so) and the runtime. Includes nothing of ours. The code generator writes exactly these
+// structures into rodata; the runtime reads them. tests/unit/runtime/handwritten_lib.c is a tiny model written by hand in this form.
+//
+// lib.so exports one symbol:   const mlcc_abi_model *mlcc_model_query(void);
+// It depends on nothing: memcpy/memset at most come from libc.
+#ifndef MLCC_RUNTIME_ABI_H
+#define MLCC_RUNTIME_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MLCC_ABI_MAGIC      0x4343434cu // "LCCC"
+#define MLCC_ABI_VERSION    1u
+#define MLCC_ABI_QUERY      "mlcc_model_query"
+#define MLCC_ABI_MAX_RANK   6
+#define MLCC_ABI_MAX_PIECES 4
+#define MLCC_PAGE_TOKENS    16 // tokens in one page of the KV cache
+
+// Element types as they lie in memory or on disk.
+enum mlcc_abi_dtype {
+    MLCC_ABI_F32 = 1,
+    MLCC_ABI_F16,
+    MLCC_ABI_BF16,
+    MLCC_ABI_I32,
+    MLCC_ABI_U32,
+    MLCC_ABI_I8,
+    MLCC_ABI_U8
+};
+
+// One stored tensor of a param, as tensor-cache.json names it.
+typedef struct mlcc_abi_piece {
+    const char *name; // "model.layers.0.mlp.down_proj.q_scale"
+    // enum mlcc_abi_dtype, in memory (a float32 piece may be stored as bf16; the loader widens it)
+    uint32_t dtype;
+    uint32_t rank;
+    int64_t dims[MLCC_ABI_MAX_RANK];
+    uint64_t size_bytes;
+} mlcc_abi_piece;
+
+// Rewrites stored pieces into the device layout: items [begin, end) of n_prepare_items. Pure; many threads on disjoint ranges.
+typedef void mlcc_abi_prepare(
+    const void *const *pieces, void *prepared, int64_t begin, int64_t end);
+
+typedef struct mlcc_abi_param {
+    const char *name;   // "model.layers.0.mlp.down_proj.weight"
+    const char *format; // IR dtype text: "q4g32_f16"
+    const char *layout; // "rows", "panel16"
+    uint32_t n_pieces;
+    uint32_t reserved;
+    const mlcc_abi_piece *pieces;
+    mlcc_abi_prepare *prepare; // NULL: the single piece is used as it is
+    int64_t n_prepare_items;
+    uint64_t prepared_bytes; // multiple of 64
+} mlcc_abi_param;
+
+// A named dimension; dims[] of a call holds their values in this order.
+typedef struct mlcc_abi_symbol {
+    const char *name; // "n_tokens"
+    // largest value that the workspace was planned for; no limit on "n_pages" and "n_page_slots" (0)
+    int64_t bound;
+} mlcc_abi_symbol;
+
+// A function input or output.
+typedef struct mlcc_abi_tensor {
+    const char *name; // "ids", "kv.0", "logits"
+    uint32_t dtype;
+    uint32_t rank;
+    int64_t dims[MLCC_ABI_MAX_RANK];    // constant, or -1 where symbol[i] counts
+    int32_t symbols[MLCC_ABI_MAX_RANK]; // index into the symbol table, or -1
+} mlcc_abi_tensor;
+
+// Everything a call needs. All threads get the same structure. Pointers are 64-byte aligned.
+typedef struct mlcc_abi_call {
+    void *const *args;            // inputs in declared order
+    void *const *results;         // outputs in declared order, caller's memory
+    const void *const *params;    // prepared params in table order
+    const int64_t *dims;          // values of the symbols, all ≥ 1
+    char *workspace;              // workspace_bytes
+    char *const *scratch;         // one block of scratch_bytes per thread
+    uint32_t *counters;           // n_counters zeros; the runtime clears them before every call
+    void (*barrier)(void *state); // all threads wait for each other
+    void *barrier_state;
+} mlcc_abi_call;
+
+// Runs thread `thread` of `n_threads`; 0 = done.
+typedef int32_t mlcc_abi_run(const mlcc_abi_call *call, int32_t thread, int32_t n_threads);
+
+typedef struct mlcc_abi_function {
+    const char *name; // "forward"
+    mlcc_abi_run *run;
+    const mlcc_abi_tensor *args;
+    const mlcc_abi_tensor *results;
+    uint32_t n_args, n_results;
+    uint64_t workspace_bytes;
+    uint64_t scratch_bytes;
+    uint32_t n_counters;
+    uint32_t reserved;
+} mlcc_abi_function;
+
+typedef struct mlcc_abi_model {
+    uint32_t magic;        // MLCC_ABI_MAGIC
+    uint32_t version;      // MLCC_ABI_VERSION
+    uint64_t struct_bytes; // sizeof(mlcc_abi_model)
+    const char *target;    // "x86-64-v4"
+    // comma separated features that the machine must have ("avx512f,avx512bw,…"), "" = none
+    const char *cpu_features;
+    const char *metadata; // JSON: MLC's _metadata keys and mlcc's own; NUL-terminated
+    // XXH3-128 of the param table (names, formats, shapes): which weights fit
+    uint8_t param_fingerprint[16];
+    // the same plus layouts and prepare version: which prepared cache fits
+    uint8_t layout_fingerprint[16];
+    const mlcc_abi_symbol *symbols;
+    const mlcc_abi_param *params;
+    const mlcc_abi_function *functions;
+    uint32_t n_symbols, n_params, n_functions, reserved;
+} mlcc_abi_model;
+
+typedef const mlcc_abi_model *mlcc_abi_query(void);
+
+#endif

@@ -1,0 +1,190 @@
+// mlcc: the public C API. Open a compiled model, feed tokens, get logits or tokens.
+//
+//   mlcc_model *model; mlcc_engine *engine; mlcc_sampler *sampler; mlcc_model_info info;
+//   int32_t sequence, token; const float *logits; int64_t n_rows;
+//   mlcc_sampling greedy = mlcc_sampling_default();
+//   mlcc_model_open(&(mlcc_model_options){.directory = "dir"}, &model);
+//   mlcc_model_get_info(model, &info);
+//   mlcc_engine_create(model, &(mlcc_engine_options){.max_sequences = 1}, &engine);
+//   mlcc_engine_add_sequence(engine, &sequence);
+//   mlcc_sampler_create(&greedy, info.vocab, &sampler);
+//   mlcc_batch_item item = {sequence, ids, n, MLCC_LOGITS_LAST};
+//   mlcc_engine_step(engine, &item, 1, &logits, &n_rows);          float logits[n_rows][vocab]
+//   token = mlcc_sampler_sample(sampler, logits);                  the next step brings &token
+//
+// Errors: every function that can fail returns mlcc_status *, NULL is success (runtime/base/status.h).
+// Ownership: an engine must end before its model; a model may serve several engines.
+// Thread rule: one thread at a time per engine and per sampler. The engines of one model share its
+// thread pool and take turns, pass by pass; they may be driven from different threads.
+#ifndef MLCC_RUNTIME_MLCC_H
+#define MLCC_RUNTIME_MLCC_H
+
+#include "runtime/base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#    pragma GCC visibility push(default)
+#endif
+
+typedef struct mlcc_model mlcc_model;
+typedef struct mlcc_engine mlcc_engine;
+typedef struct mlcc_sampler mlcc_sampler;
+typedef struct mlcc_tokenizer mlcc_tokenizer;
+
+// Called while weights are checked ("verifying") and brought into the device layout ("preparing");
+// done and total in bytes. Always from the thread that opens the model; not at all when the weights
+// only need to be mapped.
+typedef void mlcc_progress(
+    void *user, const char *phase, uint64_t done_bytes, uint64_t total_bytes);
+
+typedef struct mlcc_model_options {
+    // model directory: tensor-cache.json, params_shard_N.bin, mlc-chat-config.json
+    const char *directory;
+    const char *library;         // lib.so; NULL = directory/lib.so
+    int32_t n_threads;           // 0 = physical cores allowed
+    bool verify;                 // check every shard's md5 and the prepared-weights cache first
+    bool no_cache;               // neither read nor write the prepared-weights cache
+    const char *cache_directory; // NULL = $MLCC_CACHE_DIR, $XDG_CACHE_HOME/mlcc, ~/.cache/mlcc
+    mlcc_progress *progress;     // may be NULL
+    void *progress_user;
+} mlcc_model_options;
+
+// Errors: INVALID (a file is missing or damaged), MISMATCH (the library is for another machine, ABI
+// or model: compile again), IO, NO_MEMORY.
+mlcc_status *mlcc_model_open(const mlcc_model_options *options, mlcc_model **out);
+void mlcc_model_close(mlcc_model *model);
+
+typedef struct mlcc_model_info {
+    const char *model_type, *quantization, *target;
+    int64_t vocab;
+    int64_t context_window;  // of mlc-chat-config.json, else of the library; -1 = no limit
+    int64_t prefill_chunk;   // most tokens of one forward pass
+    int64_t max_sequences;   // most sequences of one forward pass
+    int64_t max_logits_rows; // most logits rows of one forward pass
+    int64_t n_layers, n_kv_heads, head_dim;
+    int32_t n_threads;     // threads that run the model
+    uint64_t weight_bytes; // prepared
+    uint64_t kv_bytes_per_token;
+    uint64_t workspace_bytes;
+    double load_s;   // seconds that open took
+    bool from_cache; // weights were mapped from the prepared cache
+} mlcc_model_info;
+void mlcc_model_get_info(const mlcc_model *model, mlcc_model_info *info);
+// The library's metadata JSON.
+const char *mlcc_model_metadata(const mlcc_model *model);
+
+typedef struct mlcc_engine_options {
+    // Sequences that exist at a time; 0 = 1. May exceed the model's max_sequences: a step is then cut
+    // into several passes.
+    int32_t max_sequences;
+    // KV cache capacity over all sequences, however they share it; 0 = context window × max_sequences.
+    int64_t max_tokens;
+} mlcc_engine_options;
+
+// `options` NULL = all defaults. Memory for the cache is planned in full and taken as it fills.
+mlcc_status *mlcc_engine_create(
+    mlcc_model *model, const mlcc_engine_options *options, mlcc_engine **out);
+void mlcc_engine_free(mlcc_engine *engine);
+// Gives the lowest number that is not in use. INVALID when max_sequences exist.
+mlcc_status *mlcc_engine_add_sequence(mlcc_engine *engine, int32_t *sequence);
+void mlcc_engine_remove_sequence(mlcc_engine *engine, int32_t sequence); // an unknown one is fine
+// Tokens in the cache; -1 when there is no such sequence.
+int64_t mlcc_engine_sequence_length(const mlcc_engine *engine, int32_t sequence);
+// Forgets the tail: length becomes `n_tokens`.
+mlcc_status *mlcc_engine_truncate(mlcc_engine *engine, int32_t sequence, int64_t n_tokens);
+
+typedef enum mlcc_logits { MLCC_LOGITS_NONE, MLCC_LOGITS_LAST, MLCC_LOGITS_ALL } mlcc_logits;
+
+typedef struct mlcc_batch_item {
+    int32_t sequence;
+    const int32_t *tokens; // [n_tokens], appended to the sequence
+    int64_t n_tokens;      // ≥ 1
+    mlcc_logits logits;
+} mlcc_batch_item;
+
+// One ragged step: prefill and decode differ only in how many tokens a sequence brings. A step that
+// exceeds prefill_chunk, max_sequences or max_logits_rows of the model is run in several forward
+// passes with the same result. `logits`: [n_rows, vocab] float32, 64-byte aligned, rows in item order,
+// valid until the next step; NULL when no row was asked for. Both out parameters may be NULL.
+// A sequence may stand in one item only. Steps that bring one token a sequence allocate nothing; the
+// logits of a step with several passes are collected in a buffer that grows to n_rows × vocab floats,
+// so score long texts in pieces of some hundred tokens.
+// Errors: context window or KV capacity exceeded, token id out of range, unknown sequence; all
+// sequences are then unchanged.
+mlcc_status *mlcc_engine_step(
+    mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items, const float **logits,
+    int64_t *n_rows);
+
+typedef struct mlcc_sampling {
+    float temperature;        // ≤ 1e-5: greedy
+    float top_p;              // 1 = off
+    int32_t top_k;            // 0 = off
+    float min_p;              // 0 = off
+    float repetition_penalty; // 1 = off
+    float presence_penalty;   // 0 = off, [-2, 2]
+    float frequency_penalty;  // 0 = off, [-2, 2]
+    uint64_t seed;
+} mlcc_sampling;
+mlcc_sampling mlcc_sampling_default(void); // greedy, everything off
+
+// Order, each over what the one before left:
+//   penalties    over the tokens that this sampler returned: presence and frequency are subtracted,
+//                then repetition divides positive and multiplies other logits
+//   temperature  softmax of logits / temperature
+//   top-k        the k most probable
+//   top-p        the fewest most probable that reach the sum p of what top-k left, at least one
+//   min-p        those with at least min_p times the largest probability
+//   draw         xoshiro256**, seeded by splitmix64
+// Equal logits: the lower id first. NaN logits count as -inf; when no logit is above -inf the token
+// is 0. INVALID names the parameter that is out of range and what is accepted.
+mlcc_status *mlcc_sampler_create(const mlcc_sampling *sampling, int64_t vocab, mlcc_sampler **out);
+void mlcc_sampler_free(mlcc_sampler *sampler);
+// logits: [vocab]. Allocates nothing; counts the token for penalties.
+int32_t mlcc_sampler_sample(mlcc_sampler *sampler, const float *logits);
+// Forgets the generated tokens and starts again from the seed.
+void mlcc_sampler_reset(mlcc_sampler *sampler);
+
+// Text. `directory` needs only the tokenizer files.
+mlcc_status *mlcc_tokenizer_open(const char *directory, mlcc_tokenizer **out);
+void mlcc_tokenizer_close(mlcc_tokenizer *tokenizer);
+int64_t mlcc_tokenizer_vocab(const mlcc_tokenizer *tokenizer); // ids are below this
+// `text` is any byte string; invalid UTF-8 is replaced by U+FFFD. *ids is malloc'ed. `add_special`: run the post-processor (BOS).
+mlcc_status *mlcc_tokenizer_encode(
+    const mlcc_tokenizer *tokenizer, const char *text, size_t length, bool add_special,
+    int32_t **ids, size_t *n_ids);
+// *text is malloc'ed, NUL-terminated. Unknown ids are an error.
+mlcc_status *mlcc_tokenizer_decode(
+    const mlcc_tokenizer *tokenizer, const int32_t *ids, size_t n_ids, bool skip_special,
+    char **text, size_t *length);
+// The token's own text ("▁the"), or NULL.
+const char *mlcc_tokenizer_token(const mlcc_tokenizer *tokenizer, int32_t id);
+int32_t mlcc_tokenizer_find(const mlcc_tokenizer *tokenizer, const char *token); // -1 when absent
+
+// Streaming decode: never emits half a character.
+typedef struct mlcc_text_stream mlcc_text_stream;
+mlcc_status *mlcc_text_stream_create(
+    const mlcc_tokenizer *tokenizer, bool skip_special, mlcc_text_stream **out);
+void mlcc_text_stream_free(mlcc_text_stream *stream);
+// *text points into the stream, valid until the next call; may be empty.
+mlcc_status *mlcc_text_stream_push(
+    mlcc_text_stream *stream, int32_t id, const char **text, size_t *length);
+mlcc_status *mlcc_text_stream_finish(
+    mlcc_text_stream *stream, const char **text,
+    size_t *length); // what is left, broken bytes as U+FFFD
+
+#if defined(__GNUC__)
+#    pragma GCC visibility pop
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

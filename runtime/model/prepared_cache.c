@@ -1,0 +1,122 @@
+#include "runtime/model/prepared_cache.h"
+
+#include "runtime/base/log.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#define HEADER_MAGIC "mlccprep"
+
+enum { HEADER_VERSION = 1, PAYLOAD_OFFSET = 4096 };
+
+typedef struct prepared_header {
+    char magic[8];
+    uint32_t version;
+    uint32_t payload_offset;
+    uint64_t key_low, key_high;
+    uint64_t payload_bytes;
+    uint64_t payload_hash_low, payload_hash_high; // XXH3-128
+    uint64_t header_hash;                         // XXH3-64 of everything before
+} prepared_header;
+
+static uint64_t hash_of_header(const prepared_header *header) {
+    return mlcc_hash64(header, offsetof(prepared_header, header_hash));
+}
+
+mlcc_hash128 mlcc_prepared_cache_key(
+    const unsigned char layout_fingerprint[16], mlcc_hash128 store_identity) {
+    unsigned char bytes[16 + sizeof store_identity.low + sizeof store_identity.high];
+    memcpy(bytes, layout_fingerprint, 16);
+    memcpy(bytes + 16, &store_identity.low, sizeof store_identity.low);
+    memcpy(bytes + 24, &store_identity.high, sizeof store_identity.high);
+    return mlcc_hash128_of(bytes, sizeof bytes);
+}
+
+char *mlcc_prepared_cache_path(mlcc_arena *keep, const char *directory, mlcc_hash128 key) {
+    char hex[33];
+    mlcc_hash128_hex(key, hex);
+    if (directory == NULL) directory = mlcc_path_cache(keep);
+    return mlcc_arena_printf(keep, "%s/prepared/%s.weights", directory, hex);
+}
+
+// NULL when the file can be used, else why not.
+static const char *refuse(
+    const mlcc_mapping *mapping, mlcc_hash128 key, size_t payload_bytes, bool verify) {
+    prepared_header header;
+    if (mapping->size_bytes < PAYLOAD_OFFSET) return "it is too short";
+    memcpy(&header, mapping->data, sizeof header);
+    if (memcmp(header.magic, HEADER_MAGIC, sizeof header.magic) != 0) return "it is something else";
+    if (header.header_hash != hash_of_header(&header)) return "its header is damaged";
+    if (header.version != HEADER_VERSION || header.payload_offset != PAYLOAD_OFFSET) {
+        return "it has another version";
+    }
+    if (header.key_low != key.low || header.key_high != key.high) return "it has another key";
+    if (header.payload_bytes != payload_bytes ||
+        mapping->size_bytes - PAYLOAD_OFFSET != payload_bytes) {
+        return "it has another size";
+    }
+    if (verify) {
+        mlcc_hash128 hash =
+            mlcc_hash128_of((const char *)mapping->data + PAYLOAD_OFFSET, payload_bytes);
+        mlcc_hash128 expected = {.low = header.payload_hash_low, .high = header.payload_hash_high};
+        if (!mlcc_hash128_equal(hash, expected)) return "its content is damaged";
+    }
+    return NULL;
+}
+
+bool mlcc_prepared_cache_map(
+    const char *path, mlcc_hash128 key, size_t payload_bytes, bool verify, mlcc_mapping *mapping,
+    const void **payload) {
+    *mapping = (mlcc_mapping){0};
+    *payload = NULL;
+    if (!mlcc_file_exists(path)) return false;
+    const char *why = NULL;
+    mlcc_status *status = mlcc_file_map(path, mapping);
+    if (status != NULL) {
+        mlcc_log(
+            MLCC_LOG_WARN, "prepared_cache", "%s is ignored: %s", path,
+            mlcc_status_message(status));
+        mlcc_status_free(status);
+        return false;
+    }
+    why = refuse(mapping, key, payload_bytes, verify);
+    if (why != NULL) {
+        mlcc_log(MLCC_LOG_WARN, "prepared_cache", "%s is ignored: %s", path, why);
+        mlcc_file_unmap(mapping);
+        *mapping = (mlcc_mapping){0};
+        return false;
+    }
+    *payload = (const char *)mapping->data + PAYLOAD_OFFSET;
+    return true;
+}
+
+mlcc_status *mlcc_prepared_cache_write(
+    const char *path, mlcc_hash128 key, const void *payload, size_t payload_bytes) {
+    mlcc_arena *scratch = mlcc_arena_create();
+    mlcc_status *status = mlcc_dir_make(mlcc_path_dir(scratch, path));
+    mlcc_arena_free(scratch);
+    if (status != NULL) return status;
+    mlcc_hash128 hash = mlcc_hash128_of(payload, payload_bytes);
+    prepared_header header = {
+        .magic = HEADER_MAGIC,
+        .version = HEADER_VERSION,
+        .payload_offset = PAYLOAD_OFFSET,
+        .key_low = key.low,
+        .key_high = key.high,
+        .payload_bytes = payload_bytes,
+        .payload_hash_low = hash.low,
+        .payload_hash_high = hash.high,
+    };
+    header.header_hash = hash_of_header(&header);
+    char page[PAYLOAD_OFFSET] = {0};
+    memcpy(page, &header, sizeof header);
+    mlcc_writer *writer = NULL;
+    MLCC_TRY(mlcc_writer_open(path, &writer));
+    status = mlcc_writer_write(writer, page, sizeof page);
+    if (status == NULL) status = mlcc_writer_write(writer, payload, payload_bytes);
+    if (status != NULL) {
+        mlcc_writer_abandon(writer);
+        return status;
+    }
+    return mlcc_writer_commit(writer);
+}

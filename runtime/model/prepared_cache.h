@@ -1,0 +1,39 @@
+// prepared_cache: keeps prepared weights on disk, so that the second start only maps them.
+//
+// One file per key, CACHE/prepared/<key in hex>.weights. The key is the XXH3-128 of everything the
+// bytes depend on: the library's layout fingerprint and the identity of the weight store. A file is
+// either complete or absent (written under a temporary name, then renamed). Layout, little endian:
+//
+//   offset 0     header: magic, version, key, payload size and hash, hash of the header
+//   offset 4096  payload: the prepared block of weights.h, mapped as it is
+//
+// A file with a wrong size, header or key is treated as absent and written again; the payload is
+// compared with its hash only on request, because that reads all of it. Nobody deletes old files:
+// the folder may be emptied at any time.
+// Thread rule: any; processes may write the same key at the same time, the last one wins with equal
+// content.
+#ifndef MLCC_RUNTIME_MODEL_PREPARED_CACHE_H
+#define MLCC_RUNTIME_MODEL_PREPARED_CACHE_H
+
+#include "runtime/base/arena.h"
+#include "runtime/base/file.h"
+#include "runtime/base/hash.h"
+#include "runtime/base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+mlcc_hash128 mlcc_prepared_cache_key(
+    const unsigned char layout_fingerprint[16], mlcc_hash128 store_identity);
+// `directory` NULL = mlcc_path_cache.
+char *mlcc_prepared_cache_path(mlcc_arena *keep, const char *directory, mlcc_hash128 key);
+// True: `mapping` holds the file and *payload points to `payload_bytes` bytes at a page border
+// inside it. False: absent or unusable; why, if it is there, goes to the log.
+// `verify` compares the payload's hash, too.
+bool mlcc_prepared_cache_map(
+    const char *path, mlcc_hash128 key, size_t payload_bytes, bool verify, mlcc_mapping *mapping,
+    const void **payload);
+mlcc_status *mlcc_prepared_cache_write(
+    const char *path, mlcc_hash128 key, const void *payload, size_t payload_bytes);
+
+#endif

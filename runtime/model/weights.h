@@ -1,0 +1,43 @@
+// weights: brings a model directory's tensors into the form that a library's kernels read.
+//
+// For every param of the library its pieces are looked up by name and compared in dtype and shape.
+// Then
+//   * a param without prepare function whose piece is stored as it is used, at a multiple of 64
+//     bytes, is the mapped file itself;
+//   * everything else goes into one block (64-byte aligned params in table order): float32 pieces
+//     stored as bf16 are widened, then the param's prepare function (or a copy) runs in parallel
+//     over its items. The block is kept in the disk cache (prepared_cache.h), so that the second
+//     start maps it and never touches the shards.
+// Thread rule: read-only after loading; any number of readers.
+#ifndef MLCC_RUNTIME_MODEL_WEIGHTS_H
+#define MLCC_RUNTIME_MODEL_WEIGHTS_H
+
+#include "runtime/abi.h"
+#include "runtime/base/file.h"
+#include "runtime/base/status.h"
+#include "runtime/base/threads.h"
+#include "runtime/device/host_memory.h"
+#include "runtime/mlcc.h"
+#include "runtime/model/tensor_cache.h"
+
+#include <stdbool.h>
+
+typedef struct mlcc_weights {
+    const void **params;     // [n_params], 64-byte aligned, in the library's order
+    uint64_t prepared_bytes; // over all params
+    bool from_cache;         // the block was mapped from the disk cache
+    mlcc_arena *arena;
+    mlcc_tensor_cache *store; // shards that no param needs any more are unmapped
+    mlcc_block block;
+    mlcc_mapping cache;
+} mlcc_weights;
+
+// Uses directory, verify, no_cache, cache_directory, progress of `options`. Phases of progress:
+// "verifying", "preparing".
+// MISMATCH: the library was compiled for other weights (names the first param that does not fit).
+mlcc_status *mlcc_weights_load(
+    const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_pool *pool,
+    mlcc_weights *out);
+void mlcc_weights_free(mlcc_weights *weights); // all zeros is fine
+
+#endif

@@ -1,0 +1,50 @@
+// bpe: byte pair encoding. A word becomes symbols (characters, or bytes where the vocabulary lacks a character), and the
+// neighbouring pair with the lowest rank is merged until no pair has a rank (Sennrich et al. 2016, arXiv:1508.07909).
+//
+// Results equal those of Hugging Face tokenizers 0.23, models/bpe, for every option but dropout. Short words are merged by
+// scanning, long ones with a heap in O(n log n); results are remembered per scratch.
+// Thread rule: a model may be used by many threads, a scratch by one.
+#ifndef MLCC_RUNTIME_TEXT_BPE_H
+#define MLCC_RUNTIME_TEXT_BPE_H
+
+#include "runtime/base/map.h"
+#include "runtime/base/status.h"
+#include "runtime/text/buffer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct mlcc_bpe mlcc_bpe;
+typedef struct mlcc_bpe_scratch mlcc_bpe_scratch;
+
+typedef struct mlcc_bpe_options {
+    const mlcc_map *vocab; // piece → id; must outlive the model
+    int32_t unknown_id;    // -1: unknown characters are dropped
+    const char
+        *prefix; // continuing_subword_prefix, before every character but the first; "" = none
+    const char *suffix;     // end_of_word_suffix, behind the last character; "" = none
+    bool fuses_unknown;     // a row of unknown characters gives one id
+    bool has_byte_fallback; // unknown characters become "<0x0A>" pieces where all of them exist
+    bool ignores_merges;    // a word that is in the vocabulary stays whole
+    size_t n_merges;
+} mlcc_bpe_options;
+
+// Merges are added afterwards, in order of rank.
+mlcc_status *mlcc_bpe_create(const mlcc_bpe_options *options, mlcc_bpe **out);
+void mlcc_bpe_free(mlcc_bpe *bpe);
+// At most n_merges times. The merged piece is left + right without the prefix. A pair that is given again takes the new rank.
+// Errors: INVALID, naming the piece that is not in the vocabulary.
+mlcc_status *mlcc_bpe_add_merge(
+    mlcc_bpe *bpe, const char *left, size_t left_bytes, const char *right, size_t right_bytes);
+// Ends loading.
+void mlcc_bpe_finish(mlcc_bpe *bpe);
+
+mlcc_bpe_scratch *mlcc_bpe_scratch_create(void); // NULL when memory ends
+void mlcc_bpe_scratch_free(mlcc_bpe_scratch *scratch);
+
+// Appends the ids of a word (valid UTF-8, not empty).
+mlcc_status *mlcc_bpe_encode(
+    const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, const char *word, size_t length, mlcc_ids *out);
+
+#endif

@@ -1,0 +1,79 @@
+// conversation: how a chat becomes one prompt: `conv_template` of mlc-chat-config.json, read into a struct and rendered.
+//
+// The schema and the rules are MLC LLM's (python/mlc_llm/protocol/conversation_protocol.py):
+//   prompt = system_template with the system message in it
+//   for each message: roles[role] + role_content_sep + role_templates[role] with the content in it + separator
+//   at the end: roles["assistant"] + role_empty_sep
+// The prompt is tokenized as a whole without the tokenizer's own special tokens; system_prefix_token_ids go in front.
+#ifndef MLCC_RUNTIME_TEXT_CONVERSATION_H
+#define MLCC_RUNTIME_TEXT_CONVERSATION_H
+
+#include "runtime/base/arena.h"
+#include "runtime/base/json.h"
+#include "runtime/base/status.h"
+#include "runtime/mlcc.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Text that may hold NUL characters; data NULL: none.
+typedef struct mlcc_text {
+    const char *data;
+    size_t length;
+} mlcc_text;
+
+typedef struct mlcc_chat_role {
+    const char *name;    // "user"
+    mlcc_text start;     // what stands before its messages: "<|im_start|>user"
+    mlcc_text template_; // its text around the content: "{user_message}"
+} mlcc_chat_role;
+
+typedef struct mlcc_chat_message {
+    const char *role;
+    mlcc_text content; // data NULL: the message is still to be written, only its start is rendered
+} mlcc_chat_message;
+
+typedef struct mlcc_conversation {
+    const char *name; // may be NULL
+    mlcc_text system_template, system_message;
+    bool has_prefix_ids;
+    const int32_t *prefix_ids; // system_prefix_token_ids
+    size_t n_prefix_ids;
+    bool add_role_after_system_message;
+    const mlcc_chat_role *roles;
+    size_t n_roles;
+    const mlcc_chat_message *messages; // preset history
+    size_t n_messages;
+    mlcc_text seps[2]; // after a message; after one of the assistant
+    mlcc_text role_content_sep, role_empty_sep;
+    const mlcc_text *stop_strings;
+    size_t n_stop_strings;
+    const int32_t *stop_ids;
+    size_t n_stop_ids;
+    bool strip_reasoning_in_history;
+    mlcc_text function_string;
+    bool use_function_calling;
+} mlcc_conversation;
+
+// Reads the object `conv_template`. Everything is copied to `keep`. Errors name the key.
+mlcc_status *mlcc_conversation_read(
+    const mlcc_json_value *conv_template, mlcc_arena *keep, mlcc_conversation *out);
+// Reads it from DIRECTORY/mlc-chat-config.json.
+mlcc_status *mlcc_conversation_open(
+    const char *directory, mlcc_arena *keep, mlcc_conversation *out);
+
+// The prompt for the preset history, `messages` and an assistant turn to be written. system.data NULL: the template's own message.
+// A request's several system messages are joined by the caller. *text is malloc'ed and NUL-terminated.
+// "{function_string}": the last one in the system text and the role templates receives function_string, the others nothing;
+// contents of messages are never searched.
+// Errors: INVALID, a role that the template does not have.
+mlcc_status *mlcc_conversation_render(
+    const mlcc_conversation *conversation, mlcc_text system, const mlcc_chat_message *messages,
+    size_t n_messages, char **text, size_t *length);
+// The same as token ids: prefix ids, then the prompt's. *ids is malloc'ed.
+mlcc_status *mlcc_conversation_encode(
+    const mlcc_conversation *conversation, const mlcc_tokenizer *tokenizer, mlcc_text system,
+    const mlcc_chat_message *messages, size_t n_messages, int32_t **ids, size_t *n_ids);
+
+#endif

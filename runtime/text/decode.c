@@ -1,0 +1,377 @@
+// Each step receives three kinds of events from the one before it: text of the current token, its end, and the end of all; and
+// sends the same to the next. The last one receives text for the caller.
+#include "runtime/text/decode.h"
+
+#include "runtime/text/unicode.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct step_state {
+    mlcc_bytes held; // BYTE_LEVEL, REPLACE, BYTE_FALLBACK, SUFFIX: the current token
+    mlcc_bytes
+        waiting; // BYTE_LEVEL: an unfinished character; BYTE_FALLBACK: bytes; SUFFIX: the token before
+    size_t n_tokens;    // JOIN, METASPACE, SUFFIX: ended before the current one
+    bool is_inside;     // JOIN: the current token has begun
+    size_t n_cut;       // STRIP: at the start of the current token
+    bool is_past_start; // STRIP
+    size_t n_pending;   // STRIP: times `content` that may turn out to be the end
+} step_state;
+
+struct mlcc_decode_state {
+    const mlcc_decoder *decoder;
+    step_state *steps; // [n_steps]
+    mlcc_regex_scratch *regex;
+    mlcc_pieces pieces;
+    mlcc_bytes replaced;
+    mlcc_bytes *out; // during a call
+};
+
+static mlcc_status *send_text(
+    mlcc_decode_state *state, size_t step, const char *text, size_t length);
+static mlcc_status *send_token_end(mlcc_decode_state *state, size_t step);
+static mlcc_status *send_end(mlcc_decode_state *state, size_t step);
+
+void mlcc_decoder_free(mlcc_decoder *decoder) {
+    for (size_t i = 0; i < decoder->n_steps; i++) mlcc_pattern_free(&decoder->steps[i].pattern);
+}
+
+// ---- life ----------------------------------------------------------------------------------------------------
+
+mlcc_status *mlcc_decode_state_create(const mlcc_decoder *decoder, mlcc_decode_state **out) {
+    *out = NULL;
+    mlcc_decode_state *state = calloc(1, sizeof *state);
+    if (state == NULL) return MLCC_ERROR(NO_MEMORY, "host memory ended while preparing to decode");
+    state->decoder = decoder;
+    state->steps = calloc(decoder->n_steps + 1, sizeof *state->steps);
+    state->regex = mlcc_regex_scratch_create();
+    if (state->steps == NULL || state->regex == NULL) {
+        mlcc_decode_state_free(state);
+        return MLCC_ERROR(NO_MEMORY, "host memory ended while preparing to decode");
+    }
+    *out = state;
+    return NULL;
+}
+
+void mlcc_decode_state_free(mlcc_decode_state *state) {
+    if (state == NULL) return;
+    for (size_t i = 0; state->steps != NULL && i < state->decoder->n_steps; i++) {
+        mlcc_bytes_free(&state->steps[i].held);
+        mlcc_bytes_free(&state->steps[i].waiting);
+    }
+    free(state->steps);
+    mlcc_regex_scratch_free(state->regex);
+    mlcc_pieces_free(&state->pieces);
+    mlcc_bytes_free(&state->replaced);
+    free(state);
+}
+
+void mlcc_decode_reset(mlcc_decode_state *state) {
+    for (size_t i = 0; i < state->decoder->n_steps; i++) {
+        step_state *s = &state->steps[i];
+        mlcc_bytes_clear(&s->held);
+        mlcc_bytes_clear(&s->waiting);
+        *s = (step_state){.held = s->held, .waiting = s->waiting};
+    }
+}
+
+// ---- ByteLevel -------------------------------------------------------------------------------------------------
+
+// Adds the bytes that a token stands for; a token with a character outside the alphabet stands for itself.
+static void append_token_bytes(const char *token, size_t length, mlcc_bytes *out) {
+    size_t before = out->length;
+    for (size_t i = 0; i < length;) {
+        uint32_t code;
+        i += mlcc_utf8_decode(token + i, &code);
+        int byte = mlcc_character_to_byte(code);
+        if (byte < 0) {
+            out->length = before;
+            mlcc_bytes_append(out, token, length);
+            return;
+        }
+        mlcc_bytes_put(out, (char)byte);
+    }
+}
+
+// Sends complete characters, and U+FFFD for broken ones; keeps the beginning of a character unless this is the end.
+static mlcc_status *send_characters(mlcc_decode_state *state, size_t step, bool is_end) {
+    mlcc_bytes *bytes = &state->steps[step].waiting;
+    MLCC_TRY(mlcc_bytes_check(bytes));
+    size_t sent = 0;
+    size_t i = 0;
+    while (i < bytes->length) {
+        size_t n_bytes;
+        mlcc_utf8_kind kind = mlcc_utf8_look(bytes->data + i, bytes->length - i, &n_bytes);
+        if (kind == MLCC_UTF8_CHARACTER) {
+            i += n_bytes;
+            continue;
+        }
+        if (i > sent) MLCC_TRY(send_text(state, step + 1, bytes->data + sent, i - sent));
+        sent = i;
+        if (kind == MLCC_UTF8_CUT && !is_end) break;
+        MLCC_TRY(send_text(state, step + 1, MLCC_REPLACEMENT_TEXT, MLCC_REPLACEMENT_BYTES));
+        i += n_bytes;
+        sent = i;
+    }
+    if (i > sent) MLCC_TRY(send_text(state, step + 1, bytes->data + sent, i - sent));
+    size_t kept = bytes->length - i;
+    if (kept != 0) memmove(bytes->data, bytes->data + i, kept);
+    bytes->length = kept;
+    return NULL;
+}
+
+static mlcc_status *end_byte_level_token(mlcc_decode_state *state, size_t step) {
+    step_state *s = &state->steps[step];
+    MLCC_TRY(mlcc_bytes_check(&s->held));
+    if (s->held.length != 0) append_token_bytes(s->held.data, s->held.length, &s->waiting);
+    mlcc_bytes_clear(&s->held);
+    return send_characters(state, step, false);
+}
+
+// ---- Replace -----------------------------------------------------------------------------------------------------
+
+static mlcc_status *end_replace_token(mlcc_decode_state *state, size_t step) {
+    const mlcc_decode_step *rule = &state->decoder->steps[step];
+    mlcc_bytes *held = &state->steps[step].held;
+    MLCC_TRY(mlcc_bytes_check(held));
+    if (held->length != 0) {
+        // The buffer is shared by all Replace steps, so it is emptied into the next step before that one ends its token.
+        mlcc_bytes_clear(&state->replaced);
+        MLCC_TRY(mlcc_pattern_replace(
+            &rule->pattern, state->regex, held->data, held->length, rule->content,
+            rule->content_bytes, &state->pieces, &state->replaced));
+        mlcc_bytes_clear(held);
+        if (state->replaced.length != 0) {
+            MLCC_TRY(send_text(state, step + 1, state->replaced.data, state->replaced.length));
+        }
+    }
+    return send_token_end(state, step + 1);
+}
+
+// ---- ByteFallback --------------------------------------------------------------------------------------------------
+
+// The byte that "<0x0A>" stands for, or -1.
+static int byte_of_token(const mlcc_bytes *token) {
+    if (token->length != 6 || memcmp(token->data, "<0x", 3) != 0 || token->data[5] != '>')
+        return -1;
+    char digits[3] = {token->data[3], token->data[4], '\0'};
+    // Rust's u8::from_str_radix, which decides in the reference, takes a plus sign in front.
+    bool has_plus = digits[0] == '+';
+    if ((!has_plus && !isxdigit((unsigned char)digits[0])) || !isxdigit((unsigned char)digits[1])) {
+        return -1;
+    }
+    return (int)strtoul(digits + (has_plus ? 1 : 0), NULL, 16);
+}
+
+// A row of byte tokens is one token when it is valid text, and else one U+FFFD for each.
+static mlcc_status *send_fallback_bytes(mlcc_decode_state *state, size_t step) {
+    mlcc_bytes *bytes = &state->steps[step].waiting;
+    MLCC_TRY(mlcc_bytes_check(bytes));
+    if (bytes->length == 0) return NULL;
+    size_t n = bytes->length;
+    if (mlcc_utf8_is_valid(bytes->data, n)) {
+        MLCC_TRY(send_text(state, step + 1, bytes->data, n));
+        MLCC_TRY(send_token_end(state, step + 1));
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            MLCC_TRY(send_text(state, step + 1, MLCC_REPLACEMENT_TEXT, MLCC_REPLACEMENT_BYTES));
+            MLCC_TRY(send_token_end(state, step + 1));
+        }
+    }
+    mlcc_bytes_clear(bytes);
+    return NULL;
+}
+
+static mlcc_status *end_fallback_token(mlcc_decode_state *state, size_t step) {
+    step_state *s = &state->steps[step];
+    MLCC_TRY(mlcc_bytes_check(&s->held));
+    int byte = s->held.length == 6 ? byte_of_token(&s->held) : -1;
+    if (byte >= 0) {
+        mlcc_bytes_put(&s->waiting, (char)byte);
+    } else {
+        MLCC_TRY(send_fallback_bytes(state, step));
+        if (s->held.length != 0) {
+            MLCC_TRY(send_text(state, step + 1, s->held.data, s->held.length));
+        }
+        MLCC_TRY(send_token_end(state, step + 1));
+    }
+    mlcc_bytes_clear(&s->held);
+    return NULL;
+}
+
+// ---- Strip -----------------------------------------------------------------------------------------------------------
+
+static mlcc_status *strip_text(
+    mlcc_decode_state *state, size_t step, const char *text, size_t length) {
+    const mlcc_decode_step *rule = &state->decoder->steps[step];
+    step_state *s = &state->steps[step];
+    for (size_t i = 0; i < length;) {
+        uint32_t code;
+        size_t n_bytes = mlcc_utf8_decode(text + i, &code);
+        bool is_content =
+            n_bytes == rule->content_bytes && memcmp(text + i, rule->content, n_bytes) == 0;
+        if (is_content && !s->is_past_start && s->n_cut < rule->start) {
+            s->n_cut++;
+            i += n_bytes;
+            continue;
+        }
+        s->is_past_start = true;
+        if (is_content && s->n_pending < rule->stop) {
+            s->n_pending++;
+            i += n_bytes;
+            continue;
+        }
+        for (; s->n_pending > 0 && !is_content; s->n_pending--) {
+            MLCC_TRY(send_text(state, step + 1, rule->content, rule->content_bytes));
+        }
+        MLCC_TRY(send_text(state, step + 1, text + i, n_bytes));
+        i += n_bytes;
+    }
+    return NULL;
+}
+
+static mlcc_status *end_strip_token(mlcc_decode_state *state, size_t step) {
+    step_state *s = &state->steps[step];
+    s->n_cut = s->n_pending = 0;
+    s->is_past_start = false;
+    return send_token_end(state, step + 1);
+}
+
+// ---- Metaspace ---------------------------------------------------------------------------------------------------------
+
+static mlcc_status *metaspace_text(
+    mlcc_decode_state *state, size_t step, const char *text, size_t length) {
+    const mlcc_decode_step *rule = &state->decoder->steps[step];
+    bool drops = rule->drops_first && state->steps[step].n_tokens == 0;
+    while (length > 0) {
+        const char *at = memmem(text, length, rule->content, rule->content_bytes);
+        size_t before = at == NULL ? length : (size_t)(at - text);
+        if (before != 0) MLCC_TRY(send_text(state, step + 1, text, before));
+        if (at == NULL) break;
+        if (!drops) MLCC_TRY(send_text(state, step + 1, " ", 1));
+        text += before + rule->content_bytes;
+        length -= before + rule->content_bytes;
+    }
+    return NULL;
+}
+
+// ---- BPEDecoder ----------------------------------------------------------------------------------------------------------
+
+// Sends the token that waited, now that it is known whether it is the last one.
+static mlcc_status *send_waiting_token(mlcc_decode_state *state, size_t step, bool is_last) {
+    const mlcc_decode_step *rule = &state->decoder->steps[step];
+    mlcc_bytes *token = &state->steps[step].waiting;
+    MLCC_TRY(mlcc_bytes_check(token));
+    const char *text = token->length == 0 ? "" : token->data;
+    size_t length = token->length;
+    while (length > 0) {
+        const char *at = memmem(text, length, rule->content, rule->content_bytes);
+        size_t before = at == NULL ? length : (size_t)(at - text);
+        if (before != 0) MLCC_TRY(send_text(state, step + 1, text, before));
+        if (at == NULL) break;
+        if (!is_last) MLCC_TRY(send_text(state, step + 1, " ", 1));
+        text += before + rule->content_bytes;
+        length -= before + rule->content_bytes;
+    }
+    mlcc_bytes_clear(token);
+    return send_token_end(state, step + 1);
+}
+
+static mlcc_status *end_suffix_token(mlcc_decode_state *state, size_t step) {
+    step_state *s = &state->steps[step];
+    MLCC_TRY(mlcc_bytes_check(&s->held));
+    if (s->n_tokens++ > 0) MLCC_TRY(send_waiting_token(state, step, false));
+    mlcc_bytes ended = s->held;
+    s->held = s->waiting;
+    s->waiting = ended;
+    mlcc_bytes_clear(&s->held);
+    return NULL;
+}
+
+// ---- join ------------------------------------------------------------------------------------------------------------------
+
+static mlcc_status *begin_joined_token(mlcc_decode_state *state, size_t step) {
+    step_state *s = &state->steps[step];
+    if (s->is_inside) return NULL;
+    s->is_inside = true;
+    return s->n_tokens > 0 ? send_text(state, step + 1, " ", 1) : NULL;
+}
+
+// ---- events ------------------------------------------------------------------------------------------------------------------
+
+static mlcc_status *send_text(
+    mlcc_decode_state *state, size_t step, const char *text, size_t length) {
+    if (step == state->decoder->n_steps) {
+        mlcc_bytes_append(state->out, text, length);
+        return NULL;
+    }
+    switch (state->decoder->steps[step].kind) {
+    case MLCC_DECODE_JOIN:
+        MLCC_TRY(begin_joined_token(state, step));
+        return send_text(state, step + 1, text, length);
+    case MLCC_DECODE_BYTE_LEVEL:
+    case MLCC_DECODE_REPLACE:
+    case MLCC_DECODE_BYTE_FALLBACK:
+    case MLCC_DECODE_SUFFIX: mlcc_bytes_append(&state->steps[step].held, text, length); return NULL;
+    case MLCC_DECODE_FUSE: return send_text(state, step + 1, text, length);
+    case MLCC_DECODE_STRIP: return strip_text(state, step, text, length);
+    case MLCC_DECODE_METASPACE: return metaspace_text(state, step, text, length);
+    }
+    return NULL;
+}
+
+static mlcc_status *send_token_end(mlcc_decode_state *state, size_t step) {
+    if (step == state->decoder->n_steps) return NULL;
+    step_state *s = &state->steps[step];
+    switch (state->decoder->steps[step].kind) {
+    case MLCC_DECODE_JOIN:
+        MLCC_TRY(begin_joined_token(state, step));
+        s->is_inside = false;
+        s->n_tokens++;
+        return send_token_end(state, step + 1);
+    case MLCC_DECODE_BYTE_LEVEL: return end_byte_level_token(state, step);
+    case MLCC_DECODE_REPLACE: return end_replace_token(state, step);
+    case MLCC_DECODE_BYTE_FALLBACK: return end_fallback_token(state, step);
+    case MLCC_DECODE_FUSE: return NULL;
+    case MLCC_DECODE_STRIP: return end_strip_token(state, step);
+    case MLCC_DECODE_METASPACE: s->n_tokens++; return send_token_end(state, step + 1);
+    case MLCC_DECODE_SUFFIX: return end_suffix_token(state, step);
+    }
+    return NULL;
+}
+
+static mlcc_status *send_end(mlcc_decode_state *state, size_t step) {
+    if (step == state->decoder->n_steps) return NULL;
+    switch (state->decoder->steps[step].kind) {
+    case MLCC_DECODE_BYTE_LEVEL:
+        MLCC_TRY(send_characters(state, step, true));
+        MLCC_TRY(send_token_end(state, step + 1));
+        break;
+    case MLCC_DECODE_FUSE: MLCC_TRY(send_token_end(state, step + 1)); break;
+    case MLCC_DECODE_BYTE_FALLBACK: MLCC_TRY(send_fallback_bytes(state, step)); break;
+    case MLCC_DECODE_SUFFIX:
+        if (state->steps[step].n_tokens > 0) MLCC_TRY(send_waiting_token(state, step, true));
+        break;
+    case MLCC_DECODE_JOIN:
+    case MLCC_DECODE_REPLACE:
+    case MLCC_DECODE_STRIP:
+    case MLCC_DECODE_METASPACE: break;
+    }
+    return send_end(state, step + 1);
+}
+
+mlcc_status *mlcc_decode_push(
+    mlcc_decode_state *state, const char *token, size_t length, mlcc_bytes *out) {
+    state->out = out;
+    if (length != 0) MLCC_TRY(send_text(state, 0, token, length));
+    MLCC_TRY(send_token_end(state, 0));
+    return mlcc_bytes_check(out);
+}
+
+mlcc_status *mlcc_decode_finish(mlcc_decode_state *state, mlcc_bytes *out) {
+    state->out = out;
+    mlcc_status *status = send_end(state, 0);
+    mlcc_decode_reset(state);
+    return status != NULL ? status : mlcc_bytes_check(out);
+}

@@ -1,0 +1,125 @@
+#include "runtime/text/normalize.h"
+
+#include <string.h>
+
+void mlcc_normalize_scratch_free(mlcc_normalize_scratch *scratch) {
+    mlcc_bytes_free(&scratch->buffers[0]);
+    mlcc_bytes_free(&scratch->buffers[1]);
+    mlcc_pieces_free(&scratch->pieces);
+}
+
+void mlcc_normalizer_free(mlcc_normalizer *normalizer) {
+    for (size_t i = 0; i < normalizer->n_steps; i++)
+        mlcc_pattern_free(&normalizer->steps[i].pattern);
+}
+
+// White space at the ends: narrows the text in place.
+static void strip(const mlcc_normalize_step *step, const char **text, size_t *length, bool *drops) {
+    const char *begin = *text;
+    const char *end = begin + *length;
+    uint32_t code;
+    while (step->strips_left && begin < end) {
+        size_t n_bytes = mlcc_utf8_decode(begin, &code);
+        if (!mlcc_is_whitespace(code)) break;
+        begin += n_bytes;
+        *drops = true;
+    }
+    while (step->strips_right && begin < end) {
+        const char *last = begin + mlcc_utf8_last(begin, (size_t)(end - begin));
+        mlcc_utf8_decode(last, &code);
+        if (!mlcc_is_whitespace(code)) break;
+        end = last;
+    }
+    *text = begin;
+    *length = (size_t)(end - begin);
+}
+
+// Whether the first character disappears, or is swallowed by a replacement for more than one: then, for a Metaspace that prepends
+// only at the start, the reference no longer sees the start.
+static bool loses_start(
+    const mlcc_normalize_step *step, const char *text, size_t length, const mlcc_pieces *pieces) {
+    if (length == 0) return false;
+    uint32_t code;
+    size_t n_bytes = mlcc_utf8_decode(text, &code);
+    if (step->kind == MLCC_NORMALIZE_STRIP_ACCENTS) return mlcc_is_mark(code);
+    if (step->kind != MLCC_NORMALIZE_REPLACE || pieces->n == 0 || !pieces->items[0].is_match)
+        return false;
+    return pieces->items[0].end > n_bytes || (step->content_bytes == 0 && pieces->items[0].end > 0);
+}
+
+static void strip_accents(const char *text, size_t length, mlcc_bytes *out) {
+    size_t i = 0;
+    while (i < length) {
+        uint32_t code;
+        size_t n_bytes = mlcc_utf8_decode(text + i, &code);
+        if (!mlcc_is_mark(code)) mlcc_bytes_append(out, text + i, n_bytes);
+        i += n_bytes;
+    }
+}
+
+// SentencePiece's rules for machine translation (normalizer nmt_nfkc without the NFKC part).
+static void clean_for_translation(const char *text, size_t length, mlcc_bytes *out) {
+    size_t i = 0;
+    while (i < length) {
+        uint32_t code;
+        size_t n_bytes = mlcc_utf8_decode(text + i, &code);
+        bool is_dropped = (code >= 0x1 && code <= 0x8) || code == 0xB ||
+                          (code >= 0xE && code <= 0x1F) || code == 0x7F || code == 0x8F ||
+                          code == 0x9F;
+        bool is_space = code == 0x9 || code == 0xA || code == 0xC || code == 0xD ||
+                        code == 0x1680 || (code >= 0x200B && code <= 0x200F) || code == 0x2028 ||
+                        code == 0x2029 || code == 0x2581 || code == 0xFEFF || code == 0xFFFD;
+        if (is_space) {
+            mlcc_bytes_put(out, ' ');
+        } else if (!is_dropped) {
+            mlcc_bytes_append(out, text + i, n_bytes);
+        }
+        i += n_bytes;
+    }
+}
+
+static mlcc_status *run_step(
+    const mlcc_normalize_step *step, mlcc_normalize_scratch *scratch, const char *text,
+    size_t length, mlcc_bytes *out) {
+    switch (step->kind) {
+    case MLCC_NORMALIZE_PREPEND:
+        if (length != 0) mlcc_bytes_append(out, step->content, step->content_bytes);
+        mlcc_bytes_append(out, text, length);
+        break;
+    case MLCC_NORMALIZE_REPLACE:
+        return mlcc_pattern_replace(
+            &step->pattern, scratch->regex, text, length, step->content, step->content_bytes,
+            &scratch->pieces, out);
+    case MLCC_NORMALIZE_FORM: mlcc_unicode_normalize(text, length, step->form, out); break;
+    case MLCC_NORMALIZE_LOWERCASE: mlcc_unicode_lowercase(text, length, out); break;
+    case MLCC_NORMALIZE_STRIP_ACCENTS: strip_accents(text, length, out); break;
+    case MLCC_NORMALIZE_BYTE_LEVEL: mlcc_byte_level_map(text, length, out); break;
+    case MLCC_NORMALIZE_NMT: clean_for_translation(text, length, out); break;
+    case MLCC_NORMALIZE_STRIP: break;
+    }
+    return mlcc_bytes_check(out);
+}
+
+mlcc_status *mlcc_normalize(
+    const mlcc_normalizer *normalizer, mlcc_normalize_scratch *scratch, const char *text,
+    size_t length, const char **out, size_t *out_length, bool *drops_start) {
+    *drops_start = false;
+    size_t next = 0;
+    for (size_t i = 0; i < normalizer->n_steps; i++) {
+        const mlcc_normalize_step *step = &normalizer->steps[i];
+        if (step->kind == MLCC_NORMALIZE_STRIP) {
+            strip(step, &text, &length, drops_start);
+            continue;
+        }
+        mlcc_bytes *buffer = &scratch->buffers[next];
+        mlcc_bytes_clear(buffer);
+        MLCC_TRY(run_step(step, scratch, text, length, buffer));
+        if (loses_start(step, text, length, &scratch->pieces)) *drops_start = true;
+        text = buffer->length == 0 ? "" : buffer->data;
+        length = buffer->length;
+        next = 1 - next;
+    }
+    *out = text;
+    *out_length = length;
+    return NULL;
+}

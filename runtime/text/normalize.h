@@ -1,0 +1,53 @@
+// normalize: the text before it is split: what `normalizer` of tokenizer.json asks for, as a list of steps.
+#ifndef MLCC_RUNTIME_TEXT_NORMALIZE_H
+#define MLCC_RUNTIME_TEXT_NORMALIZE_H
+
+#include "runtime/base/status.h"
+#include "runtime/text/buffer.h"
+#include "runtime/text/pattern.h"
+#include "runtime/text/unicode.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum mlcc_normalize_kind {
+    MLCC_NORMALIZE_PREPEND, // content before a text that is not empty
+    MLCC_NORMALIZE_REPLACE, // pattern by content
+    MLCC_NORMALIZE_FORM,    // a Unicode normal form
+    MLCC_NORMALIZE_LOWERCASE,
+    MLCC_NORMALIZE_STRIP,         // white space at one or both ends
+    MLCC_NORMALIZE_STRIP_ACCENTS, // drops all marks
+    MLCC_NORMALIZE_BYTE_LEVEL,    // bytes as GPT-2's alphabet
+    MLCC_NORMALIZE_NMT,           // control characters away, special white space to ' '
+} mlcc_normalize_kind;
+
+typedef struct mlcc_normalize_step {
+    mlcc_normalize_kind kind;
+    mlcc_pattern pattern;
+    const char *content;
+    size_t content_bytes;
+    mlcc_unicode_form form;
+    bool strips_left, strips_right;
+} mlcc_normalize_step;
+
+typedef struct mlcc_normalizer {
+    mlcc_normalize_step *steps;
+    size_t n_steps, capacity;
+} mlcc_normalizer;
+
+typedef struct mlcc_normalize_scratch {
+    mlcc_bytes buffers[2];
+    mlcc_pieces pieces;
+    mlcc_regex_scratch *regex; // borrowed
+} mlcc_normalize_scratch;
+
+// *out points into the scratch (until the next call) or, when nothing changes, is `text` itself.
+// *drops_start: the beginning of the text was stripped.
+mlcc_status *mlcc_normalize(
+    const mlcc_normalizer *normalizer, mlcc_normalize_scratch *scratch, const char *text,
+    size_t length, const char **out, size_t *out_length, bool *drops_start);
+void mlcc_normalize_scratch_free(mlcc_normalize_scratch *scratch);
+void mlcc_normalizer_free(
+    mlcc_normalizer *normalizer); // the steps' patterns; the list lives in an arena
+
+#endif

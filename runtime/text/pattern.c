@@ -1,0 +1,122 @@
+#include "runtime/text/pattern.h"
+
+#include "runtime/text/unicode.h"
+
+#include <string.h>
+
+mlcc_status *mlcc_pattern_of_literal(
+    const char *literal, size_t length, mlcc_arena *keep, mlcc_pattern *out) {
+    *out = (mlcc_pattern){0};
+    if (length == 0) return mlcc_regex_compile("", 0, &out->regex);
+    out->literal = mlcc_bytes_keep(keep, literal, length);
+    out->literal_bytes = length;
+    return NULL;
+}
+
+mlcc_status *mlcc_pattern_of_regex(const char *regex, size_t length, mlcc_pattern *out) {
+    *out = (mlcc_pattern){0};
+    return mlcc_regex_compile(regex, length, &out->regex);
+}
+
+mlcc_pattern mlcc_pattern_of_test(mlcc_character_test *is_member) {
+    return (mlcc_pattern){.is_member = is_member};
+}
+
+void mlcc_pattern_free(mlcc_pattern *pattern) {
+    mlcc_regex_free(pattern->regex);
+    pattern->regex = NULL;
+}
+
+static void push(mlcc_pieces *out, size_t begin, size_t end, bool is_match) {
+    mlcc_pieces_push(
+        out, (mlcc_piece){.begin = (uint32_t)begin, .end = (uint32_t)end, .is_match = is_match});
+}
+
+static void split_by_literal(
+    const mlcc_pattern *pattern, const char *text, size_t length, mlcc_pieces *out) {
+    size_t done = 0;
+    while (done < length) {
+        const char *at =
+            memmem(text + done, length - done, pattern->literal, pattern->literal_bytes);
+        if (at == NULL) break;
+        size_t begin = (size_t)(at - text);
+        if (begin > done) push(out, done, begin, false);
+        done = begin + pattern->literal_bytes;
+        push(out, begin, done, true);
+    }
+    if (done < length) push(out, done, length, false);
+}
+
+static void split_by_test(
+    const mlcc_pattern *pattern, const char *text, size_t length, mlcc_pieces *out) {
+    size_t done = 0;
+    size_t i = 0;
+    while (i < length) {
+        uint32_t code;
+        size_t n_bytes = mlcc_utf8_decode(text + i, &code);
+        if (pattern->is_member(code)) {
+            if (i > done) push(out, done, i, false);
+            done = i + n_bytes;
+            push(out, i, done, true);
+        }
+        i += n_bytes;
+    }
+    if (done < length) push(out, done, length, false);
+}
+
+static mlcc_status *split_by_regex(
+    const mlcc_pattern *pattern, mlcc_regex_scratch *scratch, const char *text, size_t length,
+    mlcc_pieces *out) {
+    size_t done = 0;
+    size_t from = 0;
+    bool has_match = false;
+    while (from <= length) {
+        bool found;
+        size_t begin, end;
+        MLCC_TRY(
+            mlcc_regex_find(pattern->regex, scratch, text, length, from, &found, &begin, &end));
+        if (!found) break;
+        if (begin == end && has_match && done == end) {
+            // An empty match right behind the last one does not count; the search goes on one character later.
+            uint32_t code;
+            from += from < length ? mlcc_utf8_decode(text + from, &code) : 1;
+            continue;
+        }
+        if (begin > done) push(out, done, begin, false);
+        push(out, begin, end, true);
+        has_match = true;
+        done = from = end;
+    }
+    if (done < length) push(out, done, length, false);
+    return NULL;
+}
+
+mlcc_status *mlcc_pattern_split(
+    const mlcc_pattern *pattern, mlcc_regex_scratch *scratch, const char *text, size_t length,
+    mlcc_pieces *out) {
+    if (length == 0) return NULL;
+    if (pattern->is_member != NULL) {
+        split_by_test(pattern, text, length, out);
+    } else if (pattern->regex != NULL) {
+        MLCC_TRY(split_by_regex(pattern, scratch, text, length, out));
+    } else {
+        split_by_literal(pattern, text, length, out);
+    }
+    return mlcc_pieces_check(out);
+}
+
+mlcc_status *mlcc_pattern_replace(
+    const mlcc_pattern *pattern, mlcc_regex_scratch *scratch, const char *text, size_t length,
+    const char *content, size_t content_bytes, mlcc_pieces *pieces, mlcc_bytes *out) {
+    mlcc_pieces_clear(pieces);
+    MLCC_TRY(mlcc_pattern_split(pattern, scratch, text, length, pieces));
+    for (size_t i = 0; i < pieces->n; i++) {
+        mlcc_piece piece = pieces->items[i];
+        if (piece.is_match) {
+            mlcc_bytes_append(out, content, content_bytes);
+        } else {
+            mlcc_bytes_append(out, text + piece.begin, piece.end - piece.begin);
+        }
+    }
+    return mlcc_bytes_check(out);
+}

@@ -1,0 +1,36 @@
+// tokenizer_json: what the readers of tokenizer.json's parts share (tokenizer_json.c: the whole, model and added tokens;
+// tokenizer_steps_json.c: normalizer, pre_tokenizer, post_processor, decoder).
+//
+// Every error names the file and the place in it: "model.merges[12]", "pre_tokenizer.pretokenizers[1]".
+#ifndef MLCC_RUNTIME_TEXT_TOKENIZER_JSON_H
+#define MLCC_RUNTIME_TEXT_TOKENIZER_JSON_H
+
+#include "runtime/base/json.h"
+#include "runtime/text/tokenizer.h"
+
+typedef struct mlcc_tokenizer_reader {
+    mlcc_tokenizer *tokenizer;
+    mlcc_arena *arena; // the tokenizer's
+    const char *file;
+} mlcc_tokenizer_reader;
+
+// A required string that may hold NUL characters. `place` names the object.
+mlcc_status *mlcc_tokenizer_read_string(
+    const mlcc_tokenizer_reader *reader, const mlcc_json_value *object, const char *place,
+    const char *key, const char **text, size_t *length);
+// A required key of another kind, through the functions of json.h, gets its place by this note.
+mlcc_status *mlcc_tokenizer_note(
+    const mlcc_tokenizer_reader *reader, const char *place, mlcc_status *status);
+
+// Each reads one top-level value (absent and null are fine) into the tokenizer. The vocabulary must have been read before
+// the post-processor, whose ids are checked.
+mlcc_status *mlcc_tokenizer_read_normalizer(
+    const mlcc_tokenizer_reader *reader, const mlcc_json_value *value);
+mlcc_status *mlcc_tokenizer_read_pretokenizer(
+    const mlcc_tokenizer_reader *reader, const mlcc_json_value *value);
+mlcc_status *mlcc_tokenizer_read_post_processor(
+    const mlcc_tokenizer_reader *reader, const mlcc_json_value *value);
+mlcc_status *mlcc_tokenizer_read_decoder(
+    const mlcc_tokenizer_reader *reader, const mlcc_json_value *value);
+
+#endif

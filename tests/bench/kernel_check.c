@@ -1,0 +1,480 @@
+// kernel_check: every unit against plain loops in double, on odd shapes.
+#include "codegen/cpu/kernels/math.h"
+#include "codegen/cpu/kernels/panel16.h"
+#include "tests/bench/kernel_run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int n_failures;
+
+static float *random_floats(int64_t count, uint64_t seed) {
+    float *values = unit_alloc((size_t)(count > 0 ? count : 1) * 4);
+    for (int64_t i = 0; i < count; i++) values[i] = unit_random(&seed);
+    return values;
+}
+
+// The largest |difference| / (1 + |expected|) must stay below the tolerance.
+static void compare(
+    const kernel_unit *unit, const char *what, const float *got, const double *expected,
+    int64_t count, double tolerance) {
+    double worst = 0;
+    int64_t where = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double error = fabs((double)got[i] - expected[i]) / (1 + fabs(expected[i]));
+        if (!(error <= worst)) {
+            worst = error;
+            where = i;
+        }
+    }
+    if (worst <= tolerance) return;
+    n_failures++;
+    printf(
+        "FAIL %s/%s %s %s: element %lld is %.9g, expected %.9g (error %.3g, allowed %.3g)\n",
+        unit->variant, unit->kernel, unit_dtype_text(unit->dtype), what, (long long)where,
+        (double)got[where], expected[where], worst, tolerance);
+}
+
+static void check_linear(const kernel_unit *unit) {
+    static const int64_t shapes[][2] = {{1, 1},     {16, 32},  {15, 33},   {17, 64},  {64, 64},
+                                        {172, 100}, {65, 257}, {300, 192}, {130, 384}};
+    static const int64_t rows[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 31, 193, 400};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        const int64_t n = shapes[s][0], k = shapes[s][1];
+        unit_weight weight = unit_weight_make(unit->dtype, n, k, 7 + s, true);
+        float *x = random_floats(400 * k, 99 + s), *result = unit_alloc((size_t)(401 * n) * 4);
+        float *row0 = unit_alloc((size_t)n * 4);
+        uint16_t *bias = unit_alloc((size_t)n * 2);
+        for (int64_t i = 0; i < n; i++) bias[i] = kernel_f32_to_f16((float)(i % 7) - 3.0f);
+        double *expected = unit_alloc((size_t)(400 * n) * 8);
+        for (int64_t r = 0; r < 400; r++) {
+            for (int64_t c = 0; c < n; c++) {
+                double sum = 0;
+                for (int64_t i = 0; i < k; i++)
+                    sum += (double)x[r * k + i] * (double)weight.values[c * k + i];
+                expected[r * n + c] = sum;
+            }
+        }
+        for (size_t m = 0; m < sizeof rows / sizeof rows[0]; m++) {
+            const bool biased = m % 2 == 1;
+            kernel_env env = {
+                .dims = {{rows[m], k}, {n, k}},
+                .pointers = {x, weight.prepared, biased ? bias : NULL},
+                .result = result,
+                .result_columns = n,
+                .result_rows = rows[m]};
+            char what[64];
+            snprintf(
+                what, sizeof what, "M=%lld N=%lld K=%lld", (long long)rows[m], (long long)n,
+                (long long)k);
+            for (int32_t threads = 1; threads <= 2; threads++) {
+                memset(result, 0x55, (size_t)(401 * n) * 4);
+                unit_launch(unit, &env, threads);
+                for (int64_t i = 0; biased && i < rows[m] * n; i++)
+                    result[i] -= (float)(i % n % 7) - 3.0f;
+                compare(unit, what, result, expected, rows[m] * n, 3e-5);
+                if (((const uint32_t *)result)[rows[m] * n] != 0x55555555u)
+                    n_failures++, printf("FAIL linear writes beyond its rows, %s\n", what);
+                // The promise of linear_panel16_body.h: a row's result does not depend on M or threads.
+                if (biased || rows[m] == 0) continue;
+                if (m == 2 && threads == 1) memcpy(row0, result, (size_t)n * 4);
+                if (memcmp(row0, result, (size_t)n * 4) != 0)
+                    n_failures++, printf(
+                                      "FAIL %s linear %s: row 0 differs from M=2, %s\n",
+                                      unit->variant, unit_dtype_text(unit->dtype), what);
+            }
+        }
+        free(x), free(result), free(row0), free(bias), free(expected);
+        unit_weight_free(&weight);
+    }
+}
+
+typedef struct attention_case {
+    int64_t n_heads, n_kv_heads, head_dim, n_seqs, window;
+    double softcap;
+    int64_t lengths[4], news[4]; // keys in all, and how many of them have queries
+} attention_case;
+
+static float as_stored(int32_t dtype, float value) {
+    float element;
+    kernel_store_as(&element, dtype, 0, value);
+    return kernel_load_as_f32(&element, dtype, 0);
+}
+
+static void check_attention_case(const kernel_unit *unit, const attention_case *c, size_t number) {
+    const int64_t hd = c->head_dim, n_slots = 20, n_pages = 96,
+                  page_floats = c->n_kv_heads * 16 * hd;
+    int64_t n_tokens = 0;
+    for (int64_t s = 0; s < c->n_seqs; s++) n_tokens += c->news[s];
+    const size_t element = unit->dtype == KERNEL_F32 ? 4 : 2;
+    char *cache = unit_alloc((size_t)(n_pages * 2 * page_floats) * element);
+    memset(
+        cache, 0xff,
+        (size_t)(n_pages * 2 * page_floats) * element); // NaN wherever nothing was written
+    int32_t *table = unit_alloc((size_t)(c->n_seqs * n_slots) * 4),
+            *seq_ids = unit_alloc((size_t)n_tokens * 4),
+            *positions = unit_alloc((size_t)n_tokens * 4);
+    const int64_t width = c->n_kv_heads * hd;
+    // The cache is filled by kv_append, whose result is checked through the attention.
+    const kernel_unit *append = unit_find("kv_append", "portable", unit->dtype);
+    float *keys[4], *values[4];
+    int32_t next_page = 3;
+    for (int64_t s = 0; s < c->n_seqs; s++) {
+        for (int64_t i = 0; i < n_slots; i++)
+            table[s * n_slots + i] =
+                i < (c->lengths[s] + 15) / 16 ? (next_page += 7) % (int32_t)n_pages : -1;
+        keys[s] = random_floats(c->lengths[s] * width, 1000 + (uint64_t)s);
+        values[s] = random_floats(c->lengths[s] * width, 2000 + (uint64_t)s);
+        for (int64_t i = 0; i < c->lengths[s] * width; i++) {
+            keys[s][i] = as_stored(unit->dtype, keys[s][i] * 2.0f);
+            values[s][i] = as_stored(unit->dtype, values[s][i]);
+        }
+        int32_t *ids = unit_alloc((size_t)c->lengths[s] * 4),
+                *at = unit_alloc((size_t)c->lengths[s] * 4);
+        for (int64_t i = 0; i < c->lengths[s]; i++) ids[i] = (int32_t)s, at[i] = (int32_t)i;
+        kernel_env env = {
+            .dims =
+                {{n_pages, 2, c->n_kv_heads, 16, hd},
+                 {c->lengths[s], width},
+                 {c->lengths[s], width},
+                 {c->n_seqs, n_slots}},
+            .pointers = {cache, keys[s], values[s], table, ids, at},
+            .result = cache};
+        unit_launch(append, &env, 2);
+        free(ids), free(at);
+    }
+    int64_t token = 0;
+    for (int64_t s = 0; s < c->n_seqs; s++) {
+        for (int64_t i = 0; i < c->news[s]; i++, token++) {
+            seq_ids[token] = (int32_t)s;
+            positions[token] = (int32_t)(c->lengths[s] - c->news[s] + i);
+        }
+    }
+    const int64_t columns = c->n_heads * hd;
+    float *q = random_floats(n_tokens * columns, 5),
+          *result = unit_alloc((size_t)(n_tokens * columns) * 4),
+          *single = unit_alloc((size_t)columns * 4);
+    double *expected = unit_alloc((size_t)(n_tokens * columns) * 8), *score = unit_alloc(8 * 400);
+    const double scale = 1 / sqrt((double)hd);
+    for (int64_t t = 0; t < n_tokens; t++) {
+        const int64_t s = seq_ids[t], last = positions[t],
+                      first = c->window > 0 && last >= c->window ? last - c->window + 1 : 0;
+        for (int64_t h = 0; h < c->n_heads; h++) {
+            const int64_t kv = h / (c->n_heads / c->n_kv_heads);
+            double highest = -1e300, total = 0;
+            for (int64_t p = first; p <= last; p++) {
+                double sum = 0;
+                for (int64_t d = 0; d < hd; d++)
+                    sum += (double)q[t * columns + h * hd + d] *
+                           (double)keys[s][p * width + kv * hd + d];
+                score[p] = sum * scale;
+                if (c->softcap > 0) score[p] = c->softcap * tanh(score[p] / c->softcap);
+                highest = score[p] > highest ? score[p] : highest;
+            }
+            for (int64_t p = first; p <= last; p++) total += score[p] = exp(score[p] - highest);
+            for (int64_t d = 0; d < hd; d++) {
+                double sum = 0;
+                for (int64_t p = first; p <= last; p++)
+                    sum += score[p] * (double)values[s][p * width + kv * hd + d];
+                expected[t * columns + h * hd + d] = sum / total;
+            }
+        }
+    }
+    kernel_env env = {
+        .dims = {{n_tokens, columns}, {n_pages, 2, c->n_kv_heads, 16, hd}, {c->n_seqs, n_slots}},
+        .pointers = {q, cache, table, seq_ids, positions},
+        .result = result,
+        .result_columns = columns,
+        .result_rows = n_tokens,
+        .head_dim = hd,
+        .window = c->window,
+        .scale = scale,
+        .softcap = c->softcap};
+    char what[64];
+    snprintf(what, sizeof what, "case %zu", number);
+    for (int32_t threads = 1; threads <= 2; threads++) {
+        unit_launch(unit, &env, threads);
+        compare(unit, what, result, expected, n_tokens * columns, 1e-5);
+    }
+    // One token alone gives the same bits as among others.
+    for (int64_t t = 0; t < n_tokens; t += 5) {
+        kernel_env alone = env;
+        alone.dims[0][0] = 1;
+        alone.pointers[0] = q + t * columns;
+        alone.pointers[3] = seq_ids + t;
+        alone.pointers[4] = positions + t;
+        alone.result = single;
+        unit_launch(unit, &alone, 1);
+        if (memcmp(single, result + t * columns, (size_t)columns * 4) != 0)
+            n_failures++, printf(
+                              "FAIL %s attention %s: token %lld alone differs\n", unit->variant,
+                              what, (long long)t);
+    }
+    for (int64_t s = 0; s < c->n_seqs; s++) free(keys[s]), free(values[s]);
+    free(cache), free(table), free(seq_ids), free(positions), free(q), free(result), free(single),
+        free(expected), free(score);
+}
+
+static void check_attention(const kernel_unit *unit) {
+    static const attention_case cases[] = {
+        {.n_heads = 8, .n_kv_heads = 4, .head_dim = 8, .n_seqs = 1, .lengths = {1}, .news = {1}},
+        {.n_heads = 8, .n_kv_heads = 4, .head_dim = 8, .n_seqs = 1, .lengths = {40}, .news = {40}},
+        {.n_heads = 7,
+         .n_kv_heads = 1,
+         .head_dim = 64,
+         .n_seqs = 2,
+         .lengths = {33, 100},
+         .news = {33, 1}},
+        {.n_heads = 32,
+         .n_kv_heads = 4,
+         .head_dim = 64,
+         .n_seqs = 4,
+         .lengths = {17, 64, 1, 200},
+         .news = {1, 1, 1, 1}},
+        {.n_heads = 6,
+         .n_kv_heads = 2,
+         .head_dim = 80,
+         .n_seqs = 3,
+         .lengths = {31, 16, 90},
+         .news = {30, 16, 2},
+         .window = 20},
+        {.n_heads = 4,
+         .n_kv_heads = 4,
+         .head_dim = 100,
+         .n_seqs = 1,
+         .lengths = {150},
+         .news = {60},
+         .softcap = 2.0},
+        {.n_heads = 71, .n_kv_heads = 1, .head_dim = 64, .n_seqs = 1, .lengths = {70}, .news = {3}},
+        {.n_heads = 2,
+         .n_kv_heads = 1,
+         .head_dim = 512,
+         .n_seqs = 1,
+         .lengths = {50},
+         .news = {50},
+         .window = 7,
+         .softcap = 50.0},
+        {.n_heads = 3,
+         .n_kv_heads = 3,
+         .head_dim = 128,
+         .n_seqs = 1,
+         .lengths = {300},
+         .news = {290}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        check_attention_case(unit, &cases[i], i);
+}
+
+static void check_embedding(const kernel_unit *unit) {
+    const bool rows_layout = strcmp(unit->kernel, "embedding_rows") == 0;
+    static const int64_t shapes[][2] = {{5, 3}, {100, 64}, {33, 100}, {512, 1030}};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        const int64_t vocab = shapes[s][0], columns = shapes[s][1], n_tokens = 9;
+        unit_weight table = unit_weight_make(unit->dtype, vocab, columns, 3 + s, true);
+        const int32_t ids[9] = {
+            0, 1, 2, 3, 4, (int32_t)vocab - 1, (int32_t)vocab / 2, -1, (int32_t)vocab};
+        float *result = unit_alloc((size_t)(n_tokens * columns) * 4);
+        double *expected = unit_alloc((size_t)(n_tokens * columns) * 8);
+        for (int64_t t = 0; t < 7; t++) {
+            for (int64_t c = 0; c < columns; c++)
+                expected[t * columns + c] = (double)table.values[ids[t] * columns + c];
+        }
+        kernel_env env = {
+            .dims = {{n_tokens}, {vocab, columns}},
+            .pointers = {ids, rows_layout ? table.pieces[0] : table.prepared},
+            .result = result,
+            .result_columns = columns,
+            .result_rows = n_tokens};
+        unit_launch(unit, &env, 2);
+        compare(unit, "rows", result, expected, n_tokens * columns, 0.0);
+        free(result), free(expected);
+        unit_weight_free(&table);
+    }
+}
+
+static void check_rms_norm(const kernel_unit *unit) {
+    static const int64_t columns_of[] = {1, 15, 16, 31, 64, 100, 2048, 4099};
+    for (size_t s = 0; s < sizeof columns_of / sizeof columns_of[0]; s++) {
+        const int64_t columns = columns_of[s], n_rows = 5;
+        float *x = random_floats(n_rows * columns, s),
+              *result = unit_alloc((size_t)(n_rows * columns) * 4),
+              *kept = unit_alloc((size_t)(n_rows * columns) * 4);
+        unit_weight gain = unit_weight_make(unit->dtype, 1, columns, 8, true);
+        double *expected = unit_alloc((size_t)(n_rows * columns) * 8);
+        for (int64_t r = 0; r < n_rows; r++) {
+            double sum = 0;
+            for (int64_t c = 0; c < columns; c++)
+                sum += (double)x[r * columns + c] * (double)x[r * columns + c];
+            for (int64_t c = 0; c < columns; c++)
+                expected[r * columns + c] = (double)x[r * columns + c] /
+                                            sqrt(sum / (double)columns + 1e-5) *
+                                            (double)gain.values[c];
+        }
+        kernel_env env = {
+            .dims = {{n_rows, columns}, {columns}},
+            .pointers = {x, gain.pieces[0]},
+            .result = result,
+            .kept = kept,
+            .result_columns = columns,
+            .result_rows = n_rows,
+            .eps = 1e-5};
+        unit_launch(unit, &env, 2);
+        compare(unit, "rows", result, expected, n_rows * columns, 5e-7);
+        if (memcmp(kept, x, (size_t)(n_rows * columns) * 4) != 0)
+            n_failures++, printf("FAIL rms_norm keeps other values\n");
+        free(x), free(result), free(kept), free(expected);
+        unit_weight_free(&gain);
+    }
+}
+
+static void check_rope_table(const kernel_unit *unit) {
+    enum { N = 12, HALF = 33 };
+    static const int32_t positions[N] = {0,    1,      2,      3,       17,       1000,
+                                         4095, 131071, 999999, 1000000, 16777215, 100000000};
+    float frequencies[HALF], result[N * 2 * HALF];
+    double expected[N * 2 * HALF];
+    for (int i = 0; i < HALF; i++) frequencies[i] = (float)pow(10000.0, -i / (double)HALF);
+    for (int t = 0; t < N; t++) {
+        for (int i = 0; i < HALF; i++) {
+            const double angle = (double)positions[t] * (double)frequencies[i];
+            expected[t * 2 * HALF + i] = (double)(float)(1.25 * cos(angle));
+            expected[t * 2 * HALF + HALF + i] = (double)(float)(1.25 * sin(angle));
+        }
+    }
+    kernel_env env = {
+        .dims = {{N}, {HALF}},
+        .pointers = {positions, frequencies},
+        .result = result,
+        .result_columns = 2 * HALF,
+        .result_rows = N,
+        .magnitude = 1.25};
+    unit_launch(unit, &env, 2);
+    compare(unit, "angles", result, expected, N * 2 * HALF, 6.0e-8);
+}
+
+static void check_take_rows(const kernel_unit *unit) {
+    const int64_t n_rows = 7, columns = 2500;
+    static const int32_t rows[6] = {6, 0, 3, 3, -1, 7};
+    float *x = random_floats(n_rows * columns, 4), *result = unit_alloc((size_t)(6 * columns) * 4);
+    double *expected = unit_alloc((size_t)(6 * columns) * 8);
+    for (int64_t r = 0; r < 4; r++) {
+        for (int64_t c = 0; c < columns; c++)
+            expected[r * columns + c] = (double)x[rows[r] * columns + c];
+    }
+    kernel_env env = {
+        .dims = {{n_rows, columns}, {6}},
+        .pointers = {x, rows},
+        .result = result,
+        .result_columns = columns,
+        .result_rows = 6};
+    unit_launch(unit, &env, 2);
+    compare(unit, "rows", result, expected, 6 * columns, 0.0);
+    free(x), free(result), free(expected);
+}
+
+// ---- math.h ----------------------------------------------------------------------------------------------------------------
+
+typedef struct math_case {
+    const char *name;
+    float (*function)(float);
+    double (*reference)(double);
+    float low, high;
+    double allowed_ulp; // of the result, with ulps not smaller than `floor_ulp_at`'s
+    double floor_at;
+} math_case;
+
+static float check_exp(float x) {
+    return kernel_exp(x);
+}
+static float check_tanh(float x) {
+    return kernel_tanh(x);
+}
+static float check_sigmoid(float x) {
+    return kernel_sigmoid(x);
+}
+static double sigmoid(double x) {
+    return 1 / (1 + exp(-x));
+}
+
+static void check_math(void) {
+    static const math_case cases[] = {
+        {"exp", check_exp, exp, -103.0f, 88.7f, 1.5, 1e-45},
+        {"tanh", check_tanh, tanh, -12.0f, 12.0f, 2.5, 1e-40},
+        {"sigmoid", check_sigmoid, sigmoid, -80.0f, 80.0f, 3.0, 1e-38},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const math_case *c = &cases[i];
+        double worst = 0;
+        float where = 0;
+        for (int64_t n = 0; n <= 2000000; n++) {
+            const float x = c->low + (c->high - c->low) * (float)n / 2000000.0f;
+            const double expected = c->reference((double)x);
+            const float near = fabsf((float)expected) > (float)c->floor_at ? fabsf((float)expected)
+                                                                           : (float)c->floor_at;
+            const double ulp = (double)nextafterf(near, INFINITY) - (double)near;
+            const double error = fabs((double)c->function(x) - expected) / ulp;
+            if (error > worst) worst = error, where = x;
+        }
+        printf("math %-8s largest error %.2f ulp at %.9g\n", c->name, worst, (double)where);
+        if (!(worst <= c->allowed_ulp))
+            n_failures++, printf("FAIL math %s: allowed %.2f\n", c->name, c->allowed_ulp);
+    }
+    if (kernel_exp(-INFINITY) != 0 || !isinf(kernel_exp(INFINITY)) || !isnan(kernel_exp(NAN)) ||
+        kernel_tanh(INFINITY) != 1) {
+        n_failures++;
+        printf("FAIL math at infinity\n");
+    }
+    for (uint32_t h = 0; h < 65536; h++) {
+        const float value = kernel_f16_to_f32((uint16_t)h);
+        const bool nan = (h & 0x7c00u) == 0x7c00u && (h & 0x3ffu) != 0;
+        const int exponent = (int)(h >> 10 & 31u);
+        const double magnitude = exponent == 0 ? ldexp((double)(h & 0x3ffu), -24)
+                                 : exponent == 31
+                                     ? (double)INFINITY
+                                     : ldexp((double)(h & 0x3ffu) + 1024, exponent - 25);
+        const double expected = h & 0x8000u ? -magnitude : magnitude;
+        if (nan ? !isnan(value) : (double)value != expected)
+            n_failures++, printf("FAIL f16 %04x is %g\n", h, (double)value);
+        if (!nan && kernel_f32_to_f16(value) != h)
+            n_failures++, printf("FAIL f16 %04x does not come back\n", h);
+        // Halfway to the next one goes to the even one, a little more goes up.
+        if (nan || exponent == 31 || (h & 0x7fffu) == 0x7bffu) continue;
+        const float next = kernel_f16_to_f32((uint16_t)(h + 1));
+        const float middle = (value + next) / 2;
+        if (kernel_f32_to_f16(middle) != (h & 1 ? h + 1 : h) ||
+            kernel_f32_to_f16(nextafterf(middle, next)) != h + 1)
+            n_failures++, printf("FAIL f16 rounding above %04x\n", h);
+    }
+}
+
+int kernel_check_all(void) {
+    n_failures = 0;
+    check_math();
+    for (size_t i = 0; kernel_units[i] != NULL; i++) {
+        const kernel_unit *unit = kernel_units[i];
+        if (!unit_runs_here(unit->variant)) {
+            printf("skip %s/%s: this processor cannot run it\n", unit->variant, unit->kernel);
+            continue;
+        }
+        const int before = n_failures;
+        if (strcmp(unit->kernel, "linear_panel16") == 0)
+            check_linear(unit);
+        else if (strcmp(unit->kernel, "paged_attention") == 0)
+            check_attention(unit);
+        else if (strncmp(unit->kernel, "embedding", 9) == 0)
+            check_embedding(unit);
+        else if (strcmp(unit->kernel, "rms_norm") == 0)
+            check_rms_norm(unit);
+        else if (strcmp(unit->kernel, "rope_table") == 0)
+            check_rope_table(unit);
+        else if (strcmp(unit->kernel, "take_rows") == 0)
+            check_take_rows(unit);
+        else
+            continue;
+        if (n_failures == before)
+            printf("ok   %s/%s %s\n", unit->variant, unit->kernel, unit_dtype_text(unit->dtype));
+    }
+    return n_failures;
+}

@@ -1,0 +1,49 @@
+// kernel_run: what checks and timings of kernel units share: lookup, deterministic numbers, a team of threads, prepared weights.
+#ifndef MLCC_TESTS_BENCH_KERNEL_RUN_H
+#define MLCC_TESTS_BENCH_KERNEL_RUN_H
+
+#include "tests/bench/kernel_unit.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+// NULL when that unit was not built.
+const kernel_unit *unit_find(const char *kernel, const char *variant, int32_t dtype);
+const char *unit_dtype_text(int32_t dtype);
+// Whether this processor can run the variant.
+bool unit_runs_here(const char *variant);
+
+// Numbers in [-1, 1), from a counter: the same for every run.
+float unit_random(uint64_t *state);
+void *unit_alloc(
+    size_t
+        size_bytes); // 64-byte aligned, zeros, huge pages where the system has them; exits when memory is out
+
+// Runs all items of a launch on n_threads threads (1 … 8), chunk by chunk as the runtime does. The threads wait between launches.
+void unit_launch(const kernel_unit *unit, const kernel_env *env, int32_t n_threads);
+double unit_seconds(void);
+// Runs work(thread, user) on n_threads threads at the same time.
+void unit_parallel(void (*work)(int32_t thread, void *user), void *user, int32_t n_threads);
+
+// A weight [n, k]: as it is stored, as float32, and prepared.
+typedef struct unit_weight {
+    int32_t dtype;
+    int64_t n, k;
+    void *pieces[2];
+    float *values;
+    void *prepared;
+    int64_t prepared_bytes;
+} unit_weight;
+// with_values: also the float32 form, for checks.
+unit_weight unit_weight_make(int32_t dtype, int64_t n, int64_t k, uint64_t seed, bool with_values);
+void unit_weight_free(unit_weight *weight);
+
+// Ceilings of this machine now, in some milliseconds: float32 operations in multiply-adds, and bytes read (four streams a
+// thread), per second. 1 or 2 threads.
+double unit_peak_flops(int32_t n_threads);
+double unit_peak_read(int32_t n_threads);
+
+// Compares every unit with plain loops; returns the number of failures.
+int kernel_check_all(void);
+
+#endif

@@ -1,0 +1,189 @@
+// kernel_unit: the hooks in C, then one kernel file. Compiled with
+//   -DUNIT_NAME=…  symbol of the unit      -DUNIT_KERNEL=linear_panel16  -DUNIT_VARIANT="x86_avx512"  -DUNIT_FILE="…/linear_panel16.c"
+//   -DUNIT_DTYPE=n element type (kernel.h) -DUNIT_PREPARE                for prepare_panel16
+#include "tests/bench/kernel_unit.h"
+
+#define JOIN2(a, b)    a##b
+#define JOIN(a, b)     JOIN2(a, b)
+#define JOIN3(a, b, c) JOIN(JOIN(a, b), c)
+#define TEXT2(a)       #a
+#define TEXT(a)        TEXT2(a)
+
+#define HOOK static inline __attribute__((always_inline, unused))
+
+#ifdef UNIT_PREPARE
+static int64_t shape_n, shape_k;
+HOOK int64_t kernel_dim_0_0(const kernel_env *env) {
+    return (void)env, shape_n;
+}
+HOOK int64_t kernel_dim_0_1(const kernel_env *env) {
+    return (void)env, shape_k;
+}
+#else
+HOOK int64_t kernel_dim_0_0(const kernel_env *env) {
+    return env->dims[0][0];
+}
+HOOK int64_t kernel_dim_0_1(const kernel_env *env) {
+    return env->dims[0][1];
+}
+#endif
+HOOK int64_t kernel_dim_0_2(const kernel_env *env) {
+    return env->dims[0][2];
+}
+HOOK int64_t kernel_dim_0_3(const kernel_env *env) {
+    return env->dims[0][3];
+}
+HOOK int64_t kernel_dim_0_4(const kernel_env *env) {
+    return env->dims[0][4];
+}
+HOOK int64_t kernel_dim_1_0(const kernel_env *env) {
+    return env->dims[1][0];
+}
+HOOK int64_t kernel_dim_1_1(const kernel_env *env) {
+    return env->dims[1][1];
+}
+HOOK int64_t kernel_dim_1_2(const kernel_env *env) {
+    return env->dims[1][2];
+}
+HOOK int64_t kernel_dim_2_1(const kernel_env *env) {
+    return env->dims[2][1];
+}
+HOOK int64_t kernel_dim_3_1(const kernel_env *env) {
+    return env->dims[3][1];
+}
+HOOK int64_t kernel_result_dim_0_0(const kernel_env *env) {
+    return env->result_rows;
+}
+HOOK int64_t kernel_result_dim_0_1(const kernel_env *env) {
+    return env->result_columns;
+}
+HOOK int32_t kernel_dtype_0(const kernel_env *env) {
+    return (void)env, UNIT_DTYPE;
+}
+HOOK int32_t kernel_dtype_1(const kernel_env *env) {
+    return (void)env, UNIT_DTYPE;
+}
+HOOK int32_t kernel_dtype_2(const kernel_env *env) {
+    return (void)env, KERNEL_F16;
+}
+HOOK const void *kernel_pointer_0(const kernel_env *env) {
+    return env->pointers[0];
+}
+HOOK const void *kernel_pointer_1(const kernel_env *env) {
+    return env->pointers[1];
+}
+HOOK const void *kernel_pointer_2(const kernel_env *env) {
+    return env->pointers[2];
+}
+HOOK const void *kernel_pointer_3(const kernel_env *env) {
+    return env->pointers[3];
+}
+HOOK const void *kernel_pointer_4(const kernel_env *env) {
+    return env->pointers[4];
+}
+HOOK const void *kernel_pointer_5(const kernel_env *env) {
+    return env->pointers[5];
+}
+HOOK void *kernel_result_pointer_0(const kernel_env *env) {
+    return env->result;
+}
+HOOK float kernel_load_0(const kernel_env *env, int64_t row, int64_t col) {
+    return ((const float *)env->pointers[0])[row * env->dims[0][1] + col];
+}
+HOOK float kernel_load_1(const kernel_env *env, int64_t row, int64_t col) {
+    return ((const float *)env->pointers[1])[row * env->dims[1][1] + col];
+}
+HOOK float kernel_load_2(const kernel_env *env, int64_t row, int64_t col) {
+    return ((const float *)env->pointers[2])[row * env->dims[2][1] + col];
+}
+HOOK void kernel_keep_0(const kernel_env *env, int64_t row, int64_t col, float value) {
+    if (env->kept) env->kept[row * env->dims[0][1] + col] = value;
+}
+HOOK void kernel_store_0(const kernel_env *env, int64_t row, int64_t col, float value) {
+    ((float *)env->result)[row * env->result_columns + col] = value;
+}
+HOOK void *kernel_scratch(const kernel_env *env) {
+    return env->scratch;
+}
+#ifdef UNIT_HEAD_DIM
+HOOK int64_t kernel_attr_head_dim(const kernel_env *env) {
+    return (void)env, UNIT_HEAD_DIM;
+}
+#else
+HOOK int64_t kernel_attr_head_dim(const kernel_env *env) {
+    return env->head_dim;
+}
+#endif
+HOOK int64_t kernel_attr_window(const kernel_env *env) {
+    return env->window;
+}
+HOOK double kernel_attr_scale(const kernel_env *env) {
+    return env->scale;
+}
+HOOK double kernel_attr_softcap(const kernel_env *env) {
+    return env->softcap;
+}
+HOOK double kernel_attr_eps(const kernel_env *env) {
+    return env->eps;
+}
+HOOK double kernel_attr_magnitude(const kernel_env *env) {
+    return env->magnitude;
+}
+
+// The kernel's own names become unique, so that all units fit one program.
+#define kernel_linear_panel16          JOIN(UNIT_NAME, _run)
+#define kernel_linear_panel16_items    JOIN(UNIT_NAME, _items)
+#define kernel_linear_panel16_chunk    JOIN(UNIT_NAME, _chunk)
+#define kernel_paged_attention         JOIN(UNIT_NAME, _run)
+#define kernel_paged_attention_items   JOIN(UNIT_NAME, _items)
+#define kernel_paged_attention_chunk   JOIN(UNIT_NAME, _chunk)
+#define kernel_embedding_panel16       JOIN(UNIT_NAME, _run)
+#define kernel_embedding_panel16_items JOIN(UNIT_NAME, _items)
+#define kernel_embedding_panel16_chunk JOIN(UNIT_NAME, _chunk)
+#define kernel_embedding_rows          JOIN(UNIT_NAME, _run)
+#define kernel_embedding_rows_items    JOIN(UNIT_NAME, _items)
+#define kernel_embedding_rows_chunk    JOIN(UNIT_NAME, _chunk)
+#define kernel_rms_norm                JOIN(UNIT_NAME, _run)
+#define kernel_rms_norm_items          JOIN(UNIT_NAME, _items)
+#define kernel_rms_norm_chunk          JOIN(UNIT_NAME, _chunk)
+#define kernel_rope_table              JOIN(UNIT_NAME, _run)
+#define kernel_rope_table_items        JOIN(UNIT_NAME, _items)
+#define kernel_rope_table_chunk        JOIN(UNIT_NAME, _chunk)
+#define kernel_kv_append               JOIN(UNIT_NAME, _run)
+#define kernel_kv_append_items         JOIN(UNIT_NAME, _items)
+#define kernel_kv_append_chunk         JOIN(UNIT_NAME, _chunk)
+#define kernel_take_rows               JOIN(UNIT_NAME, _run)
+#define kernel_take_rows_items         JOIN(UNIT_NAME, _items)
+#define kernel_take_rows_chunk         JOIN(UNIT_NAME, _chunk)
+#define kernel_prepare_panel16         JOIN(UNIT_NAME, _run)
+
+#ifndef UNIT_PREPARE
+void JOIN(UNIT_NAME, _run)(const kernel_env *env, int64_t begin, int64_t end);
+int64_t JOIN(UNIT_NAME, _items)(const kernel_env *env);
+int64_t JOIN(UNIT_NAME, _chunk)(const kernel_env *env, int64_t n_threads);
+#endif
+
+#include UNIT_FILE
+
+extern const kernel_unit UNIT_NAME;
+
+#ifdef UNIT_PREPARE
+static void prepare_shape(int64_t n, int64_t k) {
+    shape_n = n;
+    shape_k = k;
+}
+const kernel_unit UNIT_NAME = {
+    .kernel = TEXT(UNIT_KERNEL),
+    .variant = UNIT_VARIANT,
+    .dtype = UNIT_DTYPE,
+    .prepare = JOIN(UNIT_NAME, _run),
+    .prepare_shape = prepare_shape};
+#else
+const kernel_unit UNIT_NAME = {
+    .kernel = TEXT(UNIT_KERNEL),
+    .variant = UNIT_VARIANT,
+    .dtype = UNIT_DTYPE,
+    .run = JOIN(UNIT_NAME, _run),
+    .items = JOIN(UNIT_NAME, _items),
+    .chunk = JOIN(UNIT_NAME, _chunk)};
+#endif

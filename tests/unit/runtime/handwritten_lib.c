@@ -1,0 +1,202 @@
+// A tiny model written by hand in the form that the code generator produces (runtime/abi.h): the
+// runtime is tested without the compiler, and the contract has an example that compiles.
+//
+// Vocabulary V = 23, two layers, one KV head of two elements. Token `id` at position p of a
+// sequence gives, for every v,
+//
+//   logits[v] = embed[id][v] + 3 p + mix[v] * sum over positions j = 0 … p of (j + 1) * (id_j + 1)
+//   + layer 1's count of positions
+//
+// where the sum reads the tokens from the paged cache of layer 0 through the page table, so a wrong
+// page, position, sequence or row shows. All numbers are small integers: float32 is exact and any
+// order of work gives the same bits. The model refuses token V - 1 with code 7, so that tests see a
+// pass fail.
+//
+// Compile definitions make variants that must be refused: HANDWRITTEN_VERSION,
+// HANDWRITTEN_FEATURES, HANDWRITTEN_QUERY.
+#include "runtime/abi.h"
+
+#include <string.h>
+
+#ifndef HANDWRITTEN_VERSION
+#    define HANDWRITTEN_VERSION MLCC_ABI_VERSION
+#endif
+#ifndef HANDWRITTEN_FEATURES
+#    define HANDWRITTEN_FEATURES ""
+#endif
+#ifndef HANDWRITTEN_QUERY
+#    define HANDWRITTEN_QUERY mlcc_model_query
+#endif
+
+enum { VOCAB = 23, HEAD_DIM = 2, MAX_TOKENS = 8, MAX_SEQS = 4, MAX_LOGITS = 4 };
+enum { FAILS_ON = VOCAB - 1, FAILURE = 7, BROKEN_CONTRACT = 8 };
+
+// ---- symbols
+// ---------------------------------------------------------------------------------------
+enum { N_TOKENS, N_SEQS, N_PAGES, N_PAGE_SLOTS, N_LOGITS, N_SYMBOLS };
+static const mlcc_abi_symbol symbols[N_SYMBOLS] = {
+    {"n_tokens", MAX_TOKENS}, {"n_seqs", MAX_SEQS},     {"n_pages", 0},
+    {"n_page_slots", 0},      {"n_logits", MAX_LOGITS},
+};
+
+// ---- params
+// ----------------------------------------------------------------------------------------
+static const mlcc_abi_piece embed_pieces[] = {
+    {"embed.weight", MLCC_ABI_F32, 2, {VOCAB, VOCAB}, VOCAB *VOCAB * sizeof(float)},
+};
+static const mlcc_abi_piece mix_pieces[] = {
+    {"mix.q_weight", MLCC_ABI_I8, 1, {VOCAB}, VOCAB},
+    {"mix.q_scale", MLCC_ABI_F32, 1, {1}, sizeof(float)},
+};
+
+// mix: stored as bytes with one scale, prepared as floats.
+static void prepare_mix(const void *const *pieces, void *prepared, int64_t begin, int64_t end) {
+    const int8_t *q_weight = pieces[0];
+    const float *q_scale = pieces[1];
+    float *mix = prepared;
+    for (int64_t i = begin; i < end; i++) mix[i] = (float)q_weight[i] * q_scale[0];
+}
+
+enum { EMBED, MIX, N_PARAMS };
+static const mlcc_abi_param params[N_PARAMS] = {
+    {.name = "embed.weight",
+     .format = "f32",
+     .layout = "rows",
+     .n_pieces = 1,
+     .pieces = embed_pieces,
+     .prepared_bytes = (VOCAB * VOCAB * sizeof(float) + 63) / 64 * 64},
+    {.name = "mix.weight",
+     .format = "q8_f32",
+     .layout = "table",
+     .n_pieces = 2,
+     .pieces = mix_pieces,
+     .prepare = prepare_mix,
+     .n_prepare_items = VOCAB,
+     .prepared_bytes = (VOCAB * sizeof(float) + 63) / 64 * 64},
+};
+
+// ---- forward
+// ---------------------------------------------------------------------------------------
+enum { IDS, POSITIONS, SEQ_IDS, PAGE_TABLE, LOGIT_ROWS, KV_0, KV_1, N_ARGS };
+#define KV(name) \
+    {name, MLCC_ABI_F32, 5, {-1, 2, 1, MLCC_PAGE_TOKENS, HEAD_DIM}, {N_PAGES, -1, -1, -1, -1, -1}}
+static const mlcc_abi_tensor forward_args[N_ARGS] = {
+    {"ids", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
+    {"positions", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
+    {"seq_ids", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
+    {"page_table", MLCC_ABI_I32, 2, {-1, -1}, {N_SEQS, N_PAGE_SLOTS}},
+    {"logit_rows", MLCC_ABI_I32, 1, {-1}, {N_LOGITS}},
+    KV("kv.0"),
+    KV("kv.1"),
+};
+static const mlcc_abi_tensor forward_results[] = {
+    {"logits", MLCC_ABI_F32, 2, {-1, VOCAB}, {N_LOGITS, -1}},
+};
+
+// Element `e` of key (0) or value (1) of a token in a cache tensor [n_pages, 2, 1,
+// MLCC_PAGE_TOKENS, HEAD_DIM].
+static float *cache_at(
+    const mlcc_abi_call *call, int cache, int which, int32_t sequence, int32_t position, int e) {
+    const int32_t *table = call->args[PAGE_TABLE]; // [n_seqs, n_page_slots]
+    int64_t slot = sequence * call->dims[N_PAGE_SLOTS] + position / MLCC_PAGE_TOKENS;
+    int64_t row = (int64_t)table[slot] * 2 + which;
+    float *data = call->args[cache];
+    return data + (row * MLCC_PAGE_TOKENS + position % MLCC_PAGE_TOKENS) * HEAD_DIM + e;
+}
+
+static void append_token(const mlcc_abi_call *call, int64_t t) {
+    int32_t id = ((const int32_t *)call->args[IDS])[t];
+    int32_t position = ((const int32_t *)call->args[POSITIONS])[t];
+    int32_t sequence = ((const int32_t *)call->args[SEQ_IDS])[t];
+    *cache_at(call, KV_0, 0, sequence, position, 0) = (float)(id + 1);
+    *cache_at(call, KV_0, 1, sequence, position, 1) = (float)(position + 1);
+    *cache_at(call, KV_1, 1, sequence, position, 0) = 1.0f;
+    ((float *)(void *)call->workspace)[t] = 3.0f * (float)position;
+}
+
+static void compute_row(const mlcc_abi_call *call, int64_t row, int32_t thread) {
+    int32_t t = ((const int32_t *)call->args[LOGIT_ROWS])[row];
+    int32_t id = ((const int32_t *)call->args[IDS])[t];
+    int32_t position = ((const int32_t *)call->args[POSITIONS])[t];
+    int32_t sequence = ((const int32_t *)call->args[SEQ_IDS])[t];
+    float sum = 0.0f, count = 0.0f;
+    for (int32_t j = 0; j <= position; j++) {
+        sum += *cache_at(call, KV_0, 0, sequence, j, 0) * *cache_at(call, KV_0, 1, sequence, j, 1);
+        count += *cache_at(call, KV_1, 1, sequence, j, 0);
+    }
+    const float *embed = call->params[EMBED]; // [VOCAB, VOCAB]
+    const float *mix = call->params[MIX];     // [VOCAB]
+    float *out = (float *)(void *)call->scratch[thread];
+    float shift = ((const float *)(void *)call->workspace)[t];
+    for (int v = 0; v < VOCAB; v++) out[v] = embed[id * VOCAB + v] + shift + mix[v] * sum + count;
+    memcpy((float *)call->results[0] + row * VOCAB, out, VOCAB * sizeof *out);
+}
+
+static int is_aligned(const void *pointer) {
+    return (uintptr_t)pointer % 64 == 0;
+}
+
+// What the contract promises of every call.
+static int keeps_contract(const mlcc_abi_call *call, int32_t n_threads) {
+    int keeps = is_aligned(call->results[0]) && is_aligned(call->workspace);
+    for (int i = 0; i < N_ARGS; i++) keeps = keeps && is_aligned(call->args[i]);
+    for (int i = 0; i < N_PARAMS; i++) keeps = keeps && is_aligned(call->params[i]);
+    for (int32_t i = 0; i < n_threads; i++) keeps = keeps && is_aligned(call->scratch[i]);
+    for (int i = 0; i < N_SYMBOLS; i++) {
+        int64_t bound = symbols[i].bound == 0 ? INT64_MAX : symbols[i].bound;
+        keeps = keeps && call->dims[i] >= 1 && call->dims[i] <= bound;
+    }
+    return keeps;
+}
+
+static int32_t forward(const mlcc_abi_call *call, int32_t thread, int32_t n_threads) {
+    if (!keeps_contract(call, n_threads)) return BROKEN_CONTRACT;
+    // Every thread sees the same ids, so either all return here or none.
+    for (int64_t t = 0; t < call->dims[N_TOKENS]; t++) {
+        if (((const int32_t *)call->args[IDS])[t] == FAILS_ON) return FAILURE;
+    }
+    for (int64_t t = thread; t < call->dims[N_TOKENS]; t += n_threads) append_token(call, t);
+    call->barrier(call->barrier_state);
+    // Rows are handed out one by one.
+    for (;;) {
+        int64_t row = (int64_t)__atomic_fetch_add(&call->counters[0], 1, __ATOMIC_RELAXED);
+        if (row >= call->dims[N_LOGITS]) break;
+        compute_row(call, row, thread);
+    }
+    return 0;
+}
+
+static const mlcc_abi_function functions[] = {
+    {.name = "forward",
+     .run = forward,
+     .args = forward_args,
+     .results = forward_results,
+     .n_args = N_ARGS,
+     .n_results = 1,
+     .workspace_bytes = MAX_TOKENS * sizeof(float),
+     .scratch_bytes = VOCAB * sizeof(float),
+     .n_counters = 1},
+};
+
+static const mlcc_abi_model model = {
+    .magic = MLCC_ABI_MAGIC,
+    .version = HANDWRITTEN_VERSION,
+    .struct_bytes = sizeof(mlcc_abi_model),
+    .target = "handwritten",
+    .cpu_features = HANDWRITTEN_FEATURES,
+    .metadata =
+        "{\"model_type\": \"handwritten\", \"quantization\": \"q8\", \"context_window_size\": 96}",
+    .param_fingerprint = {1, 2, 3},
+    .layout_fingerprint = {4, 5, 6},
+    .symbols = symbols,
+    .params = params,
+    .functions = functions,
+    .n_symbols = N_SYMBOLS,
+    .n_params = N_PARAMS,
+    .n_functions = 1,
+};
+
+mlcc_abi_query HANDWRITTEN_QUERY;
+__attribute__((visibility("default"))) const mlcc_abi_model *HANDWRITTEN_QUERY(void) {
+    return &model;
+}
