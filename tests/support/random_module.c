@@ -1,4 +1,5 @@
-// random_module: see the header. The generator keeps one running activation `x` [n_tokens, d_model] and adds blocks to it.
+// random_module: see the header. The generator keeps one running activation `x` [n_tokens, d_model]
+// and adds blocks to it.
 #include "tests/support/random_module.h"
 
 #include "ir/builder.h"
@@ -368,7 +369,8 @@ ir_tensor **random_inputs(const ir_function *f, uint64_t seed, mlcc_arena *keep)
 
 // ---- params ------------------------------------------------------------------------------------
 
-// Numbers of a piece follow from its name and are multiples of 2^-9 or 2^-7 with 8 significant bits: exact in every float dtype.
+// Numbers of a piece follow from its name and are multiples of 2^-9 or 2^-7 with 8 significant
+// bits: exact in every float dtype.
 static void fill_piece(const char *name, bool is_vector, float *out, int64_t count) {
     random_state random = {hash_name(name)};
     for (int64_t i = 0; i < count; i++) {

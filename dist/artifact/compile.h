@@ -1,0 +1,46 @@
+// compile: a model configuration becomes lib.so (the function behind `mlcc compile`). Needs no
+// weights.
+//
+// mlc-chat-config.json -> IR module -> the whole pass pipeline, with the target answering its
+// questions -> metadata -> code generation. The same options and tools give the same bytes,
+// wherever it runs.
+#ifndef MLCC_DIST_ARTIFACT_COMPILE_H
+#define MLCC_DIST_ARTIFACT_COMPILE_H
+
+#include "ir/ir.h"
+#include "runtime/base/str.h"
+
+#include <stdio.h>
+
+typedef struct artifact_compile_options {
+    // Model directory or mlc-chat-config.json; with `quantization` also a Hugging Face folder, its
+    // config.json, or a preset.
+    const char *model;
+    const char *quantization;  // NULL: the config's
+    const char *model_type;    // NULL or "auto": the config's
+    const char *target;        // NULL: "native"; names in codegen/target.h
+    const char *overrides;     // "key=value;key=value" of compile_options.h; NULL = none
+    const char *opt;           // "O0" … "O3" or MLC's knobs; only checked; NULL = "O2"
+    const char *output;        // file ending in ".so" in an existing directory
+    const char *linker;        // NULL: MLCC_LINKER, ld.lld-19, ld.lld, ld
+    const char *debug_dump;    // directory that receives IR, LLVM IR and report; NULL = none
+    const char *dump_ir;       // "after:PASS[,PASS]", "before:PASS", "all", "changed"; NULL = none
+    FILE *dump_stream;         // where dump_ir goes when there is no debug_dump; NULL = stdout
+    bool time_passes;          // log seconds per pass at info level
+    mlcc_str *explain_kernels; // receives one paragraph per group; NULL = none
+} artifact_compile_options;
+
+typedef struct artifact_compile_result {
+    uint64_t workspace_bytes; // of the largest function
+    uint64_t library_bytes;
+    uint64_t n_groups, n_launches;
+    int64_t max_tokens, max_sequences; // of one step
+    double frontend_s, passes_s, codegen_s, seconds;
+} artifact_compile_result;
+
+// `result` may be NULL. Errors: config, mode, overrides, opt, target, output suffix (UNSUPPORTED
+// for the kinds that MLC can write and mlcc cannot).
+mlcc_status *artifact_compile(
+    const artifact_compile_options *options, artifact_compile_result *result);
+
+#endif

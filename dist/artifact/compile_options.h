@@ -1,0 +1,20 @@
+// compile_options: the texts that MLC's compile command takes: --overrides and --opt, and the
+// suffix of -o.
+#ifndef MLCC_DIST_ARTIFACT_COMPILE_OPTIONS_H
+#define MLCC_DIST_ARTIFACT_COMPILE_OPTIONS_H
+
+#include "frontend/hf/model_config.h"
+
+// "key=value;key=value" with the keys context_window_size, sliding_window_size, prefill_chunk_size,
+// attention_sink_size, max_batch_size, tensor_parallel_shards, pipeline_parallel_stages (integers)
+// and disaggregation (true, 1, yes; false, 0, no). NULL and "" = none. -1 for the two window keys
+// is MLC's "off" and leaves the field alone. Unknown keys, repeated keys and other values are
+// INVALID.
+mlcc_status *compile_overrides_parse(
+    const char *text, hf_config_overrides *out, bool *disaggregation);
+// "O0" … "O3", or knobs "name=0;name=1" of MLC. Only checked: every knob names a GPU library.
+mlcc_status *compile_opt_check(const char *text);
+// INVALID or UNSUPPORTED (with the reason) unless `path` ends in ".so" and its directory exists.
+mlcc_status *compile_output_check(const char *path, mlcc_arena *scratch);
+
+#endif

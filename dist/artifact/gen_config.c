@@ -1,0 +1,188 @@
+#include "dist/artifact/gen_config.h"
+
+#include "frontend/arch/arch.h"
+#include "frontend/chat/conv_templates.h"
+#include "frontend/hf/generation_config.h"
+#include "frontend/hf/tokenizer_files.h"
+#include "quantization/mode.h"
+#include "runtime/base/file.h"
+#include "runtime/base/log.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define CONFIG_NAME            "mlc-chat-config.json"
+#define CONFIG_VERSION         "0.1.0"
+#define DEFAULT_MAX_BATCH_SIZE 128
+#define MAX_TOKENIZER_BYTES    ((size_t)256 << 20)
+
+// Everything the file is made from.
+typedef struct chat_config {
+    const hf_model_config *model;
+    const conv_template *conv;
+    const quant_mode *mode;
+    hf_tokenizer_files tokenizer;
+    hf_generation_config generation;
+} chat_config;
+
+// ---- the text of mlc-chat-config.json ------------------------------------------------------------------
+
+static void put_text(mlcc_json_writer *writer, const char *key, const char *text) {
+    mlcc_json_key(writer, key);
+    mlcc_json_put_text(writer, text);
+}
+
+static void put_i64(mlcc_json_writer *writer, const char *key, int64_t value) {
+    mlcc_json_key(writer, key);
+    mlcc_json_put_i64(writer, value);
+}
+
+// A size that some model types have: -1 stands for "no such field".
+static void put_size(mlcc_json_writer *writer, const hf_model_config *model, const char *key) {
+    const arch_field *field = arch_find_field(arch_find(model->model_type), key);
+    put_i64(
+        writer, key,
+        field != NULL ? *(const int64_t *)(const void *)((const char *)model + field->offset) : -1);
+}
+
+static void put_tokenizer(mlcc_json_writer *writer, const hf_tokenizer_files *tokenizer) {
+    mlcc_json_key(writer, "tokenizer_files");
+    mlcc_json_begin_array(writer);
+    for (size_t i = 0; i < tokenizer->n_names; i++) mlcc_json_put_text(writer, tokenizer->names[i]);
+    mlcc_json_end(writer);
+    mlcc_json_key(writer, "tokenizer_info");
+    mlcc_json_begin_object(writer);
+    put_text(writer, "token_postproc_method", tokenizer->info.token_postproc_method);
+    mlcc_json_key(writer, "prepend_space_in_encode");
+    mlcc_json_put_bool(writer, tokenizer->info.prepend_space_in_encode);
+    mlcc_json_key(writer, "strip_space_in_decode");
+    mlcc_json_put_bool(writer, tokenizer->info.strip_space_in_decode);
+    mlcc_json_end(writer);
+}
+
+// Keys in MLC LLM's order; the result ends without a newline, as json.dump leaves it.
+static void write_chat_config(const chat_config *chat, mlcc_str *text) {
+    const hf_model_config *model = chat->model;
+    mlcc_json_writer writer;
+    mlcc_json_writer_init(&writer, text, 2, true);
+    mlcc_json_begin_object(&writer);
+    put_text(&writer, "version", CONFIG_VERSION);
+    put_text(&writer, "model_type", model->model_type);
+    put_text(&writer, "quantization", chat->mode->name);
+    mlcc_json_key(&writer, "model_config");
+    hf_model_config_write(model, &writer);
+    put_i64(&writer, "vocab_size", model->vocab);
+    put_size(&writer, model, "context_window_size");
+    put_size(&writer, model, "sliding_window_size");
+    put_size(&writer, model, "prefill_chunk_size");
+    put_size(&writer, model, "attention_sink_size");
+    put_i64(&writer, "tensor_parallel_shards", model->tensor_parallel_shards);
+    put_i64(&writer, "pipeline_parallel_stages", model->pipeline_parallel_stages);
+    put_i64(
+        &writer, "active_vocab_size",
+        chat->tokenizer.active_vocab > 0 ? chat->tokenizer.active_vocab : model->vocab);
+    hf_generation_config_write(&chat->generation, HF_TEMPERATURE, HF_TOP_P, &writer);
+    put_tokenizer(&writer, &chat->tokenizer);
+    mlcc_json_key(&writer, "conv_template");
+    conv_template_write(chat->conv, &writer);
+    hf_generation_config_write(&chat->generation, HF_PAD_TOKEN_ID, HF_EOS_TOKEN_ID, &writer);
+    put_text(&writer, "model_task", arch_task(model->model_type));
+    mlcc_json_key(&writer, "embedding_metadata");
+    mlcc_json_put_null(&writer);
+    mlcc_json_end(&writer);
+}
+
+// ---- what it is made from --------------------------------------------------------------------------------
+
+// The facts come from the tokenizer.json that the output directory will hold: the copied one, or one that already lies there.
+static mlcc_status *find_tokenizer(
+    const hf_model_config *model, const char *output, mlcc_arena *keep,
+    hf_tokenizer_files *tokenizer) {
+    *tokenizer = (hf_tokenizer_files){.info = hf_tokenizer_info_default()};
+    if (model->directory != NULL)
+        MLCC_TRY(hf_tokenizer_files_find(model->directory, keep, tokenizer));
+    if (tokenizer->has_tokenizer_json) {
+        if (tokenizer->active_vocab > model->vocab)
+            mlcc_log(
+                MLCC_LOG_WARN, "gen_config",
+                "the tokenizer has %lld tokens, but vocab_size is %lld",
+                (long long)tokenizer->active_vocab, (long long)model->vocab);
+        return NULL;
+    }
+    const char *path = mlcc_path_join(keep, output, "tokenizer.json");
+    if (!mlcc_file_exists(path)) return NULL;
+    mlcc_json *json = NULL;
+    int64_t active_vocab = 0;
+    MLCC_TRY(mlcc_json_read_file(path, MAX_TOKENIZER_BYTES, &json));
+    mlcc_status *status =
+        hf_tokenizer_inspect(mlcc_json_root(json), &tokenizer->info, &active_vocab);
+    mlcc_json_free(json);
+    return mlcc_status_note(status, "reading %s", path);
+}
+
+// ---- the files -------------------------------------------------------------------------------------------
+
+// Completes every file in `stage`.
+static mlcc_status *fill_stage(const chat_config *chat, const char *stage, mlcc_arena *keep) {
+    for (size_t i = 0; i < chat->tokenizer.n_names; i++) {
+        const char *name = chat->tokenizer.names[i];
+        MLCC_TRY(mlcc_file_copy(
+            mlcc_path_join(keep, chat->model->directory, name), mlcc_path_join(keep, stage, name)));
+    }
+    mlcc_str text = {0};
+    write_chat_config(chat, &text);
+    mlcc_status *status =
+        mlcc_file_write_atomic(mlcc_path_join(keep, stage, CONFIG_NAME), text.data, text.length);
+    mlcc_str_free(&text);
+    return status;
+}
+
+static mlcc_status *move_into_place(
+    const chat_config *chat, const char *stage, const char *output, mlcc_arena *keep) {
+    for (size_t i = 0; i <= chat->tokenizer.n_names; i++) {
+        const char *name = i < chat->tokenizer.n_names ? chat->tokenizer.names[i] : CONFIG_NAME;
+        MLCC_TRY(mlcc_file_rename(
+            mlcc_path_join(keep, stage, name), mlcc_path_join(keep, output, name)));
+    }
+    return NULL;
+}
+
+static mlcc_status *write_files(const chat_config *chat, const char *output, mlcc_arena *keep) {
+    bool is_new = !mlcc_dir_exists(output);
+    MLCC_TRY(mlcc_dir_make(output));
+    const char *stage = mlcc_arena_printf(keep, "%s/.gen_config.%ld", output, (long)getpid());
+    mlcc_temporary_dir_register(stage);
+    mlcc_status *status = mlcc_dir_make(stage);
+    if (status == NULL) status = fill_stage(chat, stage, keep);
+    if (status == NULL) status = move_into_place(chat, stage, output, keep);
+    mlcc_status_free(mlcc_dir_remove_tree(stage));
+    mlcc_temporary_dir_register(NULL);
+    if (status != NULL && is_new) (void)rmdir(output); // fails where others have put files
+    return status;
+}
+
+static mlcc_status *generate(
+    const artifact_gen_config_options *options, hf_model_config *model, chat_config *chat,
+    mlcc_arena *keep) {
+    if (options->has_disaggregation) model->disaggregation = options->disaggregation;
+    chat->model = model;
+    MLCC_TRY(find_tokenizer(model, options->output, keep, &chat->tokenizer));
+    MLCC_TRY(hf_generation_config_read(
+        model->directory, mlcc_json_root(model->document), keep, &chat->generation));
+    mlcc_status *status = write_files(chat, options->output, keep);
+    hf_generation_config_free(&chat->generation);
+    return status;
+}
+
+mlcc_status *artifact_gen_config(const artifact_gen_config_options *options, mlcc_arena *keep) {
+    chat_config chat = {0};
+    MLCC_TRY(quant_mode_find(options->quantization, &chat.mode));
+    MLCC_TRY(conv_template_find(options->conv_template, &chat.conv));
+    hf_config_overrides overrides = options->overrides;
+    if (overrides.max_batch_size == 0) overrides.max_batch_size = DEFAULT_MAX_BATCH_SIZE;
+    hf_model_config *model = NULL;
+    MLCC_TRY(hf_model_config_read(options->config, options->model_type, &overrides, keep, &model));
+    mlcc_status *status = generate(options, model, &chat, keep);
+    hf_model_config_free(model);
+    return mlcc_status_note(status, "writing the config to %s", options->output);
+}

@@ -1,0 +1,316 @@
+// store_publish: the steps of tensor_cache_write.h.
+#include "dist/artifact/store_publish.h"
+
+#include "runtime/base/file.h"
+#include "runtime/base/json.h"
+#include "runtime/base/log.h"
+#include "runtime/base/map.h"
+#include "runtime/base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+static const char index_name[] = "tensor-cache.json";
+static const char old_index_name[] = "ndarray-cache.json";
+static const char b16_index_name[] = "tensor-cache-b16.json";
+static const char old_b16_index_name[] = "ndarray-cache-b16.json";
+static const char staging_prefix[] = ".mlcc-store.";
+
+mlcc_status *store_directory_make(const char *directory, mlcc_arena *keep, char **first_made) {
+    *first_made = NULL;
+    if (directory[0] == '\0')
+        return MLCC_ERROR(INVALID, "the name of the output directory is empty");
+    // The topmost part that is missing: found by walking up until something exists.
+    char *missing = mlcc_arena_strdup(keep, directory);
+    struct stat info;
+    while (stat(missing, &info) != 0 && errno == ENOENT) {
+        size_t length = strlen(missing);
+        while (length > 1 && missing[length - 1] == '/') missing[--length] = '\0';
+        *first_made = missing;
+        char *parent = mlcc_path_dir(keep, missing);
+        if (strcmp(parent, missing) == 0) break;
+        missing = parent;
+    }
+    mlcc_status *status = mlcc_dir_make(directory);
+    if (status != NULL && *first_made != NULL) store_directory_unmake(directory, *first_made);
+    if (status != NULL) *first_made = NULL;
+    return status;
+}
+
+void store_directory_unmake(const char *directory, const char *first_made) {
+    mlcc_arena *scratch = mlcc_arena_create();
+    char *path = mlcc_arena_strdup(scratch, directory);
+    const size_t top = strlen(first_made);
+    for (;;) {
+        size_t length = strlen(path);
+        while (length > 1 && path[length - 1] == '/') path[--length] = '\0';
+        if (length < top || (rmdir(path) != 0 && errno != ENOENT) || length == top) break;
+        path = mlcc_path_dir(scratch, path);
+    }
+    mlcc_arena_free(scratch);
+}
+
+// Under the lock no other writer is at work: every staging folder that is there was left by a
+// killed one.
+static mlcc_status *remove_stale_staging(const char *directory, mlcc_arena *keep) {
+    char **names = NULL;
+    size_t n_names = 0;
+    MLCC_TRY(mlcc_dir_list(directory, keep, &names, &n_names));
+    for (size_t i = 0; i < n_names; i++) {
+        if (mlcc_text_starts_with(names[i], staging_prefix))
+            MLCC_TRY(mlcc_dir_remove_tree(mlcc_path_join(keep, directory, names[i])));
+    }
+    return NULL;
+}
+
+mlcc_status *store_staging_make(
+    const char *directory, mlcc_arena *keep, int *lock, char **staging) {
+    *staging = NULL;
+    *lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0)
+        return MLCC_ERROR(IO, "cannot open directory '%s': %s", directory, strerror(errno));
+    // File systems that know no locks go without one.
+    if (flock(*lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        return MLCC_ERROR(
+            IO,
+            "another process is writing weights into '%s'; wait for it or choose another directory",
+            directory);
+    }
+    MLCC_TRY(remove_stale_staging(directory, keep));
+    char *path = mlcc_arena_printf(keep, "%s/%s%ld", directory, staging_prefix, (long)getpid());
+    if (mkdir(path, 0777) != 0)
+        return MLCC_ERROR(IO, "cannot write into directory '%s': %s", directory, strerror(errno));
+    mlcc_temporary_dir_register(path);
+    *staging = path;
+    return NULL;
+}
+
+mlcc_status *store_space_check(const char *directory, uint64_t needed_bytes) {
+    struct statvfs disk;
+    if (needed_bytes == 0 || statvfs(directory, &disk) != 0) return NULL;
+    uint64_t free_bytes = 0;
+    if (__builtin_mul_overflow((uint64_t)disk.f_bavail, (uint64_t)disk.f_frsize, &free_bytes))
+        return NULL;
+    if (needed_bytes <= free_bytes) return NULL;
+    return MLCC_ERROR(
+        IO,
+        "the weights need %llu bytes, but the disk of '%s' has %llu free; make room or choose "
+        "another directory",
+        (unsigned long long)needed_bytes, directory, (unsigned long long)free_bytes);
+}
+
+typedef struct publication {
+    mlcc_arena *scratch;
+    const char *directory, *staging;
+    size_t n_shards;
+    mlcc_map *new_names;
+} publication;
+
+static char *in_directory(const publication *p, const char *name) {
+    return mlcc_path_join(p->scratch, p->directory, name);
+}
+
+static char *in_staging(const publication *p, const char *name) {
+    return mlcc_path_join(p->scratch, p->staging, name);
+}
+
+// Files that only a weight store has: shards, second names, and copies to a second name that were
+// cut off.
+static bool is_shard_name(const char *name) {
+    return mlcc_text_starts_with(name, "params_shard_") &&
+           (mlcc_text_ends_with(name, ".bin") || strstr(name, ".bin.tmp.") != NULL);
+}
+
+// A second name for an old shard that nobody uses yet.
+static char *free_name(const publication *p, const char *name) {
+    const int length = (int)(strlen(name) - strlen(".bin"));
+    for (int i = 0;; i++) {
+        char *candidate = i == 0 ? mlcc_arena_printf(p->scratch, "%.*s.old.bin", length, name)
+                                 : mlcc_arena_printf(p->scratch, "%.*s.old%d.bin", length, name, i);
+        struct stat info;
+        if (lstat(in_directory(p, candidate), &info) != 0) return candidate;
+    }
+}
+
+// Step 1 for one shard. A shard that is missing makes the old store unreadable anyway; then there
+// is nothing to keep.
+static mlcc_status *give_second_name(
+    const publication *p, const char *name, char **second, bool *is_missing) {
+    const char *path = in_directory(p, name);
+    *second = free_name(p, name);
+    const char *second_path = in_directory(p, *second);
+    if (link(path, second_path) == 0) return NULL;
+    if (errno == ENOENT) {
+        *is_missing = true;
+        return NULL;
+    }
+    return mlcc_file_copy(path, second_path);
+}
+
+static void put_renamed_shard(
+    mlcc_json_writer *json, const mlcc_json_value *record, const char *name) {
+    mlcc_json_begin_object(json);
+    for (const mlcc_json_iter *it = mlcc_json_first(record); it != NULL;
+         it = mlcc_json_next(record, it)) {
+        const char *key = mlcc_json_iter_key(it);
+        mlcc_json_key(json, key);
+        if (strcmp(key, "dataPath") == 0) {
+            mlcc_json_put_text(json, name);
+        } else {
+            mlcc_json_put_value(json, mlcc_json_iter_value(it));
+        }
+    }
+    mlcc_json_end(json);
+}
+
+// The old index with second names, everything else as it was.
+static void put_renamed_index(
+    mlcc_str *text, const mlcc_json_value *root, const mlcc_map *second_names) {
+    mlcc_json_writer json;
+    mlcc_json_writer_init(&json, text, 4, true);
+    mlcc_json_begin_object(&json);
+    for (const mlcc_json_iter *it = mlcc_json_first(root); it != NULL;
+         it = mlcc_json_next(root, it)) {
+        const mlcc_json_value *value = mlcc_json_iter_value(it);
+        mlcc_json_key(&json, mlcc_json_iter_key(it));
+        if (strcmp(mlcc_json_iter_key(it), "records") != 0) {
+            mlcc_json_put_value(&json, value);
+            continue;
+        }
+        mlcc_json_begin_array(&json);
+        for (size_t i = 0; i < mlcc_json_count(value); i++) {
+            const mlcc_json_value *record = mlcc_json_at(value, i);
+            const char *name = mlcc_json_text(mlcc_json_get(record, "dataPath"), NULL);
+            uint64_t second = 0;
+            if (name != NULL && mlcc_map_get_text(second_names, name, &second))
+                name = (const char *)(uintptr_t)second;
+            put_renamed_shard(&json, record, name != NULL ? name : "");
+        }
+        mlcc_json_end(&json);
+    }
+    mlcc_json_end(&json);
+}
+
+static void remove_second_names(const publication *p, const mlcc_map *second_names) {
+    for (size_t i = 0; i < mlcc_map_count(second_names); i++) {
+        const char *name = NULL;
+        size_t length = 0;
+        uint64_t second = 0;
+        mlcc_map_entry(second_names, i, &name, &length, &second);
+        mlcc_status_free(mlcc_file_remove(in_directory(p, (const char *)(uintptr_t)second)));
+    }
+}
+
+// Steps 1 and 2. An old index that cannot be read, or whose shards are gone, is not worth keeping:
+// it is replaced at the end like any file.
+static mlcc_status *keep_old_readable(const publication *p) {
+    const char *path = in_directory(p, index_name);
+    if (!mlcc_file_exists(path)) path = in_directory(p, old_index_name);
+    if (!mlcc_file_exists(path)) return NULL;
+    mlcc_json *old = NULL;
+    mlcc_status *status = mlcc_json_read_file(path, 0, &old);
+    if (status != NULL) {
+        mlcc_log(
+            MLCC_LOG_WARN, "convert_weight",
+            "the weight index '%s' cannot be read and is replaced: %s", path,
+            mlcc_status_message(status));
+        mlcc_status_free(status);
+        return NULL;
+    }
+    const mlcc_json_value *root = mlcc_json_root(old);
+    const mlcc_json_value *records = mlcc_json_get(root, "records");
+    mlcc_map *second_names = mlcc_map_create(16);
+    bool is_missing = false;
+    for (size_t i = 0; i < mlcc_json_count(records) && status == NULL && !is_missing; i++) {
+        const char *name =
+            mlcc_json_text(mlcc_json_get(mlcc_json_at(records, i), "dataPath"), NULL);
+        uint64_t unused = 0;
+        if (name == NULL || !mlcc_map_get_text(p->new_names, name, &unused)) continue;
+        char *second = NULL;
+        status = give_second_name(p, name, &second, &is_missing);
+        mlcc_map_set_text(second_names, name, (uint64_t)(uintptr_t)second);
+    }
+    if (status == NULL && !is_missing && mlcc_map_count(second_names) > 0) {
+        mlcc_str text = {0};
+        put_renamed_index(&text, root, second_names);
+        const char *staged = in_staging(p, "tensor-cache.old.json");
+        status = mlcc_file_write_atomic(staged, text.data, text.length);
+        mlcc_str_free(&text);
+        if (status == NULL) status = mlcc_file_rename(staged, in_directory(p, index_name));
+    }
+    if (status != NULL) remove_second_names(p, second_names);
+    mlcc_map_free(second_names);
+    mlcc_json_free(old);
+    return mlcc_status_note(
+        status, "keeping the weights that '%s' holds readable meanwhile", p->directory);
+}
+
+// Renames must reach the disk in order: shards before the index that names them. Some file systems
+// cannot flush directories, and need not.
+static void sync_directory(const publication *p) {
+    int file = open(p->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0) return;
+    (void)fsync(file);
+    close(file);
+}
+
+static mlcc_status *move_in(const publication *p, const char *name) {
+    return mlcc_file_rename(in_staging(p, name), in_directory(p, name));
+}
+
+// Step 5. What cannot be removed does no harm.
+static void remove_leftovers(const publication *p) {
+    char **names = NULL;
+    size_t n_names = 0;
+    mlcc_status_free(mlcc_file_remove(in_directory(p, old_index_name)));
+    mlcc_status *status = mlcc_dir_list(p->directory, p->scratch, &names, &n_names);
+    for (size_t i = 0; i < n_names; i++) {
+        uint64_t unused = 0;
+        if (is_shard_name(names[i]) && !mlcc_map_get_text(p->new_names, names[i], &unused)) {
+            mlcc_status_free(mlcc_file_remove(in_directory(p, names[i])));
+        }
+    }
+    mlcc_status_free(status);
+    mlcc_status_free(mlcc_dir_remove_tree(p->staging));
+}
+
+static mlcc_status *publish(const publication *p, bool has_b16) {
+    MLCC_TRY(keep_old_readable(p));
+    MLCC_TRY(mlcc_file_remove(in_directory(p, b16_index_name)));
+    MLCC_TRY(mlcc_file_remove(in_directory(p, old_b16_index_name)));
+    // A reader that knows only the old name must not see new shards through it; where it is the
+    // only index it stays until the new one stands.
+    if (mlcc_file_exists(in_directory(p, index_name)))
+        MLCC_TRY(mlcc_file_remove(in_directory(p, old_index_name)));
+    sync_directory(p);
+    for (size_t i = 0; i < p->n_shards; i++)
+        MLCC_TRY(move_in(p, mlcc_arena_printf(p->scratch, "params_shard_%zu.bin", i)));
+    sync_directory(p);
+    MLCC_TRY(move_in(p, index_name));
+    if (has_b16) MLCC_TRY(move_in(p, b16_index_name));
+    sync_directory(p);
+    remove_leftovers(p);
+    return NULL;
+}
+
+mlcc_status *store_publish(
+    const char *directory, const char *staging, size_t n_shards, bool has_b16) {
+    publication p = {
+        .scratch = mlcc_arena_create(),
+        .directory = directory,
+        .staging = staging,
+        .n_shards = n_shards};
+    p.new_names = mlcc_map_create(n_shards);
+    for (size_t i = 0; i < n_shards; i++)
+        mlcc_map_add_text(p.new_names, mlcc_arena_printf(p.scratch, "params_shard_%zu.bin", i), 0);
+    mlcc_status *status = publish(&p, has_b16);
+    mlcc_map_free(p.new_names);
+    mlcc_arena_free(p.scratch);
+    return status;
+}

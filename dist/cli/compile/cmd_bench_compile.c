@@ -1,0 +1,119 @@
+// bench (compile side): as bench of the run side, and --preset: a model of that shape with made-up weights is configured, converted, compiled and
+// measured, so that any machine can be measured without a download.
+#include "dist/artifact/compile.h"
+#include "dist/artifact/convert_weight.h"
+#include "dist/artifact/gen_config.h"
+#include "dist/cli/compile/commands.h"
+#include "dist/cli/run/bench.h"
+#include "dist/cli/run/console.h"
+#include "runtime/base/file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// clang-format off
+static const args_option options[] = {
+    {.name = "preset", .kind = ARGS_TEXT, .value_name = "NAME", .help = "instead of DIR: make a model of this shape, for example tinyllama_1b_chat_v1.0"},
+    {.name = "quantization", .letter = 'q', .kind = ARGS_TEXT, .value_name = "MODE", .help = "with --preset: its quantization mode", .fallback = "q4f16_1"},
+    {.name = "target", .kind = ARGS_TEXT, .value_name = "NAME", .help = "with --preset: the CPU to compile for", .fallback = "native"},
+    {.name = "keep", .kind = ARGS_TEXT, .value_name = "DIR", .help = "with --preset: make the model here and leave it; without it a temporary folder is used"},
+    BENCH_OPTIONS,
+};
+// clang-format on
+
+static mlcc_status *make_config(
+    const args_values *values, const char *preset, const char *directory, mlcc_arena *keep) {
+    artifact_gen_config_options options_of_config = {
+        .config = preset,
+        .quantization = args_text(values, "quantization"),
+        .conv_template = "LM",
+        .output = directory,
+    };
+    return artifact_gen_config(&options_of_config, keep);
+}
+
+static mlcc_status *make_weights(
+    const args_values *values, const char *preset, const char *directory) {
+    console_progress progress = {0};
+    artifact_convert_options options_of_weights = {
+        .config = preset,
+        .quantization = args_text(values, "quantization"),
+        .random_weights = true,
+        .output = directory,
+        .n_threads = (int32_t)args_int(values, "threads"),
+        .progress = console_progress_report,
+        .progress_user = &progress,
+    };
+    artifact_convert_result result;
+    mlcc_status *status = artifact_convert_weight(&options_of_weights, &result);
+    console_progress_end(&progress);
+    if (status == NULL) {
+        char stored[24];
+        fprintf(
+            stderr, "made %s of weights in %.1f s\n",
+            console_bytes(result.totals.stored_bytes, stored), result.seconds);
+    }
+    return status;
+}
+
+static mlcc_status *make_library(
+    const args_values *values, const char *directory, mlcc_arena *keep) {
+    artifact_compile_options options_of_library = {
+        .model = directory,
+        .target = args_text(values, "target"),
+        .output = mlcc_path_join(keep, directory, "lib.so"),
+    };
+    artifact_compile_result result;
+    MLCC_TRY(artifact_compile(&options_of_library, &result));
+    fprintf(stderr, "compiled in %.1f s\n", result.seconds);
+    return NULL;
+}
+
+static mlcc_status *bench_preset(const args_values *values, const char *preset, mlcc_arena *keep) {
+    const char *kept = args_text(values, "keep"), *directory = kept;
+    if (kept == NULL) {
+        const char *parent = getenv("TMPDIR");
+        char *pattern = mlcc_arena_printf(keep, "%s/mlcc-bench-XXXXXX", parent ? parent : "/tmp");
+        directory = mkdtemp(pattern);
+        if (directory == NULL)
+            return MLCC_ERROR(IO, "cannot make a folder like '%s': %s", pattern, strerror(errno));
+        mlcc_temporary_dir_register(directory);
+    }
+    mlcc_status *status = make_config(values, preset, directory, keep);
+    if (status == NULL) status = make_weights(values, preset, directory);
+    if (status == NULL) status = make_library(values, directory, keep);
+    if (status == NULL) status = bench_run(directory, preset, values);
+    if (kept == NULL) {
+        mlcc_status *removal = mlcc_dir_remove_tree(directory);
+        mlcc_temporary_dir_register(NULL);
+        if (status == NULL) return removal;
+        mlcc_status_free(removal);
+    }
+    return status;
+}
+
+static mlcc_status *run_bench_compile(const args_values *values) {
+    const char *directory = args_operand(values, 0), *preset = args_text(values, "preset");
+    if ((directory != NULL) == (preset != NULL))
+        return args_usage("give a model directory DIR or --preset NAME");
+    if (directory != NULL) return bench_run(directory, mlcc_path_base(directory), values);
+    mlcc_arena *keep = mlcc_arena_create();
+    mlcc_status *status = bench_preset(values, preset, keep);
+    mlcc_arena_free(keep);
+    return status;
+}
+
+const args_command cmd_bench_compile = {
+    .name = "bench",
+    .operands = "[DIR]",
+    .min_operands = 0,
+    .max_operands = 1,
+    .summary = "tokens a second beside the machine's measured limits",
+    .details = "examples\n  mlcc bench ./model --prompt-tokens 128 --gen-tokens 64\n"
+               "  mlcc bench --preset tinyllama_1b_chat_v1.0 --quantization q4f16_1 --format json",
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .run = run_bench_compile,
+};

@@ -1,0 +1,83 @@
+// compile: a model directory's configuration becomes lib.so.
+#include "dist/artifact/compile.h"
+#include "dist/cli/compile/commands.h"
+#include "dist/cli/run/console.h"
+#include "dist/cli/run/open_model.h"
+#include "runtime/base/file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// clang-format off
+static const args_option options[] = {
+    {.name = "output", .letter = 'o', .kind = ARGS_TEXT, .value_name = "FILE.so", .help = "library to write; without it DIR/lib.so"},
+    {.name = "quantization", .letter = 'q', .kind = ARGS_TEXT, .value_name = "MODE", .help = "without it the config's"},
+    {.name = "model-type", .kind = ARGS_TEXT, .value_name = "TYPE", .help = "auto = the config's", .fallback = "auto"},
+    {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, or auto (which is cpu today)", .fallback = "auto"},
+    {.name = "target", .kind = ARGS_TEXT, .value_name = "CPU", .help = "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, or an LLVM CPU name such as znver4", .fallback = "native"},
+    {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|K=V;…", .help = "MLC's knobs; checked, without effect on the CPU", .fallback = "O2"},
+    {.name = "overrides", .kind = ARGS_TEXT, .value_name = "K=V;K=V", .help = "context_window_size, prefill_chunk_size, max_batch_size, …"},
+    {.name = "linker", .kind = ARGS_TEXT, .value_name = "FILE", .help = "without it MLCC_LINKER, ld.lld, ld"},
+    {.name = "looking inside", .kind = ARGS_HEADING},
+    {.name = "debug-dump", .kind = ARGS_TEXT, .value_name = "DIR", .help = "keep IR, LLVM IR and the report there"},
+    {.name = "dump-ir", .kind = ARGS_TEXT, .value_name = "WHEN", .help = "all, changed, after:PASS[,PASS], before:PASS[,PASS]; into --debug-dump or to standard error"},
+    {.name = "explain-kernels", .kind = ARGS_FLAG, .help = "say for every group which kernel rows were refused and why"},
+    {.name = "time-passes", .kind = ARGS_FLAG, .help = "log the seconds of every pass (with MLCC_LOG=info)"},
+};
+// clang-format on
+
+static mlcc_status *run_compile(const args_values *values) {
+    const char *model = args_operand(values, 0);
+    MLCC_TRY(open_model_check_device(args_text(values, "device")));
+    mlcc_arena *keep = mlcc_arena_create();
+    const char *output = args_text(values, "output");
+    if (output == NULL) {
+        const char *directory = mlcc_dir_exists(model) ? model : mlcc_path_dir(keep, model);
+        output = mlcc_path_join(keep, directory, "lib.so");
+    }
+    mlcc_str explain = {0};
+    artifact_compile_options o = {
+        .model = model,
+        .quantization = args_text(values, "quantization"),
+        .model_type = args_text(values, "model-type"),
+        .target = args_text(values, "target"),
+        .overrides = args_text(values, "overrides"),
+        .opt = args_text(values, "opt"),
+        .output = output,
+        .linker = args_text(values, "linker"),
+        .debug_dump = args_text(values, "debug-dump"),
+        .dump_ir = args_text(values, "dump-ir"),
+        .dump_stream = stderr,
+        .time_passes = args_flag(values, "time-passes"),
+        .explain_kernels = args_flag(values, "explain-kernels") ? &explain : NULL,
+    };
+    artifact_compile_result result;
+    mlcc_status *status = artifact_compile(&o, &result);
+    if (status == NULL) {
+        char library[24], workspace[24];
+        fputs(mlcc_str_text(&explain), stdout);
+        fprintf(
+            stderr, "wrote %s: %s, %llu launches of %llu kernels, workspace %s, %.2f s\n", output,
+            console_bytes(result.library_bytes, library), (unsigned long long)result.n_launches,
+            (unsigned long long)result.n_groups, console_bytes(result.workspace_bytes, workspace),
+            result.seconds);
+    }
+    mlcc_str_free(&explain);
+    mlcc_arena_free(keep);
+    return status;
+}
+
+const args_command cmd_compile = {
+    .name = "compile",
+    .operands = "MODEL",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "compile a model into one self-contained lib.so",
+    .details = "MODEL is a model directory or its mlc-chat-config.json. Weights are not needed to "
+               "compile. The same input gives the same bytes.\n\n"
+               "example\n  mlcc compile ./TinyLlama-q4f16_1-MLC -o ./TinyLlama-q4f16_1-MLC/lib.so "
+               "--target x86-64-v3",
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .run = run_compile,
+};

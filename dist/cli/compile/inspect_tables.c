@@ -1,0 +1,177 @@
+// The tables that the program is built from: quantization modes, kernels, passes, ops, presets, templates, targets, architectures.
+#include "codegen/cpu/features.h"
+#include "codegen/target.h"
+#include "dist/cli/compile/inspect.h"
+#include "frontend/arch/presets.h"
+#include "frontend/chat/conv_templates.h"
+#include "ir/tables.h"
+#include "passes/pipeline.h"
+#include "quantization/mode.h"
+#include "runtime/base/arena.h"
+#include "runtime/base/str.h"
+
+#include <string.h>
+
+static const char *dtype_text(ir_dtype dtype) {
+    return ir_dtype_get(dtype)->text;
+}
+
+static void put_modes(inspect_report *report) {
+    static const inspect_column columns[] = {
+        {"name", false},      {"kind", false}, {"model", false},  {"linear", false},
+        {"embedding", false}, {"head", false}, {"meaning", false}};
+    size_t n = 0;
+    const quant_mode *modes = quant_mode_table(&n);
+    inspect_table(report, "modes", columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < n; i++) {
+        inspect_cell_text(report, modes[i].name);
+        inspect_cell_text(report, modes[i].kind);
+        inspect_cell_text(report, dtype_text(modes[i].model));
+        inspect_cell_text(report, dtype_text(modes[i].linear));
+        inspect_cell_text(report, dtype_text(modes[i].embedding));
+        inspect_cell_text(report, dtype_text(modes[i].head));
+        inspect_cell_text(report, modes[i].meaning);
+    }
+    inspect_table_end(report);
+}
+
+static void put_kernels(inspect_report *report) {
+    static const inspect_column columns[] = {
+        {"name", false}, {"op", false}, {"bitcode", false}, {"needs", false}, {"meaning", false}};
+    size_t n = 0;
+    const kernel_row *rows = codegen_kernel_table(&n);
+    inspect_table(report, "kernels", columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < n; i++) {
+        inspect_cell_text(report, rows[i].name);
+        inspect_cell_text(report, rows[i].op < IR_N_OPS ? ir_op_get(rows[i].op)->text : NULL);
+        inspect_cell_text(report, rows[i].bitcode);
+        inspect_cell_text(report, rows[i].needs);
+        inspect_cell_text(report, rows[i].meaning);
+    }
+    inspect_table_end(report);
+}
+
+static void put_passes(inspect_report *report) {
+    static const inspect_column columns[] = {
+        {"name", false}, {"needs", false}, {"leaves", false}, {"why", false}};
+    size_t n = 0;
+    const pass_info *passes = pass_table(&n);
+    inspect_table(report, "passes", columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < n; i++) {
+        inspect_cell_text(report, passes[i].name);
+        inspect_cell_text(report, ir_level_text(passes[i].needs));
+        inspect_cell_text(report, ir_level_text(passes[i].leaves));
+        inspect_cell_text(report, passes[i].why);
+    }
+    inspect_table_end(report);
+}
+
+static void put_ops(inspect_report *report) {
+    static const inspect_column columns[] = {
+        {"name", false},
+        {"level", false},
+        {"operands", false},
+        {"attributes", false},
+        {"meaning", false}};
+    inspect_table(report, "ops", columns, sizeof columns / sizeof columns[0]);
+    for (int op = 0; op < IR_N_OPS; op++) {
+        const ir_op_info *info = ir_op_get((ir_op)op);
+        int32_t n_attrs = 0;
+        const ir_attr_row *attrs = ir_attr_rows((ir_op)op, &n_attrs);
+        mlcc_str operands = {0}, names = {0};
+        mlcc_str_printf(&operands, "%d", info->min_operands);
+        if (info->max_operands > info->min_operands)
+            mlcc_str_printf(&operands, " to %d", info->max_operands);
+        for (int32_t i = 0; i < n_attrs; i++)
+            mlcc_str_printf(&names, "%s%s", i > 0 ? ", " : "", attrs[i].initial.name);
+        inspect_cell_text(report, info->text);
+        inspect_cell_text(report, ir_level_text(info->level));
+        inspect_cell_text(report, mlcc_str_text(&operands));
+        inspect_cell_text(report, mlcc_str_text(&names));
+        inspect_cell_text(report, info->meaning);
+        mlcc_str_free(&operands);
+        mlcc_str_free(&names);
+    }
+    inspect_table_end(report);
+}
+
+static void put_presets(inspect_report *report) {
+    static const inspect_column columns[] = {{"name", false}};
+    size_t n = 0;
+    const char *const *names = arch_preset_names(&n);
+    inspect_table(report, "presets", columns, 1);
+    for (size_t i = 0; i < n; i++) inspect_cell_text(report, names[i]);
+    inspect_table_end(report);
+}
+
+static void put_templates(inspect_report *report) {
+    static const inspect_column columns[] = {
+        {"name", false}, {"user", false}, {"assistant", false}, {"system_template", false}};
+    size_t n = 0;
+    const conv_template *rows = conv_template_table(&n);
+    inspect_table(report, "templates", columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < n; i++) {
+        const char *const *roles = rows[i].roles;
+        inspect_cell_text(report, rows[i].name);
+        inspect_cell_text(report, roles[CONV_USER]);
+        inspect_cell_text(report, roles[CONV_ASSISTANT]);
+        inspect_cell_text(report, rows[i].system_template);
+    }
+    inspect_table_end(report);
+}
+
+static void put_architectures(inspect_report *report) {
+    static const struct {
+        const char *name, *task, *traits;
+    } rows[] = {
+#define ARCH(id, task, traits) {#id, task, traits},
+#include "frontend/arch/arch.def"
+    };
+    static const inspect_column columns[] = {{"name", false}, {"task", false}, {"traits", false}};
+    inspect_table(report, "architectures", columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        inspect_cell_text(report, rows[i].name);
+        inspect_cell_text(report, rows[i].task);
+        inspect_cell_text(report, rows[i].traits);
+    }
+    inspect_table_end(report);
+}
+
+static void put_targets(inspect_report *report) {
+    static const char *const names[] = {
+        "native",
+#define CPU(name, family, level, features, since) name,
+#include "codegen/cpu/cpus.def"
+    };
+    static const inspect_column columns[] = {
+        {"name", false}, {"triple", false}, {"cpu", false}, {"features", false}};
+    mlcc_arena *scratch = mlcc_arena_create();
+    inspect_table(report, "targets", columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        codegen_cpu cpu;
+        mlcc_status *status = codegen_cpu_resolve(names[i], scratch, &cpu);
+        mlcc_status_free(status);
+        if (status != NULL) continue; // native on a machine that no row describes
+        inspect_cell_text(report, names[i]);
+        inspect_cell_text(report, cpu.triple);
+        inspect_cell_text(report, cpu.llvm_cpu);
+        inspect_cell_text(report, cpu.features);
+    }
+    inspect_table_end(report);
+    mlcc_arena_free(scratch);
+}
+
+void inspect_builtin_table(inspect_report *report, const char *name) {
+    static const struct {
+        const char *name;
+        void (*put)(inspect_report *report);
+    } tables[] = {
+        {"modes", put_modes},     {"kernels", put_kernels},
+        {"passes", put_passes},   {"ops", put_ops},
+        {"presets", put_presets}, {"templates", put_templates},
+        {"targets", put_targets}, {"architectures", put_architectures},
+    };
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        if (strcmp(tables[i].name, name) == 0) tables[i].put(report);
+    }
+}

@@ -1,0 +1,22 @@
+// bench: tokens a second of a model on this machine, beside what the machine could do at most.
+#ifndef MLCC_DIST_CLI_RUN_BENCH_H
+#define MLCC_DIST_CLI_RUN_BENCH_H
+
+#include "dist/cli/run/args.h"
+#include "dist/cli/run/open_model.h"
+
+// clang-format off
+#define BENCH_OPTIONS                                                                                                                                            \
+    {.name = "prompt-tokens", .letter = 'p', .kind = ARGS_TEXT, .value_name = "N,N", .help = "prefill lengths; 0 = none", .fallback = "16,128,512"},             \
+    {.name = "gen-tokens", .letter = 'n', .kind = ARGS_TEXT, .value_name = "N,N", .help = "decode lengths; 0 = none", .fallback = "128"},                        \
+    {.name = "depth", .letter = 'd', .kind = ARGS_INT, .value_name = "N", .help = "tokens already in the cache when decoding starts", .fallback = "0", .min = 0, .max = 1e7}, \
+    {.name = "batch", .letter = 'b', .kind = ARGS_TEXT, .value_name = "N,N", .help = "sequences side by side", .fallback = "1"},                                 \
+    {.name = "repetitions", .letter = 'r', .kind = ARGS_INT, .value_name = "N", .help = "runs of each row; median and spread are over these", .fallback = "5", .min = 1, .max = 1000}, \
+    {.name = "format", .letter = 'o', .kind = ARGS_TEXT, .value_name = "md|csv|json", .help = "a table, lines, or a JSON array of rows", .fallback = "md"},      \
+    OPEN_MODEL_OPTIONS
+// clang-format on
+
+// Opens the model in `directory` and prints one row per length and batch.
+mlcc_status *bench_run(const char *directory, const char *label, const args_values *values);
+
+#endif

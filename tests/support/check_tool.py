@@ -1,0 +1,169 @@
+"""What shell tests cannot do by themselves: JSON, safetensors headers, .npy files, single bytes.
+
+Needs only what Debian's python3-minimal has (no json module).
+
+  get FILE KEY…                  a value inside a JSON file; list items by number; texts as they are, the rest as JSON
+  set FILE KEY=VALUE…            replaces or adds top-level keys; VALUE is JSON
+  drop FILE KEY…                 removes top-level keys
+  keys FILE KEY…                 the JSON at that place must be an object with exactly the given keys after `--`
+  safetensors OUT HEADER [N]     a file with this header text and N (default 64) data bytes; HEADER @FILE reads it
+  length OUT FILE N              FILE with its first eight bytes saying N
+  flip FILE OFFSET               inverts one byte; a negative offset counts from the end
+  replace FILE OLD NEW           replaces the first occurrence of the text OLD by NEW of the same length
+  abi FILE VERSION               writes another ABI version behind the magic number of a lib.so
+  npy FILE.npy REFERENCE KEY     largest difference between the array and the JSON list REFERENCE[KEY]
+  npysame A.npy B.npy            largest difference between two arrays
+  common A B KEY KEY             length of the common beginning of two JSON lists: A[KEY], B[KEY]
+"""
+import struct
+import sys
+
+
+def read_json(path):
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    return eval(text, {"__builtins__": {}, "true": True, "false": False, "null": None})
+
+
+def quote(text):
+    out = '"'
+    for c in text:
+        if c in '"\\':
+            out += "\\" + c
+        elif " " <= c <= "~":
+            out += c
+        elif ord(c) < 0x10000:
+            out += "\\u%04x" % ord(c)
+        else:
+            n = ord(c) - 0x10000
+            out += "\\u%04x\\u%04x" % (0xD800 + (n >> 10), 0xDC00 + (n & 0x3FF))
+    return out + '"'
+
+
+def to_json(value):
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(to_json(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(quote(k) + ": " + to_json(v) for k, v in value.items()) + "}"
+    return repr(value)
+
+
+def write_json(path, value):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(to_json(value))
+
+
+def at(value, keys):
+    for key in keys:
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    return value
+
+
+def read_npy(path):
+    with open(path, "rb") as file:
+        data = file.read()
+    if data[:6] != b"\x93NUMPY" or data[6:8] != b"\x01\x00":
+        raise SystemExit(path + ": not a version 1.0 .npy file")
+    (length,) = struct.unpack_from("<H", data, 8)
+    header = eval(data[10 : 10 + length].decode("latin1"), {"__builtins__": {}, "False": False, "True": True})
+    if header["descr"] != "<f4" or header["fortran_order"] or (10 + length) % 64 != 0:
+        raise SystemExit(path + ": header " + repr(header))
+    count = 1
+    for dim in header["shape"]:
+        count *= dim
+    if len(data) != 10 + length + 4 * count:
+        raise SystemExit(path + ": the size does not fit the shape " + repr(header["shape"]))
+    return header["shape"], struct.unpack_from("<%df" % count, data, 10 + length)
+
+
+def difference(a, b):
+    if len(a) != len(b):
+        raise SystemExit("%d values against %d" % (len(a), len(b)))
+    return max(abs(x - y) for x, y in zip(a, b))
+
+
+def patch(path, offset, data):
+    with open(path, "r+b") as file:
+        file.seek(offset, 0 if offset >= 0 else 2)
+        file.write(data)
+
+
+def find(path, needle):
+    with open(path, "rb") as file:
+        offset = file.read().find(needle)
+    if offset < 0:
+        raise SystemExit("%s does not hold %r" % (path, needle))
+    return offset
+
+
+def main(words):
+    command, args = words[0], words[1:]
+    if command == "get":
+        value = at(read_json(args[0]), args[1:])
+        print(value if isinstance(value, str) else to_json(value))
+    elif command == "set":
+        value = read_json(args[0])
+        for pair in args[1:]:
+            key, text = pair.split("=", 1)
+            value[key] = eval(text, {"__builtins__": {}, "true": True, "false": False, "null": None})
+        write_json(args[0], value)
+    elif command == "drop":
+        value = read_json(args[0])
+        for key in args[1:]:
+            del value[key]
+        write_json(args[0], value)
+    elif command == "keys":
+        cut = args.index("--")
+        value = at(read_json(args[0]), args[1:cut])
+        if sorted(value) != sorted(args[cut + 1 :]):
+            raise SystemExit("%s: %s instead of %s" % (args[0], sorted(value), sorted(args[cut + 1 :])))
+    elif command == "safetensors":
+        header = args[1].encode("utf-8")
+        if header[:1] == b"@":
+            with open(header[1:], "rb") as file:
+                header = file.read()
+        n_data_bytes = int(args[2]) if len(args) > 2 else 64
+        with open(args[0], "wb") as file:
+            file.write(struct.pack("<Q", len(header)) + header + bytes(n_data_bytes))
+    elif command == "length":
+        with open(args[1], "rb") as file:
+            data = file.read()
+        with open(args[0], "wb") as file:
+            file.write(struct.pack("<Q", int(args[2])) + data[8:])
+    elif command == "flip":
+        offset = int(args[1])
+        with open(args[0], "rb") as file:
+            data = file.read()
+        patch(args[0], offset, bytes([data[offset] ^ 0xFF]))
+    elif command == "replace":
+        old, new = args[1].encode(), args[2].encode()
+        if len(old) != len(new):
+            raise SystemExit("replace: the texts must have the same length")
+        patch(args[0], find(args[0], old), new)
+    elif command == "abi":
+        patch(args[0], find(args[0], struct.pack("<II", 0x4343434C, 1)) + 4, struct.pack("<I", int(args[1])))
+    elif command == "npy":
+        shape, values = read_npy(args[0])
+        expected = at(read_json(args[1]), args[2:])
+        if shape != (1, len(expected)):
+            raise SystemExit("shape %r" % (shape,))
+        print("%.9f" % difference(values, expected))
+    elif command == "npysame":
+        print("%.9f" % difference(read_npy(args[0])[1], read_npy(args[1])[1]))
+    elif command == "common":
+        a, b = read_json(args[0])[args[2]], read_json(args[1])[args[3]]
+        n = 0
+        while n < min(len(a), len(b)) and a[n] == b[n]:
+            n += 1
+        print(n)
+    else:
+        raise SystemExit(__doc__)
+
+
+main(sys.argv[1:])
