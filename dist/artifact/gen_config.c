@@ -154,9 +154,11 @@ static mlcc_status *write_files(const chat_config *chat, const char *output, mlc
     mlcc_temporary_dir_register(stage);
     mlcc_status *status = mlcc_dir_make(stage);
     if (status == NULL) status = fill_stage(chat, stage, keep);
+    mlcc_interruption_hold();
     if (status == NULL) status = move_into_place(chat, stage, output, keep);
     mlcc_status_free(mlcc_dir_remove_tree(stage));
     mlcc_temporary_dir_register(NULL);
+    mlcc_interruption_release();
     if (status != NULL && is_new) (void)rmdir(output); // fails where others have put files
     return status;
 }

@@ -309,7 +309,10 @@ mlcc_status *store_publish(
     p.new_names = mlcc_map_create(n_shards);
     for (size_t i = 0; i < n_shards; i++)
         mlcc_map_add_text(p.new_names, mlcc_arena_printf(p.scratch, "params_shard_%zu.bin", i), 0);
+    // Everything is on the disk; what is left takes no time, and half of it would leave shards that no index names.
+    mlcc_interruption_hold();
     mlcc_status *status = publish(&p, has_b16);
+    mlcc_interruption_release();
     mlcc_map_free(p.new_names);
     mlcc_arena_free(p.scratch);
     return status;

@@ -58,13 +58,11 @@ static int by_param_order(const void *a, const void *b) {
 
 // Joins `n` params along axis 0 into a new one that stands where the first stood.
 static mlcc_status *join_params(
-    ir_module *module, ir_param *const *members, int32_t n_members, mlcc_arena *scratch,
-    ir_param **out) {
+    ir_module *module, ir_param *const *members, int32_t n_members, ir_param **out) {
     const char *sources[MAX_MEMBERS * 4];
     int32_t n_sources = 0;
     ir_type type = members[0]->value.type;
     int64_t rows = 0;
-    (void)scratch;
     for (int32_t i = 0; i < n_members; i++) {
         rows += members[i]->value.type.dims[0].value;
         for (int32_t s = 0; s < members[i]->n_sources; s++) {
@@ -87,8 +85,7 @@ static mlcc_status *join_params(
     return NULL;
 }
 
-static mlcc_status *join_group(
-    ir_module *module, ir_node **nodes, int32_t n_nodes, mlcc_arena *scratch) {
+static mlcc_status *join_group(ir_module *module, ir_node **nodes, int32_t n_nodes) {
     ir_function *function = nodes[0]->function;
     ir_node *position = nodes[0];
     for (int32_t i = 1; i < n_nodes; i++) {
@@ -98,10 +95,10 @@ static mlcc_status *join_group(
 
     ir_param *members[MAX_MEMBERS], *weight, *bias = NULL;
     for (int32_t i = 0; i < n_nodes; i++) members[i] = weight_of(nodes[i]);
-    MLCC_TRY(join_params(module, members, n_nodes, scratch, &weight));
+    MLCC_TRY(join_params(module, members, n_nodes, &weight));
     if (nodes[0]->n_operands > 2) {
         for (int32_t i = 0; i < n_nodes; i++) members[i] = bias_of(nodes[i]);
-        MLCC_TRY(join_params(module, members, n_nodes, scratch, &bias));
+        MLCC_TRY(join_params(module, members, n_nodes, &bias));
     }
     ir_build b = ir_build_start(function);
     b.before = position;
@@ -128,29 +125,35 @@ static mlcc_status *join_group(
     return NULL;
 }
 
-mlcc_status *pass_fuse_projections(ir_module *module, pass_context *context) {
-    for (size_t f = 0; f < module->n_functions; f++) {
-        ir_node *node = module->functions[f]->first;
-        while (node != NULL) {
-            ir_node *members[MAX_MEMBERS];
-            int32_t n_members = 0;
-            ir_node *next = node->next;
-            if (may_join(module, node)) {
-                for (ir_node *other = node; other != NULL && n_members < MAX_MEMBERS;
-                     other = other->next) {
-                    if (may_join(module, other) && joins_with(node, other)) {
-                        members[n_members++] = other;
-                    }
-                }
-            }
-            if (n_members > 1) {
-                // `next` may be a member: go on after the last node that survives, the first slice's successors.
-                ir_node *before = node->prev;
-                MLCC_TRY(join_group(module, members, n_members, context->scratch));
-                next = before != NULL ? before->next : module->functions[f]->first;
-            }
-            node = next;
+// `node` and the later linears of its function that it may join; returns how many.
+static int32_t collect_members(const ir_module *module, ir_node *node, ir_node **members) {
+    int32_t n_members = 0;
+    if (!may_join(module, node)) return 0;
+    for (ir_node *other = node; other != NULL && n_members < MAX_MEMBERS; other = other->next) {
+        if (may_join(module, other) && joins_with(node, other)) members[n_members++] = other;
+    }
+    return n_members;
+}
+
+static mlcc_status *join_in_function(ir_function *function) {
+    ir_node *node = function->first;
+    while (node != NULL) {
+        ir_node *members[MAX_MEMBERS], *before = node->prev;
+        int32_t n_members = collect_members(function->module, node, members);
+        if (n_members > 1) {
+            // All members vanish: go on where the first stood.
+            MLCC_TRY(join_group(function->module, members, n_members));
+            node = before != NULL ? before->next : function->first;
         }
+        node = node->next;
+    }
+    return NULL;
+}
+
+mlcc_status *pass_fuse_projections(ir_module *module, pass_context *context) {
+    (void)context;
+    for (size_t f = 0; f < module->n_functions; f++) {
+        MLCC_TRY(join_in_function(module->functions[f]));
     }
     return NULL;
 }

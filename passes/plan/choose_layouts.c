@@ -29,6 +29,16 @@ static mlcc_status *layout_in_group(
     return NULL;
 }
 
+static mlcc_status *layout_operands(const ir_node *launch, const pass_target *target) {
+    const ir_function *group =
+        ir_module_find(launch->function->module, ir_attr_text(launch, "callee"));
+    for (int32_t i = 0; i < launch->n_operands; i++) {
+        ir_param *param = ir_param_of(launch->operands[i]);
+        if (param != NULL) MLCC_TRY(layout_in_group(group, i, target, param));
+    }
+    return NULL;
+}
+
 mlcc_status *pass_choose_layouts(ir_module *module, pass_context *context) {
     if (context->target == NULL) {
         return MLCC_ERROR(
@@ -36,22 +46,13 @@ mlcc_status *pass_choose_layouts(ir_module *module, pass_context *context) {
     }
     for (size_t i = 0; i < module->n_params; i++) module->params[i]->layout = NULL;
     for (size_t f = 0; f < module->n_functions; f++) {
-        const ir_function *function = module->functions[f];
-        if (function->is_group) continue;
-        for (const ir_node *node = function->first; node != NULL; node = node->next) {
-            if (node->op != IR_OP_LAUNCH) continue;
-            const ir_function *group = ir_module_find(module, ir_attr_text(node, "callee"));
-            for (int32_t i = 0; i < node->n_operands; i++) {
-                ir_param *param = ir_param_of(node->operands[i]);
-                if (param != NULL) MLCC_TRY(layout_in_group(group, i, context->target, param));
-            }
+        for (const ir_node *node = module->functions[f]->first; node != NULL; node = node->next) {
+            if (node->op == IR_OP_LAUNCH) MLCC_TRY(layout_operands(node, context->target));
         }
     }
     for (size_t i = 0; i < module->n_params; i++) {
-        ir_param *param = module->params[i];
-        if (param->layout != NULL) {
-            param->layout = mlcc_arena_strdup(module->keep, param->layout);
-        }
+        const char *layout = module->params[i]->layout;
+        if (layout != NULL) module->params[i]->layout = mlcc_arena_strdup(module->keep, layout);
     }
     return NULL;
 }

@@ -9,8 +9,6 @@
 #include "ir/walk.h"
 #include "passes/pass.h"
 
-#include <string.h>
-
 static mlcc_status *choose(ir_function *group, pass_context *context, const char **kernel) {
     mlcc_str why = {0};
     mlcc_status *status =
@@ -41,6 +39,28 @@ static mlcc_status *lower_call(ir_node *call, const char *kernel) {
     return NULL;
 }
 
+static mlcc_status *no_call(const ir_node *node) {
+    mlcc_str text = {0};
+    ir_print_node(node, &text);
+    mlcc_status *status = MLCC_ERROR(INTERNAL, "belongs to no group: %s", mlcc_str_text(&text));
+    mlcc_str_free(&text);
+    return status;
+}
+
+// `kernels` lies beside module->functions.
+static mlcc_status *lower_function(ir_function *function, const char *const *kernels) {
+    const ir_module *module = function->module;
+    for (ir_node *node = function->first, *next; node != NULL; node = next) {
+        next = node->next;
+        if (node->op != IR_OP_CALL) return no_call(node);
+        const ir_function *callee = ir_module_find(module, ir_attr_text(node, "callee"));
+        size_t index = 0;
+        while (module->functions[index] != callee) index++;
+        MLCC_TRY(lower_call(node, kernels[index]));
+    }
+    return NULL;
+}
+
 mlcc_status *pass_select_kernels(ir_module *module, pass_context *context) {
     if (context->target == NULL) {
         return MLCC_ERROR(
@@ -52,25 +72,8 @@ mlcc_status *pass_select_kernels(ir_module *module, pass_context *context) {
         MLCC_TRY(choose(module->functions[f], context, &kernels[f]));
     }
     for (size_t f = 0; f < module->n_functions; f++) {
-        ir_function *function = module->functions[f];
-        if (function->is_group) continue;
-        for (ir_node *node = function->first, *next; node != NULL; node = next) {
-            next = node->next;
-            if (node->op != IR_OP_CALL) {
-                mlcc_str text = {0};
-                ir_print_node(node, &text);
-                mlcc_status *status =
-                    MLCC_ERROR(INTERNAL, "belongs to no group: %s", mlcc_str_text(&text));
-                mlcc_str_free(&text);
-                return status;
-            }
-            const char *callee = ir_attr_text(node, "callee");
-            for (size_t g = 0; g < module->n_functions; g++) {
-                if (strcmp(module->functions[g]->name, callee) != 0) continue;
-                MLCC_TRY(lower_call(node, kernels[g]));
-                break;
-            }
-        }
+        if (module->functions[f]->is_group) continue;
+        MLCC_TRY(lower_function(module->functions[f], kernels));
     }
     module->level = IR_LEVEL_PLAN;
     return NULL;

@@ -91,9 +91,9 @@ static mlcc_status *measure(benching *b, int64_t prompt, int64_t gen, int64_t ba
     int64_t step_tokens = gen > 0 ? batch : prompt * batch;
     if (step_tokens > b->info.prefill_chunk) step_tokens = b->info.prefill_chunk;
     // A decode step also reads the cache of every sequence, on average depth + gen / 2 tokens.
-    double kv_bytes =
-        gen > 0 ? (double)b->info.kv_bytes_per_token * (double)(b->depth + gen / 2) * (double)batch
-                : 0.0;
+    double kv_bytes = gen > 0 ? (double)b->info.kv_bytes_per_token *
+                                    ((double)b->depth + (double)gen / 2) * (double)batch
+                              : 0.0;
     // The head runs once a step and sequence.
     double flop_per_token =
         b->flop_per_token + b->flop_per_logits_row / (double)(gen > 0 ? 1 : prompt);
