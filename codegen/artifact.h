@@ -28,26 +28,28 @@ typedef struct codegen_place {
 // A group function compiled with one kernel. Equal launches share it.
 typedef struct codegen_instance {
     const ir_function *group;
-    const char *kernel;       // name of the kernel row
-    const ir_value **inputs;  // the group's arguments, then params and consts that its body names directly
+    const char *kernel; // name of the kernel row
+    const ir_value *
+        *inputs; // the group's arguments, then params and consts that its body names directly
     int32_t n_inputs;
-    int32_t *in_place;        // per return of the group: the input whose memory it is, or -1
+    int32_t *in_place; // per return of the group: the input whose memory it is, or -1
 } codegen_instance;
 
 typedef struct codegen_launch {
     int32_t instance;
-    codegen_place *inputs;    // one per input of the instance
-    codegen_place *results;   // one per return of the group
-    bool waits;               // reads or overwrites what launches since the last wait write or read
+    codegen_place *inputs;  // one per input of the instance
+    codegen_place *results; // one per return of the group
+    bool waits;             // reads or overwrites what launches since the last wait write or read
 } codegen_launch;
 
 typedef struct codegen_function {
     const ir_function *function;
     codegen_launch *launches;
     int32_t n_launches;
-    int32_t *results;         // per result of the ABI: index into function->returns; values in an argument's memory are none
+    int32_t *
+        results; // per result of the ABI: index into function->returns; values in an argument's memory are none
     int32_t n_results;
-    int64_t scratch_bytes;    // per thread; filled by the target
+    int64_t scratch_bytes; // per thread; filled by the target
 } codegen_function;
 
 // Rewriting of stored pieces into one device layout for one element format and shape.
@@ -61,9 +63,9 @@ typedef struct codegen_param {
     const char *piece_names[QUANT_MAX_PIECES];
     quant_piece pieces[QUANT_MAX_PIECES];
     int32_t n_pieces;
-    int32_t prepare;          // index into prepares, or -1: the single piece is used as it is
-    int64_t prepared_bytes;   // multiple of 64; filled by the target
-    int64_t n_prepare_items;  // filled by the target
+    int32_t prepare;         // index into prepares, or -1: the single piece is used as it is
+    int64_t prepared_bytes;  // multiple of 64; filled by the target
+    int64_t n_prepare_items; // filled by the target
 } codegen_param;
 
 typedef struct codegen_artifact {
@@ -80,7 +82,8 @@ typedef struct codegen_artifact {
 
 // Errors: INTERNAL when the module is not a finished plan (no kernel, no offset, a param without a layout, a launch that overwrites its own
 // input); UNSUPPORTED when a function returns a constant, a param, or one value twice.
-mlcc_status *codegen_artifact_build(const ir_module *module, mlcc_arena *keep, codegen_artifact **out);
+mlcc_status *codegen_artifact_build(
+    const ir_module *module, mlcc_arena *keep, codegen_artifact **out);
 
 // The anchor of a group, or NULL when it holds only element-wise ops.
 const ir_node *codegen_group_anchor(const ir_function *group);

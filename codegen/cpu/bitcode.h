@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 typedef struct codegen_bitcode {
-    const char *name;  // "x86_avx512/linear_panel16"; NULL ends the table
+    const char *name; // "x86_avx512/linear_panel16"; NULL ends the table
     const char *begin;
     const char *end;
 } codegen_bitcode;

@@ -6,16 +6,17 @@
 #include "codegen/target.h"
 
 const kernel_row *cpu_kernel_table(size_t *n_rows);
-const kernel_row *cpu_kernel_find(const char *name);  // NULL when unknown
+const kernel_row *cpu_kernel_find(const char *name); // NULL when unknown
 // Why this CPU or this group cannot use the row, or NULL when it can. The text lives in `keep` or for ever.
 const char *cpu_kernel_refusal(
     const kernel_row *row, const codegen_cpu *cpu, const ir_function *group, mlcc_arena *keep);
 
 // How a param of one element format lies on the device.
 typedef struct cpu_layout {
-    const char *name;     // "panel16"
-    const char *bitcode;  // file of its prepare function
-    const char *symbol;   // void symbol(const void *const *pieces, void *prepared, int64_t begin, int64_t end)
+    const char *name;    // "panel16"
+    const char *bitcode; // file of its prepare function
+    const char *
+        symbol; // void symbol(const void *const *pieces, void *prepared, int64_t begin, int64_t end)
     // Bytes (a multiple of 64) and work items of the prepared form; false when the type has none or is too large.
     bool (*measure)(const ir_type *type, int64_t *prepared_bytes, int64_t *n_items);
     const char *meaning;

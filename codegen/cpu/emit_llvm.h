@@ -11,9 +11,9 @@ void emit_llvm_host_cpu(mlcc_arena *keep, const char **name, const char **featur
 
 typedef struct emit_llvm_options {
     const codegen_cpu *cpu;
-    const char *metadata_json;      // into the model table
-    const char *layout_version;     // revision of the layouts, part of layout_fingerprint
-    const char *debug_dump;         // directory for linked.ll, optimised.ll, lib.s; NULL = none
+    const char *metadata_json;  // into the model table
+    const char *layout_version; // revision of the layouts, part of layout_fingerprint
+    const char *debug_dump;     // directory for linked.ll, optimised.ll, lib.s; NULL = none
 } emit_llvm_options;
 
 // One relocatable object that holds the whole model; its only global symbol is mlcc_model_query. Same input, same bytes.

@@ -1,5 +1,5 @@
-// Element-wise ops as LLVM IR. An expression is computed in float32 from loads to result; only what reaches memory, and what `cast` says,
-// is rounded to a shorter dtype. Everything is select and arithmetic, so that the loops it lands in can become vector code.
+// Element-wise ops as LLVM IR. An op computes in float32; its result is rounded to its dtype when another op reads it or it is stored, as
+// ir/eval does, so that fusing changes nothing. Everything is select and arithmetic: the loops it lands in can become vector code.
 #include "codegen/cpu/emit_llvm_inside.h"
 #include "codegen/cpu/features.h"
 
@@ -183,16 +183,16 @@ static LLVMValueRef emit_rope(
     LLVMBuilderRef b = e->builder;
     const ir_value *x = node->operands[0], *table = node->operands[1];
     const int64_t half = table->type.dims[1].value / 2;
-    LLVMValueRef own = emit_expression(g, x, row, column, status);
+    LLVMValueRef own = emit_operand(g, x, row, column, status);
     if (*status != NULL || half == 0) return own;
     rope_place place = place_rope(
         g, column, ir_attr_i64(node, "head_dim"), half, ir_attr_bool(node, "interleaved"));
-    LLVMValueRef other = emit_expression(g, x, row, place.partner, status);
+    LLVMValueRef other = emit_operand(g, x, row, place.partner, status);
     if (*status != NULL) return NULL;
-    LLVMValueRef cosine = emit_expression(g, table, row, place.angle, status);
+    LLVMValueRef cosine = emit_operand(g, table, row, place.angle, status);
     if (*status != NULL) return NULL;
     LLVMValueRef sine_column = LLVMBuildNSWAdd(b, place.angle, emit_i64(e, half), "");
-    LLVMValueRef sine = emit_expression(g, table, row, sine_column, status);
+    LLVMValueRef sine = emit_operand(g, table, row, sine_column, status);
     if (*status != NULL) return NULL;
     // First of the pair: x cos - y sin; second: y cos + x sin.
     LLVMValueRef negative = LLVMBuildFNeg(b, other, "");
@@ -209,14 +209,13 @@ static LLVMValueRef emit_op(
     if (node->op == IR_OP_SLICE) {
         LLVMValueRef begin = emit_i64(e, ir_attr_i64(node, "begin"));
         LLVMValueRef shifted = LLVMBuildNSWAdd(e->builder, column, begin, "");
-        return emit_expression(g, node->operands[0], row, shifted, status);
+        return emit_operand(g, node->operands[0], row, shifted, status);
     }
     LLVMValueRef x[2] = {NULL, NULL};
     for (int32_t i = 0; i < node->n_operands && i < 2; i++) {
-        x[i] = emit_expression(g, node->operands[i], row, column, status);
+        x[i] = emit_operand(g, node->operands[i], row, column, status);
         if (*status != NULL) return NULL;
     }
-    const ir_dtype dtype = node->results[0]->type.dtype;
     switch (node->op) {
     case IR_OP_ADD: return add(g, x[0], x[1]);
     case IR_OP_MUL: return multiply(g, x[0], x[1]);
@@ -229,7 +228,7 @@ static LLVMValueRef emit_op(
     case IR_OP_SOFTCAP:
         x[1] = f32_const(g, ir_attr_f64(node, "cap"));
         return call_math(g, "kernel_softcap", e->f32, x, 2);
-    case IR_OP_CAST: return to_f32(g, dtype, from_f32(g, dtype, x[0]));
+    case IR_OP_CAST: return x[0]; // whoever reads or stores the result rounds it
     default: break;
     }
     *status = MLCC_ERROR(
@@ -282,4 +281,13 @@ LLVMValueRef emit_expression(
     g->memo[g->n_memo++] =
         (emit_memo){.value = value, .row = row, .column = column, .result = result};
     return result;
+}
+
+LLVMValueRef emit_operand(
+    emit_group *g, const ir_value *value, LLVMValueRef row, LLVMValueRef column,
+    mlcc_status **status) {
+    LLVMValueRef element = emit_expression(g, value, row, column, status);
+    // What was loaded is exact.
+    if (*status != NULL || value->kind != IR_VALUE_RESULT) return element;
+    return to_f32(g, value->type.dtype, from_f32(g, value->type.dtype, element));
 }

@@ -57,14 +57,10 @@ LLVMValueRef emit_dim(emit_group *g, ir_dim dim) {
 
 // ---- the kernel's module ------------------------------------------------------------------------------
 
-// Everything the bitcode defines becomes private to the model; the kernel's functions and hooks inline into `run`.
-static void make_private(emit *e, LLVMModuleRef module, bool inlines) {
+// Everything the bitcode defines becomes private to the model.
+static void make_private(LLVMModuleRef module) {
     for (LLVMValueRef f = LLVMGetFirstFunction(module); f != NULL; f = LLVMGetNextFunction(f)) {
-        if (LLVMIsDeclaration(f)) continue;
-        LLVMSetLinkage(f, LLVMInternalLinkage);
-        if (inlines) {
-            emit_add_attribute(e, f, (unsigned)EMIT_FUNCTION_INDEX, "alwaysinline", 0);
-        }
+        if (!LLVMIsDeclaration(f)) LLVMSetLinkage(f, LLVMInternalLinkage);
     }
     for (LLVMValueRef v = LLVMGetFirstGlobal(module); v != NULL; v = LLVMGetNextGlobal(v)) {
         if (!LLVMIsDeclaration(v)) LLVMSetLinkage(v, LLVMInternalLinkage);
@@ -218,7 +214,11 @@ static mlcc_status *build_run(emit_group *g, const kernel_row *row, const char *
     make_env_type(g);
     g->stored = MLCC_NEW_ARRAY(g->e->keep, bool, (size_t)g->instance->group->n_returns + 1);
     MLCC_TRY(emit_hooks(g));
-    make_private(g->e, g->module, true);
+    make_private(g->module);
+    LLVMValueRef inlined[] = {kernel.body, kernel.items, kernel.chunk};
+    for (size_t i = 0; i < 3; i++) {
+        emit_add_attribute(g->e, inlined[i], (unsigned)EMIT_FUNCTION_INDEX, "alwaysinline", 0);
+    }
     emit_run_body(g, declare_run(g, name), &kernel);
     return emit_verify(g->module, name);
 }
@@ -265,7 +265,7 @@ static mlcc_status *build_prepare(emit_group *g, const cpu_layout *layout, const
     MLCC_TRY(find_function(
         g, layout->symbol, "", emit_function_type(e->void_type, params, 4), &function));
     MLCC_TRY(emit_hooks(g));
-    make_private(e, g->module, false);
+    make_private(g->module);
     LLVMSetValueName2(function, name, strlen(name));
     LLVMSetLinkage(function, LLVMExternalLinkage);
     return emit_verify(g->module, name);

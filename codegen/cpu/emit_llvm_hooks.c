@@ -217,8 +217,8 @@ static mlcc_status *define_load(emit_group *g, const hook *h) {
         return NULL;
     }
     mlcc_status *status = NULL;
-    LLVMValueRef element = emit_expression(
-        g, value, LLVMGetParam(h->function, 1), LLVMGetParam(h->function, 2), &status);
+    LLVMValueRef element =
+        emit_operand(g, value, LLVMGetParam(h->function, 1), LLVMGetParam(h->function, 2), &status);
     if (status != NULL) return status;
     LLVMBuildRet(e->builder, element);
     return NULL;

@@ -26,15 +26,16 @@ typedef struct emit {
     LLVMTargetDataRef data;
     LLVMBuilderRef builder;
     LLVMTypeRef pointer, void_type, i8, i16, i32, i64, f16, f32, f64;
-    mlcc_str diagnostics;      // what LLVM said while it worked
-    LLVMValueRef *runs;        // per instance
-    LLVMValueRef *prepares;    // per prepare
-    LLVMValueRef *functions;   // per function of the ABI
-    LLVMValueRef wait;         // void (ptr call, i32 n_threads)
+    mlcc_str diagnostics;    // what LLVM said while it worked
+    LLVMValueRef *runs;      // per instance
+    LLVMValueRef *prepares;  // per prepare
+    LLVMValueRef *functions; // per function of the ABI
+    LLVMValueRef wait;       // void (ptr call, i32 n_threads)
 } emit;
 
 // ---- context
-mlcc_status *emit_open(emit *e, const codegen_artifact *artifact, const emit_llvm_options *options, mlcc_arena *keep);
+mlcc_status *emit_open(
+    emit *e, const codegen_artifact *artifact, const emit_llvm_options *options, mlcc_arena *keep);
 void emit_close(emit *e);
 // A copy of an embedded kernel file in this context. INTERNAL when it is absent or broken.
 mlcc_status *emit_parse_bitcode(emit *e, const char *name, LLVMModuleRef *out);
@@ -43,7 +44,8 @@ mlcc_status *emit_link(emit *e, LLVMModuleRef source, const char *what);
 // INTERNAL with LLVM's message and `what` when the module is malformed.
 mlcc_status *emit_verify(LLVMModuleRef module, const char *what);
 LLVMTypeRef emit_function_type(LLVMTypeRef result, LLVMTypeRef *params, unsigned n_params);
-void emit_add_attribute(emit *e, LLVMValueRef function, unsigned index, const char *name, uint64_t value);
+void emit_add_attribute(
+    emit *e, LLVMValueRef function, unsigned index, const char *name, uint64_t value);
 void emit_add_text_attribute(emit *e, LLVMValueRef function, const char *name, const char *value);
 LLVMValueRef emit_i64(const emit *e, int64_t value);
 LLVMValueRef emit_i32(const emit *e, int64_t value);
@@ -60,19 +62,19 @@ typedef struct emit_memo {
 
 typedef struct emit_group {
     emit *e;
-    const char *kernel;             // row of the kernel table, or name of the layout, for messages
+    const char *kernel; // row of the kernel table, or name of the layout, for messages
     const codegen_instance *instance; // NULL: prepare function
-    const ir_node *anchor;          // NULL: element-wise group
-    const ir_type *prepared;        // prepare function: type of the param
+    const ir_node *anchor;            // NULL: element-wise group
+    const ir_type *prepared;          // prepare function: type of the param
     bool has_scratch;
-    LLVMModuleRef module;           // the kernel's bitcode
-    LLVMTypeRef env_type;           // { inputs…, results…, scratch, symbols… }
-    bool *stored;                   // per return: some hook writes it
+    LLVMModuleRef module; // the kernel's bitcode
+    LLVMTypeRef env_type; // { inputs…, results…, scratch, symbols… }
+    bool *stored;         // per return: some hook writes it
     // The hook being written.
     LLVMValueRef env;
-    const ir_value *pushed;         // the value that the kernel has handed over at this place, or NULL
+    const ir_value *pushed; // the value that the kernel has handed over at this place, or NULL
     LLVMValueRef pushed_row, pushed_column, pushed_value;
-    emit_memo *memo;                // elements already computed in this hook
+    emit_memo *memo; // elements already computed in this hook
     size_t n_memo, memo_capacity;
 } emit_group;
 
@@ -96,10 +98,18 @@ mlcc_status *emit_hooks(emit_group *g);
 bool emit_depends(const ir_function *group, const ir_value *value, const ir_value *source);
 
 // ---- expression
-// The element of `value` at (row, column) as float. NULL and *status set when it cannot be computed there.
-LLVMValueRef emit_expression(emit_group *g, const ir_value *value, LLVMValueRef row, LLVMValueRef column, mlcc_status **status);
+// The element of `value` at (row, column) as float, not yet rounded to its dtype. NULL and *status set when it cannot be computed there.
+LLVMValueRef emit_expression(
+    emit_group *g, const ir_value *value, LLVMValueRef row, LLVMValueRef column,
+    mlcc_status **status);
+// The same as an op or a kernel reads it: rounded.
+LLVMValueRef emit_operand(
+    emit_group *g, const ir_value *value, LLVMValueRef row, LLVMValueRef column,
+    mlcc_status **status);
 // Stores a float as that element of a tensor, rounded to nearest even.
-mlcc_status *emit_store(emit_group *g, const ir_type *type, LLVMValueRef memory, LLVMValueRef row, LLVMValueRef column, LLVMValueRef value);
+mlcc_status *emit_store(
+    emit_group *g, const ir_type *type, LLVMValueRef memory, LLVMValueRef row, LLVMValueRef column,
+    LLVMValueRef value);
 
 // ---- host, tables, object
 // One function of type mlcc_abi_run, noted in e->functions.

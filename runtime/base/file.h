@@ -46,6 +46,10 @@ mlcc_status *mlcc_file_write_atomic(const char *path, const void *data, size_t s
 void mlcc_writer_remove_all_temporaries(void);
 // A directory that mlcc_writer_remove_all_temporaries also removes until it is forgotten (NULL).
 void mlcc_temporary_dir_register(const char *path);
+// Between these two, Ctrl-C, TERM and HUP wait: around the few renames that belong together. Of the calling thread (those of a pool take no signals
+// at all); not nested.
+void mlcc_interruption_hold(void);
+void mlcc_interruption_release(void);
 
 char *mlcc_path_join(mlcc_arena *keep, const char *dir, const char *name);
 mlcc_status *mlcc_path_join_checked(

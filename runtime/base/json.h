@@ -76,7 +76,7 @@ typedef struct mlcc_json_writer {
     int indent;
     bool ascii_only;
     int depth;
-    bool needs_comma[128];  // room for a parsed value of 64 levels inside a few of our own
+    bool needs_comma[128]; // room for a parsed value of 64 levels inside a few of our own
     bool is_object[128];
 } mlcc_json_writer;
 void mlcc_json_writer_init(mlcc_json_writer *writer, mlcc_str *out, int indent, bool ascii_only);
@@ -87,7 +87,8 @@ void mlcc_json_key(mlcc_json_writer *writer, const char *key);
 void mlcc_json_put_text(mlcc_json_writer *writer, const char *text);
 void mlcc_json_put_text_n(mlcc_json_writer *writer, const char *text, size_t length);
 void mlcc_json_put_i64(mlcc_json_writer *writer, int64_t value);
-void mlcc_json_put_f64(mlcc_json_writer *writer, double value);  // inf and nan, which JSON lacks, as null
+void mlcc_json_put_f64(
+    mlcc_json_writer *writer, double value); // inf and nan, which JSON lacks, as null
 void mlcc_json_put_bool(mlcc_json_writer *writer, bool value);
 void mlcc_json_put_null(mlcc_json_writer *writer);
 void mlcc_json_put_value(

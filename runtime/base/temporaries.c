@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -140,4 +142,19 @@ void mlcc_writer_remove_all_temporaries(void) {
         (void)mlcc_remove_tree(registered_dir.path);
     }
     errno = reason;
+}
+
+static _Thread_local sigset_t mask_before;
+
+void mlcc_interruption_hold(void) {
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &held, &mask_before);
+}
+
+void mlcc_interruption_release(void) {
+    pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
 }

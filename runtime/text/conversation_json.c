@@ -129,7 +129,7 @@ static mlcc_status *read_messages(
     for (size_t i = 0; i < n; i++) {
         const mlcc_json_value *pair = mlcc_json_at(list, i);
         const char *place = mlcc_arena_printf(keep, "messages[%zu]", i);
-        mlcc_text role;
+        mlcc_text role = {0};
         if (mlcc_json_kind_of(pair) != MLCC_JSON_ARRAY || mlcc_json_count(pair) != 2) {
             return wrong_kind(place, pair, "[role, content]");
         }

@@ -164,7 +164,11 @@ static mlcc_status *read_escape(reader *r, set *out, bool *is_class, uint32_t *c
     }
     if (c == 'x' || c == 'u') {
         r->position++;
-        if (c == 'u') return read_hex(r, 4, code);
+        if (c == 'u') {
+            size_t begin = r->position;
+            MLCC_TRY(read_hex(r, 4, code));
+            return r->position - begin == 4 ? NULL : bad(r, "\\u without four digits");
+        }
         bool has_brace = r->position < r->length && r->pattern[r->position] == '{';
         if (has_brace) r->position++;
         MLCC_TRY(read_hex(r, has_brace ? 8 : 2, code));

@@ -16,6 +16,13 @@ static float *random_floats(int64_t count, uint64_t seed) {
     return values;
 }
 
+static void fail(const kernel_unit *unit, const char *what, const char *how) {
+    n_failures++;
+    printf(
+        "FAIL %s/%s %s %s: %s\n", unit->variant, unit->kernel, unit_dtype_text(unit->dtype), what,
+        how);
+}
+
 // The largest |difference| / (1 + |expected|) must stay below the tolerance.
 static void compare(
     const kernel_unit *unit, const char *what, const float *got, const double *expected,
@@ -37,56 +44,77 @@ static void compare(
         (double)got[where], expected[where], worst, tolerance);
 }
 
+typedef struct linear_case {
+    int64_t n, k, max_rows;
+} linear_case;
+
+// Row 0 of every launch must have the bits of row 0 with M = 2: a row's result depends on nothing but the row.
+static void check_linear_rows(
+    const kernel_unit *unit, const linear_case *c, int64_t n_rows, const unit_weight *weight,
+    const float *x, const double *expected, const uint16_t *bias, float *row0) {
+    const int64_t n = c->n;
+    float *result = unit_alloc((size_t)((n_rows + 1) * n) * 4);
+    kernel_env env = {
+        .dims = {{n_rows, c->k}, {n, c->k}},
+        .pointers = {x, weight->prepared, bias},
+        .result = result,
+        .result_columns = n,
+        .result_rows = n_rows};
+    char what[64];
+    snprintf(
+        what, sizeof what, "M=%lld N=%lld K=%lld%s", (long long)n_rows, (long long)n,
+        (long long)c->k, bias ? " bias" : "");
+    for (int32_t threads = 1; threads <= 2; threads++) {
+        memset(result, 0x55, (size_t)((n_rows + 1) * n) * 4);
+        unit_launch(unit, &env, threads);
+        for (int64_t i = 0; bias != NULL && i < n_rows * n; i++)
+            result[i] -= kernel_f16_to_f32(bias[i % n]);
+        compare(unit, what, result, expected, n_rows * n, 3e-5);
+        if (((const uint32_t *)result)[n_rows * n] != 0x55555555u)
+            fail(unit, what, "writes beyond its rows");
+        if (bias != NULL || n_rows == 0) continue;
+        if (n_rows == 2 && threads == 1)
+            memcpy(row0, result, (size_t)n * 4);
+        else if (n_rows >= 2 && memcmp(row0, result, (size_t)n * 4) != 0)
+            fail(unit, what, "row 0 differs from M=2");
+    }
+    if (n_rows == 2) {
+        env.dims[0][0] = 1;
+        unit_launch(unit, &env, 2);
+        if (bias == NULL && memcmp(row0, result, (size_t)n * 4) != 0)
+            fail(unit, what, "row 0 of M=2 differs from M=1");
+    }
+    free(result);
+}
+
 static void check_linear(const kernel_unit *unit) {
-    static const int64_t shapes[][2] = {{1, 1},     {16, 32},  {15, 33},   {17, 64},  {64, 64},
-                                        {172, 100}, {65, 257}, {300, 192}, {130, 384}};
-    static const int64_t rows[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 31, 193, 400};
-    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-        const int64_t n = shapes[s][0], k = shapes[s][1];
-        unit_weight weight = unit_weight_make(unit->dtype, n, k, 7 + s, true);
-        float *x = random_floats(400 * k, 99 + s), *result = unit_alloc((size_t)(401 * n) * 4);
-        float *row0 = unit_alloc((size_t)n * 4);
-        uint16_t *bias = unit_alloc((size_t)n * 2);
-        for (int64_t i = 0; i < n; i++) bias[i] = kernel_f32_to_f16((float)(i % 7) - 3.0f);
-        double *expected = unit_alloc((size_t)(400 * n) * 8);
-        for (int64_t r = 0; r < 400; r++) {
-            for (int64_t c = 0; c < n; c++) {
+    static const linear_case cases[] = {
+        {1, 1, 400},     {16, 32, 400},   {15, 33, 400},   {17, 64, 400},
+        {64, 64, 400},   {172, 100, 400}, {65, 257, 400},  {300, 192, 400},
+        {130, 384, 400}, {37, 1500, 260}, {119, 31000, 2},
+    };
+    static const int64_t rows[] = {0, 2, 1, 3, 4, 5, 6, 7, 8, 9, 13, 31, 193, 260, 400};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const linear_case *c = &cases[i];
+        unit_weight weight = unit_weight_make(unit->dtype, c->n, c->k, 7 + i, true);
+        float *x = random_floats(c->max_rows * c->k, 99 + i), *row0 = unit_alloc((size_t)c->n * 4);
+        uint16_t *bias = unit_alloc((size_t)c->n * 2);
+        for (int64_t j = 0; j < c->n; j++) bias[j] = kernel_f32_to_f16((float)(j % 7) - 3.0f);
+        double *expected = unit_alloc((size_t)(c->max_rows * c->n) * 8);
+        for (int64_t r = 0; r < c->max_rows; r++) {
+            for (int64_t j = 0; j < c->n; j++) {
                 double sum = 0;
-                for (int64_t i = 0; i < k; i++)
-                    sum += (double)x[r * k + i] * (double)weight.values[c * k + i];
-                expected[r * n + c] = sum;
+                for (int64_t k = 0; k < c->k; k++)
+                    sum += (double)x[r * c->k + k] * (double)weight.values[j * c->k + k];
+                expected[r * c->n + j] = sum;
             }
         }
         for (size_t m = 0; m < sizeof rows / sizeof rows[0]; m++) {
-            const bool biased = m % 2 == 1;
-            kernel_env env = {
-                .dims = {{rows[m], k}, {n, k}},
-                .pointers = {x, weight.prepared, biased ? bias : NULL},
-                .result = result,
-                .result_columns = n,
-                .result_rows = rows[m]};
-            char what[64];
-            snprintf(
-                what, sizeof what, "M=%lld N=%lld K=%lld", (long long)rows[m], (long long)n,
-                (long long)k);
-            for (int32_t threads = 1; threads <= 2; threads++) {
-                memset(result, 0x55, (size_t)(401 * n) * 4);
-                unit_launch(unit, &env, threads);
-                for (int64_t i = 0; biased && i < rows[m] * n; i++)
-                    result[i] -= (float)(i % n % 7) - 3.0f;
-                compare(unit, what, result, expected, rows[m] * n, 3e-5);
-                if (((const uint32_t *)result)[rows[m] * n] != 0x55555555u)
-                    n_failures++, printf("FAIL linear writes beyond its rows, %s\n", what);
-                // The promise of linear_panel16_body.h: a row's result does not depend on M or threads.
-                if (biased || rows[m] == 0) continue;
-                if (m == 2 && threads == 1) memcpy(row0, result, (size_t)n * 4);
-                if (memcmp(row0, result, (size_t)n * 4) != 0)
-                    n_failures++, printf(
-                                      "FAIL %s linear %s: row 0 differs from M=2, %s\n",
-                                      unit->variant, unit_dtype_text(unit->dtype), what);
-            }
+            if (rows[m] > c->max_rows) continue;
+            check_linear_rows(unit, c, rows[m], &weight, x, expected, NULL, row0);
+            if (m % 3 == 0) check_linear_rows(unit, c, rows[m], &weight, x, expected, bias, row0);
         }
-        free(x), free(result), free(row0), free(bias), free(expected);
+        free(x), free(row0), free(bias), free(expected);
         unit_weight_free(&weight);
     }
 }

@@ -35,7 +35,9 @@ bool unit_runs_here(const char *variant) {
     __builtin_cpu_init();
     if (strcmp(variant, "x86_avx2") == 0)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (strcmp(variant, "x86_avx512") == 0)
+    if (strcmp(variant, "x86_avx512vnni") == 0 && !__builtin_cpu_supports("avx512vnni"))
+        return false;
+    if (strcmp(variant, "x86_avx512") == 0 || strcmp(variant, "x86_avx512vnni") == 0)
         return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 #endif
     return strcmp(variant, "portable") == 0;
@@ -50,14 +52,14 @@ float unit_random(uint64_t *state) {
 
 void *unit_alloc(size_t size_bytes) {
     const size_t huge = (size_t)2 << 20;
-    const size_t rounded = (size_bytes + 4096 + huge - 1) / huge * huge;
-    void *memory = size_bytes < huge / 4 ? aligned_alloc(64, (size_bytes + 127) / 64 * 64)
-                                         : aligned_alloc(huge, rounded);
-    if (memory == NULL) {
+    void *memory = NULL;
+    // Exactly as many bytes as asked for, so that address sanitizers see a read beyond them.
+    if (posix_memalign(&memory, size_bytes < huge ? 64 : huge, size_bytes > 0 ? size_bytes : 1) !=
+        0) {
         fprintf(stderr, "kernels_bench: no memory for %zu bytes\n", size_bytes);
         exit(1);
     }
-    if (size_bytes >= huge / 4) madvise(memory, rounded, MADV_HUGEPAGE);
+    if (size_bytes >= huge) madvise(memory, size_bytes, MADV_HUGEPAGE);
     memset(memory, 0, size_bytes);
     return memory;
 }

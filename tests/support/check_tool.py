@@ -13,6 +13,7 @@ Needs only what Debian's python3-minimal has (no json module).
   abi FILE VERSION               writes another ABI version behind the magic number of a lib.so
   npy FILE.npy REFERENCE KEY     largest difference between the array and the JSON list REFERENCE[KEY]
   npysame A.npy B.npy            largest difference between two arrays
+  pieces INSPECT.json DIR OUT    the stored pieces that a library wants (the output of inspect --json), from the store in DIR, in order, each at 64 bytes
   common A B KEY KEY             length of the common beginning of two JSON lists: A[KEY], B[KEY]
 """
 import struct
@@ -102,6 +103,21 @@ def find(path, needle):
     return offset
 
 
+def write_pieces(params, directory, path):
+    shards = {}
+    records = {}
+    for shard in read_json(directory + "/tensor-cache.json")["records"]:
+        with open(directory + "/" + shard["dataPath"], "rb") as file:
+            shards[shard["dataPath"]] = file.read()
+        for record in shard["records"]:
+            records[record["name"]] = (shard["dataPath"], record["byteOffset"], record["nbytes"])
+    with open(path, "wb") as file:
+        for param in params:
+            shard, offset, size = records[param["name"]]
+            file.write(shards[shard][offset : offset + size])
+            file.write(bytes(-size % 64))
+
+
 def main(words):
     command, args = words[0], words[1:]
     if command == "get":
@@ -156,6 +172,8 @@ def main(words):
         print("%.9f" % difference(values, expected))
     elif command == "npysame":
         print("%.9f" % difference(read_npy(args[0])[1], read_npy(args[1])[1]))
+    elif command == "pieces":
+        write_pieces(at(read_json(args[0]), ["library", "stored_params"]), args[1], args[2])
     elif command == "common":
         a, b = read_json(args[0])[args[2]], read_json(args[1])[args[3]]
         n = 0

@@ -277,8 +277,8 @@ static const ir_value *in_place_arg(const ir_value *value) {
 }
 
 static ir_tensor *read_result(
-    const ir_function *function, int32_t index, const mlcc_abi_tensor *tensor,
-    const guarded *memory, const int64_t *dims, mlcc_arena *keep) {
+    const ir_function *function, int32_t index, const mlcc_abi_tensor *tensor, const void *memory,
+    const int64_t *dims, mlcc_arena *keep) {
     int64_t extents[IR_MAX_RANK];
     for (uint32_t axis = 0; axis < tensor->rank; axis++) {
         int32_t symbol = tensor->symbols[axis];
@@ -286,8 +286,26 @@ static ir_tensor *read_result(
     }
     ir_tensor *out = ir_tensor_create(
         keep, function->returns[index]->type.dtype, (int32_t)tensor->rank, extents);
-    decode(memory->data, out);
+    decode(memory, out);
     return out;
+}
+
+// Every return of the IR function from the results of the ABI, or from the argument whose memory it is.
+static void read_results(
+    const mlcc_abi_function *abi, const ir_function *function, void *const *args,
+    void *const *outputs, const int64_t *dims, mlcc_arena *keep, ir_tensor **results) {
+    uint32_t next = 0;
+    for (int32_t i = 0; i < function->n_returns; i++) {
+        const ir_value *arg = in_place_arg(function->returns[i]);
+        if (arg != NULL) {
+            results[i] =
+                read_result(function, i, &abi->args[arg->index], args[arg->index], dims, keep);
+        } else {
+            results[i] = read_result(function, i, &abi->results[next], outputs[next], dims, keep);
+            next++;
+        }
+    }
+    assert_int_equal(next, abi->n_results);
 }
 
 static const mlcc_abi_function *find_function(const model_library *library, const char *name) {
@@ -336,19 +354,54 @@ void model_library_run(
     };
     run_threads(abi, &call, n_threads);
 
-    uint32_t next = 0;
-    for (int32_t i = 0; i < function->n_returns; i++) {
-        const ir_value *arg = in_place_arg(function->returns[i]);
-        const mlcc_abi_tensor *tensor = arg != NULL ? &abi->args[arg->index] : &abi->results[next];
-        const guarded *memory = arg != NULL ? &inputs[arg->index] : &outputs[next];
-        if (arg == NULL) next++;
-        results[i] = read_result(function, i, tensor, memory, dims, keep);
-    }
-    assert_int_equal(next, abi->n_results);
+    read_results(abi, function, arg_pointers, result_pointers, dims, keep, results);
     for (uint32_t i = 0; i < abi->n_args; i++) guarded_free(&inputs[i], "argument", i);
     for (uint32_t i = 0; i < abi->n_results; i++) guarded_free(&outputs[i], "result", i);
     for (int32_t i = 0; i < n_threads; i++) guarded_free(&scratch[i], "scratch of thread", i);
     guarded_free(&workspace, "workspace", 0);
+}
+
+// ---- another machine ----------------------------------------------------------------------------------
+
+void model_library_pack(
+    const model_library *library, const model_weights *weights, const ir_function *function,
+    ir_tensor *const *args, mlcc_arena *scratch, mlcc_str *out) {
+    const mlcc_abi_function *abi = find_function(library, function->name);
+    for (uint32_t i = 0; i < library->abi->n_params; i++) {
+        const mlcc_abi_param *param = &library->abi->params[i];
+        const model_weight *weight = find_weight(weights, param->name);
+        for (uint32_t p = 0; p < param->n_pieces; p++) {
+            mlcc_str_append(out, weight->pieces[p], (size_t)param->pieces[p].size_bytes);
+        }
+    }
+    int64_t *dims = find_dims(library, abi, args, scratch);
+    mlcc_str_append(out, (const char *)dims, library->abi->n_symbols * sizeof *dims);
+    for (uint32_t i = 0; i < abi->n_args; i++) {
+        size_t size_bytes = tensor_bytes(&abi->args[i], dims);
+        void *encoded = mlcc_arena_alloc(scratch, size_bytes);
+        encode(args[i], encoded);
+        mlcc_str_append(out, encoded, size_bytes);
+    }
+}
+
+void model_library_unpack(
+    const model_library *library, const ir_function *function, ir_tensor *const *args,
+    const char *data, size_t size_bytes, mlcc_arena *keep, ir_tensor **results) {
+    const mlcc_abi_function *abi = find_function(library, function->name);
+    int64_t *dims = find_dims(library, abi, args, keep);
+    void **outputs = MLCC_NEW_ARRAY(keep, void *, (size_t)abi->n_results + 1);
+    void **inputs = MLCC_NEW_ARRAY(keep, void *, (size_t)abi->n_args + 1);
+    size_t at = 0;
+    for (uint32_t i = 0; i < abi->n_results + abi->n_args; i++) {
+        bool is_result = i < abi->n_results;
+        uint32_t index = is_result ? i : i - abi->n_results;
+        size_t n = tensor_bytes(is_result ? &abi->results[index] : &abi->args[index], dims);
+        assert_true(at + n <= size_bytes);
+        *(is_result ? &outputs[index] : &inputs[index]) = mlcc_arena_memdup(keep, data + at, n);
+        at += n;
+    }
+    assert_int_equal(at, size_bytes);
+    read_results(abi, function, inputs, outputs, dims, keep, results);
 }
 
 // ---- comparing ----------------------------------------------------------------------------------------

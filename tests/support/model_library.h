@@ -14,6 +14,7 @@
 #include "ir/eval.h"
 #include "quantization/format.h"
 #include "runtime/abi.h"
+#include "runtime/base/str.h"
 
 // Values of every param of a module: as stored pieces and as what these pieces decode to.
 typedef struct model_weight {
@@ -40,14 +41,22 @@ typedef struct model_library {
 } model_library;
 
 // Every failure here is a failed assertion of the test.
-model_library *model_library_open(
-    const char *path, const model_weights *weights, mlcc_arena *keep);
+model_library *model_library_open(const char *path, const model_weights *weights, mlcc_arena *keep);
 // Runs the ABI's function of the same name as `function`. `args` as for ir_eval_function; they stay as they are. `results` receives n_returns
 // tensors: values that the function changes in place come from copies of the arguments.
 void model_library_run(
     const model_library *library, const ir_function *function, ir_tensor *const *args,
     int32_t n_threads, mlcc_arena *keep, ir_tensor **results);
 void model_library_close(model_library *library);
+
+// The same run on another machine, through tests/e2e/freestanding_driver.c: `model_library_pack` writes what the driver reads, from the tables of
+// the library for this machine; `model_library_unpack` reads what it wrote.
+void model_library_pack(
+    const model_library *library, const model_weights *weights, const ir_function *function,
+    ir_tensor *const *args, mlcc_arena *scratch, mlcc_str *out);
+void model_library_unpack(
+    const model_library *library, const ir_function *function, ir_tensor *const *args,
+    const char *data, size_t size_bytes, mlcc_arena *keep, ir_tensor **results);
 
 // Fails the test unless |actual - expected| ≤ absolute + relative |expected| for every element (both NaN, or equal infinities, agree).
 void assert_tensors_near(

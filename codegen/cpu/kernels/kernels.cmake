@@ -25,6 +25,7 @@ mlcc_kernel_variant(x86_portable portable --target=x86_64-unknown-linux-gnu -mar
 mlcc_kernel_variant(arm_portable portable --target=aarch64-unknown-linux-gnu)
 mlcc_kernel_variant(x86_avx2 x86_avx2 --target=x86_64-unknown-linux-gnu -march=x86-64-v3)
 mlcc_kernel_variant(x86_avx512 x86_avx512 --target=x86_64-unknown-linux-gnu -march=x86-64-v4)
+mlcc_kernel_variant(x86_avx512vnni x86_avx512vnni --target=x86_64-unknown-linux-gnu -march=x86-64-v4 -mavx512vnni)
 
 # One assembly file with .incbin per bitcode and a table { name, begin, end } (codegen/cpu/bitcode.h declares it).
 set(embed ${CMAKE_BINARY_DIR}/kernels/embed.S)

@@ -4,7 +4,8 @@
 //   LINEAR_TILE_ROWS, LINEAR_TILE_PANELS      of the blocked path, in rows and panels
 //   LINEAR_STREAM_ROWS, LINEAR_STREAM_PANELS  of the streaming path: its most rows; a macro that gives panels for rows
 //
-// Few rows go through linear_panel16_stream.h, many through linear_panel16_blocked.h.
+// Few rows go through linear_panel16_stream.h, many through linear_panel16_blocked.h. A machine that defines LINEAR_INTEGER takes
+// Q4G32_F16 weights through linear_panel16_integer.h instead, whatever the number of rows.
 //
 // Order of summation, the same in both paths and for every M, split and thread count, so that a row's result depends on nothing
 // but the row: within a group of k (32 for Q4G32_F16, 128 for plain dtypes) one chain of multiply-adds in ascending k, from
@@ -14,6 +15,9 @@
 #define MLCC_CODEGEN_CPU_KERNELS_LINEAR_PANEL16_BODY_H
 
 #include "codegen/cpu/kernels/linear_panel16_blocked.h"
+#ifdef LINEAR_INTEGER
+#    include "codegen/cpu/kernels/linear_panel16_integer.h"
+#endif
 #include "codegen/cpu/kernels/linear_panel16_stream.h"
 
 KERNEL_INLINE int64_t linear_tiles(int64_t n_panels) {
@@ -26,6 +30,9 @@ KERNEL_INLINE int linear_streams(const kernel_env *env) {
 
 // Streaming: an item is a panel. Blocked: an item is a tile of panels for one block of rows, tiles of a row block side by side.
 int64_t kernel_linear_panel16_items(const kernel_env *env) {
+#ifdef LINEAR_INTEGER
+    if (kernel_dtype_1(env) == KERNEL_Q4G32_F16) return linear_integer_items(env);
+#endif
     const int64_t n_rows = kernel_dim_0_0(env),
                   n_panels = kernel_panel16_panels(kernel_dim_1_0(env));
     if (n_rows == 0) return 0;
@@ -36,16 +43,24 @@ int64_t kernel_linear_panel16_items(const kernel_env *env) {
 
 // Four chunks a thread, so that a slow thread costs little; streams get runs of equal length.
 int64_t kernel_linear_panel16_chunk(const kernel_env *env, int64_t n_threads) {
+#ifdef LINEAR_INTEGER
+    if (kernel_dtype_1(env) == KERNEL_Q4G32_F16) return linear_integer_chunk(env, n_threads);
+#endif
     const int64_t share = kernel_linear_panel16_items(env) / (n_threads * 4);
     if (linear_streams(env)) {
         const int64_t runs = share / LINEAR_STREAM_MAX_PANELS;
-        const int64_t whole = (runs > 16 ? 16 : runs) * LINEAR_STREAM_MAX_PANELS;
-        return whole > 0 ? whole : share > 0 ? share : 1;
+        return (runs < 1 ? 1 : runs > 16 ? 16 : runs) * LINEAR_STREAM_MAX_PANELS;
     }
     return share < 1 ? 1 : share > LINEAR_BLOCK_TILES ? LINEAR_BLOCK_TILES : share;
 }
 
 void kernel_linear_panel16(const kernel_env *env, int64_t begin, int64_t end) {
+#ifdef LINEAR_INTEGER
+    if (kernel_dtype_1(env) == KERNEL_Q4G32_F16) {
+        linear_integer_run(env, begin, end);
+        return;
+    }
+#endif
     const linear_job job = linear_job_of(env);
     if (linear_streams(env)) {
         linear_stream(env, &job, begin, end);

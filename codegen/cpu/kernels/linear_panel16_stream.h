@@ -139,10 +139,10 @@ KERNEL_INLINE void linear_stream_plain(
     }
 }
 
-// R rows times P panels, `stride` panels apart, from panel `first` on.
+// R rows times P panels, `stride` panels apart, from panel `first` on; values[r][p] receives 16 outputs each.
 KERNEL_INLINE void linear_stream_panels(
-    const int R, const int P, const kernel_env *env, const linear_job *job,
-    const linear_scaled *scaled, int64_t first, int64_t stride) {
+    const int R, const int P, const linear_job *job, const linear_scaled *scaled, int64_t first,
+    int64_t stride, float (*values)[LINEAR_STREAM_MAX_PANELS][16]) {
     const char *panel = job->weights + first * job->panel_bytes;
     const int64_t panel_stride = stride * job->panel_bytes;
     linear_sums sums;
@@ -167,50 +167,70 @@ KERNEL_INLINE void linear_stream_panels(
         }
     }
     KERNEL_UNROLL for (int r = 0; r < R; r++) {
-        KERNEL_UNROLL for (int p = 0; p < P; p++) {
-            float values[16];
-            simd_store(values, sums.of[r][p]);
-            linear_store(env, job, r, first + p * stride, values);
-        }
+        KERNEL_UNROLL for (int p = 0; p < P; p++) simd_store(values[r][p], sums.of[r][p]);
     }
 }
 
-// Panels [begin, end): full sets of streams first, what is left one panel at a time.
-KERNEL_INLINE void linear_stream_rows(
-    const int R, const int P, const kernel_env *env, const linear_job *job,
-    const linear_scaled *scaled, int64_t begin, int64_t end) {
-    const int64_t run = (end - begin) / P;
-    for (int64_t i = 0; i < run; i++) linear_stream_panels(R, P, env, job, scaled, begin + i, run);
-    for (int64_t panel = begin + run * P; panel < end; panel++)
-        linear_stream_panels(R, 1, env, job, scaled, panel, 1);
-}
-
-KERNEL_INLINE void linear_stream(
-    const kernel_env *env, const linear_job *job, int64_t begin, int64_t end) {
-    linear_scaled scaled = {0};
-    if (job->dtype == KERNEL_Q4G32_F16) scaled = linear_scale_rows(env, job);
+// All rows times one set of panels.
+KERNEL_INLINE void linear_stream_set(
+    const linear_job *job, const linear_scaled *scaled, int64_t first, int64_t stride,
+    float (*values)[LINEAR_STREAM_MAX_PANELS][16]) {
     switch (job->n_rows) {
-    case 1: linear_stream_rows(1, LINEAR_STREAM_PANELS(1), env, job, &scaled, begin, end); break;
-    case 2: linear_stream_rows(2, LINEAR_STREAM_PANELS(2), env, job, &scaled, begin, end); break;
-#if LINEAR_STREAM_ROWS >= 3
-    case 3: linear_stream_rows(3, LINEAR_STREAM_PANELS(3), env, job, &scaled, begin, end); break;
-#endif
+    case 1:
+        linear_stream_panels(1, LINEAR_STREAM_PANELS(1), job, scaled, first, stride, values);
+        break;
+    case 2:
+        linear_stream_panels(2, LINEAR_STREAM_PANELS(2), job, scaled, first, stride, values);
+        break;
+    case 3:
+        linear_stream_panels(3, LINEAR_STREAM_PANELS(3), job, scaled, first, stride, values);
+        break;
 #if LINEAR_STREAM_ROWS >= 4
-    case 4: linear_stream_rows(4, LINEAR_STREAM_PANELS(4), env, job, &scaled, begin, end); break;
+    case 4:
+        linear_stream_panels(4, LINEAR_STREAM_PANELS(4), job, scaled, first, stride, values);
+        break;
 #endif
 #if LINEAR_STREAM_ROWS >= 5
-    case 5: linear_stream_rows(5, LINEAR_STREAM_PANELS(5), env, job, &scaled, begin, end); break;
+    case 5:
+        linear_stream_panels(5, LINEAR_STREAM_PANELS(5), job, scaled, first, stride, values);
+        break;
 #endif
 #if LINEAR_STREAM_ROWS >= 6
-    case 6: linear_stream_rows(6, LINEAR_STREAM_PANELS(6), env, job, &scaled, begin, end); break;
+    case 6:
+        linear_stream_panels(6, LINEAR_STREAM_PANELS(6), job, scaled, first, stride, values);
+        break;
 #endif
 #if LINEAR_STREAM_ROWS >= 7
-    case 7: linear_stream_rows(7, LINEAR_STREAM_PANELS(7), env, job, &scaled, begin, end); break;
+    case 7:
+        linear_stream_panels(7, LINEAR_STREAM_PANELS(7), job, scaled, first, stride, values);
+        break;
 #endif
 #if LINEAR_STREAM_ROWS >= 8
-    case 8: linear_stream_rows(8, LINEAR_STREAM_PANELS(8), env, job, &scaled, begin, end); break;
+    case 8:
+        linear_stream_panels(8, LINEAR_STREAM_PANELS(8), job, scaled, first, stride, values);
+        break;
 #endif
     default: break;
+    }
+}
+
+// Panels [begin, end): sets of side-by-side panels first. What is left goes one panel at a time through the same code, all streams
+// of a set on the one panel: it costs arithmetic for at most three panels, and saves a second copy of everything above.
+KERNEL_INLINE void linear_stream(
+    const kernel_env *env, const linear_job *job, int64_t begin, int64_t end) {
+    float values[LINEAR_STREAM_ROWS][LINEAR_STREAM_MAX_PANELS][16];
+    linear_scaled scaled = {0};
+    if (job->dtype == KERNEL_Q4G32_F16) scaled = linear_scale_rows(env, job);
+    const int64_t n_side = LINEAR_STREAM_PANELS(job->n_rows);
+    const int64_t run = (end - begin) / n_side, rest = (end - begin) % n_side;
+    for (int64_t i = 0; i < run + rest; i++) {
+        const int64_t first = i < run ? begin + i : begin + run * n_side + (i - run);
+        const int64_t stride = i < run ? run : 0, n_valid = i < run ? n_side : 1;
+        linear_stream_set(job, &scaled, first, stride, values);
+        for (int64_t r = 0; r < job->n_rows; r++) {
+            for (int64_t p = 0; p < n_valid; p++)
+                linear_store(env, job, r, first + p * stride, values[r][p]);
+        }
     }
 }
 

@@ -117,6 +117,25 @@ KERNEL_INLINE float simd_max_of(f32x16 v) {
     return v[0] > v[1] ? v[0] : v[1];
 }
 
+KERNEL_INLINE int32_t simd_sum_i32(i32x16 v) {
+    v += KERNEL_SHUFFLE(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    v += KERNEL_SHUFFLE(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
+    v += KERNEL_SHUFFLE(v, v, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3);
+    return v[0] + v[1];
+}
+
+KERNEL_INLINE i32x16 simd_max_i32(i32x16 a, i32x16 b) {
+    return (a & (a > b)) | (b & ~(a > b));
+}
+
+KERNEL_INLINE int32_t simd_max_of_i32(i32x16 v) {
+    v = simd_max_i32(
+        v, KERNEL_SHUFFLE(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
+    v = simd_max_i32(v, KERNEL_SHUFFLE(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7));
+    v = simd_max_i32(v, KERNEL_SHUFFLE(v, v, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3));
+    return v[0] > v[1] ? v[0] : v[1];
+}
+
 // exp(x) for x <= 0: 1.1 ulp, 0 below -87.
 KERNEL_INLINE f32x16 simd_exp_negative(f32x16 x) {
     f32x16 n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;

@@ -79,7 +79,7 @@ static void put_memory_plan(inspect_report *report, const mlcc_json_value *plan)
     inspect_table_end(report);
 }
 
-// The params of a library whose tables cannot be read: names and shapes as MLC's loader sees them.
+// The params as MLC's loader sees them: every stored tensor.
 static void put_stored_params(inspect_report *report, const mlcc_json_value *params) {
     static const inspect_column columns[] = {{"dtype", false}, {"shape", false}, {"name", false}};
     inspect_table(report, "stored_params", columns, sizeof columns / sizeof columns[0]);
@@ -222,6 +222,7 @@ static mlcc_status *put_opened(
     put_metadata(report, mlcc_json_root(json));
     put_functions(report, abi);
     put_params(report, abi);
+    put_stored_params(report, mlcc_json_get(mlcc_json_root(json), "params"));
     mlcc_status_free(refusal);
     mlcc_json_free(json);
     return NULL;

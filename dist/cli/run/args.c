@@ -40,7 +40,7 @@ static size_t index_of(const args_values *values, const char *name) {
         const args_option *option = &values->command->options[i];
         if (option->kind != ARGS_HEADING && strcmp(option->name, name) == 0) return i;
     }
-    assert(!"option is in the command's table");
+    assert(false && "the option is in the command's table");
     abort();
 }
 

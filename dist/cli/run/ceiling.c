@@ -16,7 +16,7 @@ typedef struct measuring {
 } measuring;
 
 #if defined(__x86_64__)
-#    define CLONES __attribute__((target_clones("avx512f", "avx2,fma", "default")))
+#    define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #    define CLONES
 #endif
@@ -91,7 +91,7 @@ static double multiply(float start, float *result) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f")) {
         *result = multiply_avx512(start);
-        return 2.0 * 16 * N_CHAINS * FMA_STEPS;
+        return 2.0 * (double)(16 * N_CHAINS * FMA_STEPS);
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         *result = multiply_avx2(start);

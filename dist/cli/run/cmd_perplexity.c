@@ -33,7 +33,7 @@ typedef struct scoring {
 } scoring;
 
 static double nll_of(const float *logits, int64_t vocab, int32_t token) {
-    double largest = -INFINITY, sum = 0.0;
+    double largest = -HUGE_VAL, sum = 0.0;
     for (int64_t i = 0; i < vocab; i++) {
         if ((double)logits[i] > largest) largest = (double)logits[i];
     }

@@ -276,6 +276,29 @@ static void full_disk_is_named(void **state) {
     assert_false(mlcc_file_exists(temporary));
 }
 
+// A pipe stands for every target that is no regular file, such as /dev/null: it must stay what it is.
+static void special_files_are_written_to(void **state) {
+    (void)state;
+    const char *path = at("pipe");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDWR | O_NONBLOCK);
+    assert_true(reader >= 0);
+    size_t n_names = count_names(root);
+    assert_null(mlcc_file_write_atomic(path, "some bytes", 10));
+    char found[16] = "";
+    assert_int_equal(read(reader, found, sizeof found), 10);
+    assert_memory_equal(found, "some bytes", 10);
+    mlcc_writer *writer;
+    assert_null(mlcc_writer_open(path, &writer));
+    mlcc_writer_abandon(writer);
+    close(reader);
+    struct stat info;
+    assert_int_equal(lstat(path, &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    assert_int_equal(count_names(root), n_names);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void interrupted(int signal_number) {
     (void)signal_number;
     mlcc_writer_remove_all_temporaries();
@@ -363,6 +386,7 @@ int main(void) {
         cmocka_unit_test(large_writes),
         cmocka_unit_test(failed_writes_leave_nothing),
         cmocka_unit_test(full_disk_is_named),
+        cmocka_unit_test(special_files_are_written_to),
         cmocka_unit_test(interruption_removes_temporaries),
         cmocka_unit_test(paths),
         cmocka_unit_test(cache_directory),

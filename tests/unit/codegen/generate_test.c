@@ -26,39 +26,45 @@ static int tear_down(void **state) {
 }
 
 // Three launches, workspace that is used twice, a bias, a fused epilogue, an intermediate that is also returned.
-static const char plan_text[] =
-    "module @plan level=plan\n"
-    "symbol n_tokens <= 40\n"
-    "param @up.weight : f32[33, 20] layout \"panel16\"\n"
-    "param @down.weight : q4g32_f16[20, 33] layout \"panel16\"\n"
-    "param @down.bias : f16[20] layout \"rows\"\n"
-    "const @shift : f32[20] = [0.5, 1.5, -2.0, 0.25, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, "
-    "-7.0]\n"
-    "group @elementwise(%x: f32[n_tokens, 20], %s: f32[20]) {\n"
-    "  %0 = add %x, %s : f32[n_tokens, 20]\n"
-    "  return %0\n"
-    "}\n"
-    "group @linear(%x: f32[n_tokens, 20], %w: f32[33, 20]) {\n"
-    "  %0 = linear %x, %w : f32[n_tokens, 33]\n"
-    "  %1 = silu %0 : f32[n_tokens, 33]\n"
-    "  return %1\n"
-    "}\n"
-    "group @linear.1(%x: f32[n_tokens, 33], %w: q4g32_f16[20, 33], %b: f16[20], %r: f32[n_tokens, 20]) {\n"
-    "  %0 = linear %x, %w, %b : f32[n_tokens, 20]\n"
-    "  %1 = add %0, %r : f32[n_tokens, 20]\n"
-    "  %2 = cast %1 : f16[n_tokens, 20]\n"
-    "  return %0, %2\n"
-    "}\n"
-    "func @forward(%x: f32[n_tokens, 20]) workspace=12800 {\n"
-    "  %0 = launch %x, @shift {callee = \"elementwise\", kernel = \"elementwise__portable\"} : f32[n_tokens, 20] at 0\n"
-    "  %1 = launch %0, @up.weight {callee = \"linear\", kernel = \"linear_panel16__portable\"} : f32[n_tokens, 33] at 3200\n"
-    "  %2, %3 = launch %1, @down.weight, @down.bias, %0 {callee = \"linear.1\", kernel = \"linear_panel16__portable\"} : "
-    "f32[n_tokens, 20], f16[n_tokens, 20] at 8512, -\n"
-    "  %4 = launch %2, @shift {callee = \"elementwise\", kernel = \"elementwise__portable\"} : f32[n_tokens, 20]\n"
-    "  return %3, %4\n"
-    "}\n";
+static const char plan_text[] = "module @plan level=plan\n"
+                                "symbol n_tokens <= 40\n"
+                                "param @up.weight : f32[33, 20] layout \"panel16\"\n"
+                                "param @down.weight : q4g32_f16[20, 33] layout \"panel16\"\n"
+                                "param @down.bias : f16[20] layout \"rows\"\n"
+                                "const @shift : f32[20] = [0.5, 1.5, -2.0, 0.25, 0.0, 1.0, 1.0, "
+                                "1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, "
+                                "-7.0]\n"
+                                "group @elementwise(%x: f32[n_tokens, 20], %s: f32[20]) {\n"
+                                "  %0 = add %x, %s : f32[n_tokens, 20]\n"
+                                "  return %0\n"
+                                "}\n"
+                                "group @linear(%x: f32[n_tokens, 20], %w: f32[33, 20]) {\n"
+                                "  %0 = linear %x, %w : f32[n_tokens, 33]\n"
+                                "  %1 = silu %0 : f32[n_tokens, 33]\n"
+                                "  return %1\n"
+                                "}\n"
+                                "group @linear.1(%x: f32[n_tokens, 33], %w: q4g32_f16[20, 33], %b: "
+                                "f16[20], %r: f32[n_tokens, 20]) {\n"
+                                "  %0 = linear %x, %w, %b : f32[n_tokens, 20]\n"
+                                "  %1 = add %0, %r : f32[n_tokens, 20]\n"
+                                "  %2 = cast %1 : f16[n_tokens, 20]\n"
+                                "  return %0, %2\n"
+                                "}\n"
+                                "func @forward(%x: f32[n_tokens, 20]) workspace=12800 {\n"
+                                "  %0 = launch %x, @shift {callee = \"elementwise\", kernel = "
+                                "\"elementwise__portable\"} : f32[n_tokens, 20] at 0\n"
+                                "  %1 = launch %0, @up.weight {callee = \"linear\", kernel = "
+                                "\"linear_panel16__portable\"} : f32[n_tokens, 33] at 3200\n"
+                                "  %2, %3 = launch %1, @down.weight, @down.bias, %0 {callee = "
+                                "\"linear.1\", kernel = \"linear_panel16__portable\"} : "
+                                "f32[n_tokens, 20], f16[n_tokens, 20] at 8512, -\n"
+                                "  %4 = launch %2, @shift {callee = \"elementwise\", kernel = "
+                                "\"elementwise__portable\"} : f32[n_tokens, 20]\n"
+                                "  return %3, %4\n"
+                                "}\n";
 
-static ir_tensor *random_matrix(ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
+static ir_tensor *random_matrix(
+    ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
     ir_tensor *tensor = ir_tensor_create(keep, dtype, 2, (int64_t[]){rows, columns});
     random_state random = {seed};
     for (int64_t i = 0; i < rows * columns; i++) {
@@ -79,7 +85,8 @@ static void compare_run(
         char what[32];
         snprintf(what, sizeof what, "return %d", i);
         double own = expected[i]->dtype == IR_F16 ? 1e-3 : expected[i]->dtype == IR_BF16 ? 8e-3 : 0;
-        assert_tensors_near(actual[i], expected[i], tolerance, tolerance > own ? tolerance : own, what);
+        assert_tensors_near(
+            actual[i], expected[i], tolerance, tolerance > own ? tolerance : own, what);
     }
 }
 
@@ -168,11 +175,12 @@ static void test_same_bytes(void **state) {
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         mlcc_hash128 hashes[2];
         for (int run = 0; run < 2; run++) {
-            const char *folder = mlcc_path_join(f->keep, f->folder, run == 0 ? "a" : "another/place");
+            const char *folder =
+                mlcc_path_join(f->keep, f->folder, run == 0 ? "a" : "another/place");
             assert_ok(mlcc_dir_make(folder));
             ir_module *module = compile_parse(plan_text, f->keep);
-            hashes[run] = hash_of_file(
-                compile_module(module, targets[i], NULL, folder, run == 0 ? "lib.so" : "x.so", f->keep));
+            hashes[run] = hash_of_file(compile_module(
+                module, targets[i], NULL, folder, run == 0 ? "lib.so" : "x.so", f->keep));
         }
         assert_true(mlcc_hash128_equal(hashes[0], hashes[1]));
     }
@@ -214,11 +222,54 @@ static void test_random_modules(void **state) {
     }
 }
 
+// A launch whose kernel cannot do what the group needs is refused when code is generated, with the kernel and the hook named.
+static void expect_refused(fixture *f, const char *group, const char *kernel, const char *part) {
+    mlcc_str text = {0};
+    mlcc_str_printf(
+        &text,
+        "module @m level=plan\nsymbol n_tokens <= 4\n%sfunc @forward(%%x: f32[n_tokens, 8], %%w: "
+        "f32[8, "
+        "8]) workspace=0 {\n  %%0 = launch %%x, %%w {callee = \"g\", kernel = \"%s\"} : "
+        "f32[n_tokens, 8]\n  return %%0\n}\n",
+        group, kernel);
+    ir_module *module = NULL;
+    assert_ok(ir_parse_module(mlcc_str_text(&text), text.length, "test", f->keep, &module));
+    mlcc_str_free(&text);
+    codegen_options options = {.target = "x86-64-v2"};
+    codegen_target *target = NULL;
+    assert_ok(codegen_open(&options, f->keep, &target));
+    const char *path = mlcc_path_join(f->keep, f->folder, "refused.so");
+    assert_error(codegen_generate(target, module, path), MLCC_INTERNAL, part);
+    assert_false(mlcc_file_exists(path));
+}
+
+static void test_refusals(void **state) {
+    fixture *f = *state;
+#define GROUP(body) "group @g(%x: f32[n_tokens, 8], %w: f32[8, 8]) {\n" body "}\n"
+    static const char linear[] = GROUP("  %0 = linear %x, %w : f32[n_tokens, 8]\n  return %0\n");
+    static const char prologue[] = GROUP("  %0 = relu %x : f32[n_tokens, 8]\n  %1 = linear %0, %w "
+                                         ": f32[n_tokens, 8]\n  return %1\n");
+    expect_refused(f, linear, "linear_nowhere", "no row of cpu_kernels.def");
+    expect_refused(f, linear, "rms_norm__portable", "which is for another op");
+    expect_refused(
+        f, prologue, "linear_panel16__portable",
+        "kernel 'linear_panel16__portable' uses hook 'kernel_pointer_0', which group 'g' cannot "
+        "provide: the operand is computed by a fused prologue");
+    static const char kept[] = GROUP("  %0 = relu %x : f32[n_tokens, 8]\n  %1 = linear %x, %w : "
+                                     "f32[n_tokens, 8]\n  return %0\n");
+    expect_refused(f, kept, "linear_panel16__portable", "has no hook that stores return 0");
+    static const char shifted[] =
+        GROUP("  %0 = linear %x, %w : f32[n_tokens, 8]\n  %1 = rope %0, %x {head_dim = 8} : "
+              "f32[n_tokens, 8]\n  return %1\n");
+    expect_refused(f, shifted, "linear_panel16__portable", "has not computed yet");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_plan, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tables, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_same_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_random_modules, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,18 +180,16 @@ static void test_llama_cpp(void **state) {
         mlcc_arena_free(arena);
         skip();
     }
-    require(
-        mlcc_file_read(mlcc_arena_printf(arena, "%s.inp", stem), 0, &inputs, &n_input_bytes));
-    require(
-        mlcc_file_read(mlcc_arena_printf(arena, "%s.out", stem), 0, &outputs, &n_output_bytes));
+    require(mlcc_file_read(mlcc_arena_printf(arena, "%s.inp", stem), 0, &inputs, &n_input_bytes));
+    require(mlcc_file_read(mlcc_arena_printf(arena, "%s.out", stem), 0, &outputs, &n_output_bytes));
     mlcc_tokenizer *tokenizer;
     require(mlcc_tokenizer_open(directory, &tokenizer));
     char *text = inputs;
     char *line = outputs;
     size_t number = 0;
     for (;;) {
-        char *text_end = memmem(
-            text, n_input_bytes - (size_t)(text - inputs), separator, sizeof separator - 1);
+        char *text_end =
+            memmem(text, n_input_bytes - (size_t)(text - inputs), separator, sizeof separator - 1);
         char *line_end = strchr(line, '\n');
         if (text_end == NULL || line_end == NULL) break;
         *line_end = '\0';
@@ -208,16 +206,19 @@ static void test_llama_cpp(void **state) {
 
 int main(void) {
     static char folders[][40] = {
-        "models/stories260K",       "tokenizers/deepseek-llm", "tokenizers/gemma-style",
-        "tokenizers/gpt-2",         "tokenizers/llama-2-from-sp", "tokenizers/llama-3.2",
-        "tokenizers/mistral-v1",    "tokenizers/mistral-v3",   "tokenizers/phi-3-gguf",
+        "models/stories260K",    "tokenizers/deepseek-llm",    "tokenizers/gemma-style",
+        "tokenizers/gpt-2",      "tokenizers/llama-2-from-sp", "tokenizers/llama-3.2",
+        "tokenizers/mistral-v1", "tokenizers/mistral-v3",      "tokenizers/phi-3-gguf",
         "tokenizers/qwen2.5",
     };
     static pairing pairs[] = {
-        {"llama-bpe", "llama-3.2", " "},  {"qwen2", "qwen2.5", " "},
-        {"gpt-2", "gpt-2", " "},          {"deepseek-llm", "deepseek-llm", " "},
+        {"llama-bpe", "llama-3.2", " "},
+        {"qwen2", "qwen2.5", " "},
+        {"gpt-2", "gpt-2", " "},
+        {"deepseek-llm", "deepseek-llm", " "},
         {"deepseek-r1-qwen", "qwen2.5", " "},
-        {"llama-spm", "llama-2-from-sp", " "}, {"phi-3", "phi-3-gguf", " "},
+        {"llama-spm", "llama-2-from-sp", " "},
+        {"phi-3", "phi-3-gguf", " "},
     };
     enum { N_FOLDERS = sizeof folders / sizeof *folders, N_PAIRS = sizeof pairs / sizeof *pairs };
     struct CMUnitTest tests[N_FOLDERS + N_PAIRS];

@@ -6,11 +6,17 @@
 #define KERNEL_MATH_API __attribute__((always_inline))
 #include "codegen/cpu/kernels/math.h"
 
-KERNEL_MATH_API float kernel_silu(float x) { return x / (1.0f + kernel_exp(-x)); }
+KERNEL_MATH_API float kernel_silu(float x) {
+    return x / (1.0f + kernel_exp(-x));
+}
 
-KERNEL_MATH_API float kernel_relu(float x) { return x < 0.0f ? 0.0f : x; }
+KERNEL_MATH_API float kernel_relu(float x) {
+    return x < 0.0f ? 0.0f : x;
+}
 
-KERNEL_MATH_API float kernel_softcap(float x, float cap) { return cap * kernel_tanh(x / cap); }
+KERNEL_MATH_API float kernel_softcap(float x, float cap) {
+    return cap * kernel_tanh(x / cap);
+}
 
 // x / 2 (1 + tanh u) = x / (1 + e^-2u): the second form does not cancel for negative x.
 KERNEL_MATH_API float kernel_gelu_tanh(float x) {

@@ -30,25 +30,32 @@ KERNEL_INLINE uint32_t prepare_word(uint32_t word, int64_t first_k, int64_t k) {
     return word;
 }
 
+// One group of a panel; words and scales: of the panel's first row at this group, n_groups groups to a row.
+KERNEL_INLINE void prepare_group(
+    const uint32_t *words, const uint16_t *scales, int64_t n_groups, int64_t n_rows,
+    int64_t first_k, int64_t k, uint32_t *group_words, uint16_t *group_scales) {
+    for (int64_t r = 0; r < 16; r++) {
+        const int stored = first_k < k && r < n_rows;
+        group_scales[r] = stored ? scales[r * n_groups] : 0;
+        for (int64_t w = 0; w < 4; w++) {
+            const uint32_t word = stored ? words[r * n_groups * 4 + w] : 0x77777777u;
+            group_words[w * 16 + r] =
+                first_k + 32 <= k ? word : prepare_word(word, first_k + w * 8, k);
+        }
+    }
+}
+
 KERNEL_INLINE void prepare_q4(
     const uint32_t *words, const uint16_t *scales, char *target, int64_t n_rows, int64_t k) {
     const int64_t n_groups = (k + 31) / 32;
-    const int64_t n_units = kernel_panel16_units(k);
-    for (int64_t unit = 0; unit < n_units; unit++) {
-        uint16_t *unit_scales = (uint16_t *)(void *)(target + unit * KERNEL_PANEL16_UNIT_BYTES);
-        uint32_t *unit_words = (uint32_t *)(void *)(target + unit * KERNEL_PANEL16_UNIT_BYTES +
-                                                    KERNEL_PANEL16_UNIT_WORDS);
-        for (int64_t g = 0; g < 2; g++) {
-            const int64_t group = unit * 2 + g;
-            for (int64_t r = 0; r < 16; r++) {
-                const int stored = group < n_groups && r < n_rows;
-                unit_scales[g * 16 + r] = stored ? scales[r * n_groups + group] : 0;
-                for (int64_t w = 0; w < 4; w++) {
-                    uint32_t word = stored ? words[(r * n_groups + group) * 4 + w] : 0x77777777u;
-                    unit_words[(g * 4 + w) * 16 + r] = prepare_word(word, group * 32 + w * 8, k);
-                }
-            }
-        }
+    for (int64_t group = 0; group < kernel_panel16_units(k) * 2; group++) {
+        char *unit = target + group / 2 * KERNEL_PANEL16_UNIT_BYTES;
+        uint16_t *group_scales = (uint16_t *)(void *)unit + group % 2 * 16;
+        uint32_t *group_words =
+            (uint32_t *)(void *)(unit + KERNEL_PANEL16_UNIT_WORDS) + group % 2 * 64;
+        prepare_group(
+            words + group * 4, scales + group, n_groups, n_rows, group * 32, k, group_words,
+            group_scales);
     }
 }
 

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Speed on this machine: kernels beside the machine's ceilings, then whole models. By hand, never a gate.
+# usage: tests/bench/bench.sh [OPTION of mlcc bench …]       for example --threads 1 --prompt-tokens 128 --format csv
+#        tests/bench/bench.sh DIR|--preset NAME [OPTION …]   only that model
+# MLCC_BIN: folder of the programs, default build/bin.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+bin=${MLCC_BIN:-build/bin}
+mlcc=$bin/mlcc
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export MLCC_CACHE_DIR=$work/cache TMPDIR=$work
+say() { printf '\n==> %s\n' "$*" >&2; }
+
+# A model of the caller's choice.
+for word in "$@"; do
+    case $word in --preset | --preset=*) chosen=1 ;; esac
+done
+if [ "${chosen:-0}" = 1 ] || [ -d "${1:-}" ]; then
+    "$mlcc" bench "$@"
+    exit
+fi
+
+if [ -x "$bin/kernels_bench" ]; then
+    say "kernels"
+    "$bin/kernels_bench" --seconds 0.2
+fi
+
+say "the project's own model, q4f16_1"
+"$mlcc" gen_config tests/tiny/model --quantization q4f16_1 --conv-template LM -o "$work/tiny" 2>/dev/null
+"$mlcc" convert_weight tests/tiny/model --quantization q4f16_1 -o "$work/tiny" 2>/dev/null
+"$mlcc" compile "$work/tiny" 2>/dev/null
+"$mlcc" bench "$work/tiny" --prompt-tokens 16,128 --gen-tokens 64 --repetitions 3 "$@"
+
+say "smollm_135m, q4f16_1, made-up weights"
+"$mlcc" bench --preset smollm_135m --quantization q4f16_1 --prompt-tokens 16,128 --gen-tokens 32 --repetitions 3 "$@"

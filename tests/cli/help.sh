@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# --help of every command works and names every option; wrong words are usage errors (exit code 2) with a hint.
+. tests/support/check.sh
+
+# ---- the programs ----
+for program in "$mlcc" "$mlcc_run"; do
+    run "$program" --help
+    expect 0 "$program --help"
+    expect_out "$program --help" usage: commands generate perplexity tokenize bench "Exit codes"
+    run "$program" help
+    expect 0 "$program help"
+    run "$program" --version
+    expect 0 "$program --version"
+    expect_out "$program --version" "$(basename "$program") "
+    run "$program"
+    expect 2 "$program without a command" usage:
+    run "$program" genrate
+    expect 2 "unknown command" "unknown command 'genrate'" "did you mean 'generate'" "--help"
+    run "$program" frobnicate
+    expect 2 "unknown command without a neighbour" "unknown command 'frobnicate'"
+done
+run "$mlcc" --help
+expect_out "mlcc --help lists" gen_config convert_weight compile generate perplexity tokenize bench inspect opt
+run "$mlcc_run" compile x
+expect 2 "mlcc-run cannot compile" "unknown command 'compile'"
+run "$mlcc" gen-config --help
+expect 0 "dashes stand for underscores in command names"
+
+# ---- every command ----
+options_of() {
+    case $1 in
+        gen_config) echo quantization output conv-template model-type context-window-size sliding-window-size prefill-chunk-size \
+            attention-sink-size tensor-parallel-shards pipeline-parallel-stages max-batch-size disaggregation ;;
+        convert_weight) echo quantization output source source-format model-type device f32-as-bf16 threads ;;
+        compile) echo output quantization model-type device target opt overrides linker debug-dump dump-ir explain-kernels time-passes ;;
+        generate) echo prompt prompt-file max-tokens temperature top-p top-k min-p repetition-penalty presence-penalty frequency-penalty seed \
+            threads device json logits model-lib ignore-eos echo batch verify no-cache ;;
+        perplexity) echo text lines json model-lib device threads verify no-cache ;;
+        tokenize) echo text file no-special json decode ;;
+        bench) echo prompt-tokens gen-tokens batch repetitions threads format depth model-lib ;;
+        inspect) echo json modes kernels passes ops presets templates targets architectures ;;
+        opt) echo passes check bless dump-ir quantization target output ;;
+    esac
+}
+for command in gen_config convert_weight compile generate perplexity tokenize bench inspect opt; do
+    run "$mlcc" $command --help
+    expect 0 "$command --help"
+    names=()
+    for option in $(options_of $command); do names+=("--$option"); done
+    expect_out "$command --help" "usage: mlcc $command" "-h, --help" "${names[@]}"
+    run "$mlcc" $command -h
+    expect 0 "$command -h"
+    run "$mlcc" $command --no-such-option
+    expect 2 "$command with an unknown option" "unknown option '--no-such-option'" "mlcc $command --help"
+    run "$mlcc" $command a b c d e f
+    expect 2 "$command with too many arguments" "one argument too many"
+done
+run "$mlcc" bench --help
+expect_out "bench --help of mlcc" --preset --quantization --target --keep
+for command in generate perplexity tokenize bench; do
+    run "$mlcc_run" $command --help
+    expect 0 "mlcc-run $command --help"
+    expect_out "mlcc-run $command --help" "usage: mlcc-run $command"
+done
+# A line of help fits a wide terminal.
+for command in gen_config convert_weight compile generate perplexity tokenize bench inspect opt; do
+    "$mlcc" $command --help >"$out"
+    [ "$(awk '{ if (length($0) > n) n = length($0) } END { print n }' "$out")" -le 180 ] || failed "$command --help has a line beyond 180 columns"
+done
+
+# ---- wrong words ----
+run "$mlcc" generate x --tempreature 1
+expect 2 "near option" "unknown option '--tempreature'" "did you mean '--temperature'"
+run "$mlcc" generate x -Q
+expect 2 "unknown letter" "unknown option '-Q'"
+run "$mlcc" generate x --max-tokens
+expect 2 "missing value" "--max-tokens needs a value"
+run "$mlcc" generate x --max-tokens many --prompt p
+expect 2 "no number" "--max-tokens is 'many'" "whole number"
+run "$mlcc" generate x --max-tokens 0 --prompt p
+expect 2 "out of range" "--max-tokens is 0" "accepted: 1 to"
+run "$mlcc" generate x --max-tokens 1e3 --prompt p
+expect 2 "a whole number has no exponent" "--max-tokens is '1e3'"
+run "$mlcc" generate x --temperature nan --prompt p
+expect 2 "nan" "--temperature is 'nan'"
+run "$mlcc" generate x --top-p 1.5 --prompt p
+expect 2 "top-p beyond 1" "--top-p is 1.5" "accepted: 0 to 1"
+run "$mlcc" generate x --json=yes --prompt p
+expect 2 "a flag takes no value" "--json takes no value"
+run "$mlcc" generate
+expect 2 "missing argument" "missing argument: DIR"
+run "$mlcc" generate x
+expect 2 "no prompt" "--prompt"
+run "$mlcc" generate x --prompt a --prompt-file b
+expect 2 "two prompts" "--prompt"
+run "$mlcc" perplexity x
+expect 2 "no text" "--text FILE is missing"
+run "$mlcc" tokenize x
+expect 2 "no text to tokenize" "--text"
+run "$mlcc" bench
+expect 2 "bench of nothing" "--preset"
+run "$mlcc" bench "$work" --preset llama2_7b
+expect 2 "bench of two things" "--preset"
+run "$mlcc" bench "$work" --format xml
+expect 2 "bench format" "--format is 'xml'" "accepted: md, csv, json"
+run "$mlcc" bench "$work" --prompt-tokens 1,x
+expect 2 "bench lengths" "--prompt-tokens is '1,x'"
+run "$mlcc" bench "$work" --batch 0
+expect 2 "bench batch" "--batch holds 0"
+run "$mlcc" inspect
+expect 2 "inspect of nothing" "PATH"
+run "$mlcc" inspect x --modes
+expect 2 "inspect of two things" "PATH"
+for missing in quantization conv-template output; do
+    words=(--quantization q0f16 --conv-template LM --output "$work/none")
+    kept=()
+    for ((i = 0; i < ${#words[@]}; i += 2)); do
+        [ "${words[i]}" = "--$missing" ] || kept+=("${words[i]}" "${words[i + 1]}")
+    done
+    run "$mlcc" gen_config $tiny "${kept[@]}"
+    expect 2 "gen_config without --$missing" "--$missing is missing"
+done
+run "$mlcc" convert_weight $tiny -o "$work/none"
+expect 2 "convert_weight without a mode" "--quantization MODE is missing"
+run "$mlcc" convert_weight $tiny --quantization q0f16
+expect 2 "convert_weight without an output" "--output DIR is missing"
+run "$mlcc" gen_config $tiny --quantization q0f16 --conv-template LM -o "$work/none" --disaggregation maybe
+expect 2 "no truth value" "--disaggregation is 'maybe'"
+[ -e "$work/none" ] && failed "a usage error left something behind"
+
+# Underscores, `=` and MLC's spelling are accepted.
+run "$mlcc" gen_config $tiny --quantization=q0f16 --conv_template LM --context_window_size=128 --output "$work/spelled"
+expect 0 "MLC's spelling of options"
+expect_same "the option arrived" 128 "$(py get "$work/spelled/mlc-chat-config.json" context_window_size)"
+check_done

@@ -1,0 +1,503 @@
+// Every row of the kernel table that this machine can run, forced, on odd shapes and every element format, with one and three threads, against
+// ir/eval; weights are encoded by quantization/format.h and prepared through the ABI.
+#include "tests/support/compile_module.h"
+#include "tests/support/random_module.h"
+
+typedef struct fixture {
+    mlcc_arena *keep;
+    char *folder;
+} fixture;
+
+static int set_up(void **state) {
+    fixture *f = calloc(1, sizeof *f);
+    f->keep = mlcc_arena_create();
+    f->folder = compile_folder(f->keep);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    fixture *f = *state;
+    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
+    mlcc_arena_free(f->keep);
+    free(f);
+    return 0;
+}
+
+// A module whose function @forward is compiled with one row and run on several sets of arguments.
+typedef struct subject {
+    const kernel_row *row;
+    ir_module *module;
+    const ir_function *forward;
+    model_weights *weights;
+    model_library *library;
+    mlcc_arena *keep;
+} subject;
+
+static bool has_all(const char *features, const char *needs) {
+    char wanted[256], list[1024];
+    snprintf(list, sizeof list, ",%s,", features);
+    while (*needs != '\0') {
+        size_t n = strcspn(needs, ",");
+        snprintf(wanted, sizeof wanted, ",%.*s,", (int)n, needs);
+        if (strstr(list, wanted) == NULL) return false;
+        needs += n;
+        if (*needs == ',') needs++;
+    }
+    return true;
+}
+
+// The oldest target whose features the row asks for, if this machine can run it; else NULL.
+static const char *target_of(const kernel_row *row) {
+    static const char *const targets[] = {
+        "x86-64-v2", "x86-64-v3", "x86-64-v4", "native", "aarch64"};
+    const char *found = NULL;
+    mlcc_arena *scratch = mlcc_arena_create();
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0] && found == NULL; i++) {
+        codegen_options options = {.target = targets[i]};
+        codegen_target *target = NULL;
+        assert_ok(codegen_open(&options, scratch, &target));
+        bool fits = has_all(codegen_cpu_of(target)->features, row->needs);
+        if (fits && compile_can_run(targets[i])) found = targets[i];
+    }
+    mlcc_arena_free(scratch);
+    return found;
+}
+
+static subject open_subject(fixture *f, const kernel_row *row, const char *text) {
+    subject s = {.row = row, .keep = mlcc_arena_create()};
+    s.module = compile_parse(text, s.keep);
+    char *path = compile_module(s.module, target_of(row), row, f->folder, "lib.so", s.keep);
+    s.forward = ir_module_find(s.module, "forward");
+    bool used = false;
+    for (const ir_node *node = s.forward->first; node != NULL; node = node->next) {
+        used = used || strcmp(ir_attr_text(node, "kernel"), row->name) == 0;
+    }
+    assert_true(used);
+    s.weights = model_weights_make(s.module, NULL, s.keep);
+    s.library = model_library_open(path, s.weights, s.keep);
+    return s;
+}
+
+static void close_subject(subject *s) {
+    model_library_close(s->library);
+    mlcc_arena_free(s->keep);
+}
+
+static void run_subject(
+    const subject *s, ir_tensor *const *args, double absolute, double relative) {
+    mlcc_arena *keep = mlcc_arena_create();
+    ir_tensor *expected[32], *one[32], *three[32];
+    ir_eval_options options = {.param = model_weights_eval, .user = s->weights};
+    assert_ok(ir_eval_function(s->forward, args, &options, keep, expected));
+    model_library_run(s->library, s->forward, args, 1, keep, one);
+    model_library_run(s->library, s->forward, args, 3, keep, three);
+    for (int32_t i = 0; i < s->forward->n_returns; i++) {
+        char what[128];
+        snprintf(what, sizeof what, "%s, result %d", s->row->name, i);
+        // Half a unit of the result's own dtype comes on top.
+        ir_dtype dtype = expected[i]->dtype;
+        double own = dtype == IR_F16 ? 0x1p-10 : dtype == IR_BF16 ? 0x1p-7 : 0;
+        assert_tensors_near(one[i], expected[i], absolute, relative + own, what);
+        assert_tensors_near(three[i], one[i], 0, 0, what); // threads change no bit
+    }
+    mlcc_arena_free(keep);
+}
+
+static ir_tensor *random_matrix(
+    ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
+    ir_tensor *tensor = ir_tensor_create(keep, dtype, 2, (int64_t[]){rows, columns});
+    random_state random = {seed};
+    for (int64_t i = 0; i < rows * columns; i++) {
+        tensor->f32[i] = ir_round_to(dtype, (float)(2 * random_unit(&random)));
+    }
+    return tensor;
+}
+
+static ir_tensor *random_ids(int64_t n, int64_t below, uint64_t seed, mlcc_arena *keep) {
+    ir_tensor *tensor = ir_tensor_create(keep, IR_I32, 1, &n);
+    random_state random = {seed};
+    for (int64_t i = 0; i < n; i++) tensor->i32[i] = (int32_t)random_below(&random, below);
+    return tensor;
+}
+
+static const int64_t row_counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64, 250};
+enum { N_ROW_COUNTS = sizeof row_counts / sizeof row_counts[0] };
+static const char *const float_names[] = {"f32", "f16", "bf16"};
+static const ir_dtype float_dtypes[] = {IR_F32, IR_F16, IR_BF16};
+
+// ---- linear -------------------------------------------------------------------------------------------
+
+typedef struct linear_shape {
+    int n, k;
+} linear_shape;
+
+// Several products side by side in one function, each with its own x; every third with a bias and a fused epilogue.
+static void test_linear_format(
+    fixture *f, const kernel_row *row, const char *format, ir_dtype x_dtype,
+    const linear_shape *shapes, int n_shapes) {
+    const char *x_name = ir_dtype_get(x_dtype)->text;
+    mlcc_str text = {0};
+    mlcc_str_puts(&text, "module @m level=graph\nsymbol n_tokens <= 256\n");
+    for (int i = 0; i < n_shapes; i++) {
+        mlcc_str_printf(
+            &text, "param @w%d.weight : %s[%d, %d]\nparam @b%d.bias : %s[%d]\n", i, format,
+            shapes[i].n, shapes[i].k, i, float_names[i % 3], shapes[i].n);
+    }
+    mlcc_str_puts(&text, "func @forward(");
+    for (int i = 0; i < n_shapes; i++)
+        mlcc_str_printf(
+            &text, "%s%%x%d: %s[n_tokens, %d]", i > 0 ? ", " : "", i, x_name, shapes[i].k);
+    mlcc_str_puts(&text, ") {\n");
+    for (int i = 0; i < n_shapes; i++) {
+        if (i % 3 != 2) {
+            mlcc_str_printf(
+                &text, "  %%y%d = linear %%x%d, @w%d.weight : f32[n_tokens, %d]\n", i, i, i,
+                shapes[i].n);
+            continue;
+        }
+        mlcc_str_printf(
+            &text, "  %%z%d = linear %%x%d, @w%d.weight, @b%d.bias : f32[n_tokens, %d]\n", i, i, i,
+            i, shapes[i].n);
+        mlcc_str_printf(&text, "  %%s%d = silu %%z%d : f32[n_tokens, %d]\n", i, i, shapes[i].n);
+        mlcc_str_printf(&text, "  %%y%d = cast %%s%d : f16[n_tokens, %d]\n", i, i, shapes[i].n);
+    }
+    mlcc_str_puts(&text, "  return ");
+    for (int i = 0; i < n_shapes; i++) mlcc_str_printf(&text, "%s%%y%d", i > 0 ? ", " : "", i);
+    mlcc_str_puts(&text, "\n}\n");
+    subject s = open_subject(f, row, mlcc_str_text(&text));
+    mlcc_str_free(&text);
+    for (int r = 0; r < N_ROW_COUNTS; r++) {
+        ir_tensor *args[8];
+        for (int i = 0; i < n_shapes; i++)
+            args[i] =
+                random_matrix(x_dtype, row_counts[r], shapes[i].k, (uint64_t)(r * 10 + i), s.keep);
+        run_subject(&s, args, 1e-4, 1e-5);
+    }
+    close_subject(&s);
+}
+
+static void test_linear(fixture *f, const kernel_row *row) {
+    static const char *const formats[] = {"f32", "f16", "bf16", "q4g32_f16"};
+    // Every N of 1 7 16 33 64 and every K of 1 8 31 32 33 64 172, tails on both sides.
+    static const linear_shape shapes[4][4] = {
+        {{1, 172}, {7, 33}, {33, 64}, {64, 31}},
+        {{16, 1}, {33, 172}, {7, 8}, {64, 32}},
+        {{64, 33}, {1, 64}, {16, 31}, {33, 8}},
+        {{33, 172}, {64, 64}, {16, 33}, {7, 1}},
+    };
+    bool takes_any_x = strstr(row->name, "linear_elements") != NULL;
+    for (int i = 0; i < 4; i++) {
+        test_linear_format(
+            f, row, formats[i], takes_any_x ? float_dtypes[i % 3] : IR_F32, shapes[i], 4);
+    }
+    // Wide and long enough for every blocking: several panels a tile, several blocks of K, a long run of streams.
+    static const linear_shape large[] = {{100, 300}, {300, 260}};
+    test_linear_format(f, row, "q4g32_f16", IR_F32, large, 2);
+}
+
+// ---- rows ---------------------------------------------------------------------------------------------
+
+static void test_rms_norm(fixture *f, const kernel_row *row) {
+    static const int columns[] = {1, 8, 31, 33, 64, 172, 1000};
+    for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+        ir_dtype dtype = float_dtypes[c % 3];
+        const char *name = float_names[c % 3];
+        char text[1024];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\nparam @gain.weight : %s[%d]\n"
+            "func @forward(%%x: %s[n_tokens, %d], %%y: %s[n_tokens, %d]) {\n"
+            "  %%0 = add %%x, %%y : %s[n_tokens, %d]\n"
+            "  %%1 = rms_norm %%0, @gain.weight {eps = 1e-05} : %s[n_tokens, %d]\n"
+            "  %%2 = rms_norm %%x, @gain.weight {eps = 0.1} : %s[n_tokens, %d]\n"
+            "  return %%0, %%1, %%2\n}\n",
+            float_names[(c + 1) % 3], columns[c], name, columns[c], name, columns[c], name,
+            columns[c], name, columns[c], name, columns[c]);
+        subject s = open_subject(f, row, text);
+        for (int r = 0; r < N_ROW_COUNTS; r += 2) {
+            ir_tensor *args[] = {
+                random_matrix(dtype, row_counts[r], columns[c], 1, s.keep),
+                random_matrix(dtype, row_counts[r], columns[c], 2, s.keep)};
+            run_subject(&s, args, 1e-6, 2e-6);
+        }
+        close_subject(&s);
+    }
+}
+
+static void test_embedding(fixture *f, const kernel_row *row) {
+    static const char *const formats[] = {"f32", "f16", "bf16", "q4g32_f16"};
+    static const linear_shape shapes[] = {{1, 33}, {17, 64}, {40, 172}, {33, 31}};
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < 4; j += 3) {
+            const linear_shape shape = shapes[(i + j) % 4];
+            char text[512];
+            snprintf(
+                text, sizeof text,
+                "module @m level=graph\nsymbol n_tokens <= 256\nparam @table.weight : %s[%d, %d]\n"
+                "func @forward(%%ids: i32[n_tokens]) {\n"
+                "  %%0 = embedding %%ids, @table.weight : %s[n_tokens, %d]\n"
+                "  %%1 = scale %%0 {factor = 0.75} : %s[n_tokens, %d]\n  return %%1\n}\n",
+                formats[i], shape.n, shape.k, float_names[j % 3], shape.k, float_names[j % 3],
+                shape.k);
+            subject s = open_subject(f, row, text);
+            for (int r = 0; r < N_ROW_COUNTS; r += 3) {
+                ir_tensor *ids = random_ids(row_counts[r], shape.n, (uint64_t)r, s.keep);
+                run_subject(&s, &ids, 0, 0);
+            }
+            close_subject(&s);
+        }
+    }
+}
+
+static void test_take_rows(fixture *f, const kernel_row *row) {
+    static const int columns[] = {1, 33, 1500};
+    for (int c = 0; c < 3; c++) {
+        char text[512];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\nsymbol n_logits <= 256\n"
+            "func @forward(%%x: %s[n_tokens, %d], %%rows: i32[n_logits]) {\n"
+            "  %%0 = relu %%x : %s[n_tokens, %d]\n  %%1 = take_rows %%0, %%rows : %s[n_logits, "
+            "%d]\n  return %%1\n}\n",
+            float_names[c], columns[c], float_names[c], columns[c], float_names[c], columns[c]);
+        subject s = open_subject(f, row, text);
+        for (int r = 0; r < N_ROW_COUNTS; r += 2) {
+            ir_tensor *args[] = {
+                random_matrix(float_dtypes[c], row_counts[r], columns[c], 5, s.keep),
+                random_ids(1 + r % 4, row_counts[r], 6, s.keep)};
+            run_subject(&s, args, 0, 0);
+        }
+        close_subject(&s);
+    }
+}
+
+static void test_elementwise(fixture *f, const kernel_row *row) {
+    static const int columns[] = {1, 31, 512, 513, 1100};
+    for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+        char text[1024];
+        const char *name = float_names[c % 3];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\n"
+            "func @forward(%%x: %s[n_tokens, %d], %%v: %s[%d]) {\n"
+            "  %%0 = slice %%x {begin = 0, end = %d} : %s[n_tokens, %d]\n"
+            "  %%1 = slice %%x {begin = %d, end = %d} : %s[n_tokens, %d]\n"
+            "  %%2 = relu %%0 : %s[n_tokens, %d]\n  %%3 = mul %%2, %%1 : %s[n_tokens, %d]\n"
+            "  %%4 = add %%3, %%v : %s[n_tokens, %d]\n  %%5 = scale %%v {factor = 3.0} : %s[%d]\n  "
+            "return %%4, %%5\n}\n",
+            name, 2 * columns[c], name, columns[c], columns[c], name, columns[c], columns[c],
+            2 * columns[c], name, columns[c], name, columns[c], name, columns[c], name, columns[c],
+            name, columns[c]);
+        subject s = open_subject(f, row, text);
+        for (int r = 0; r < N_ROW_COUNTS; r += 2) {
+            ir_tensor *v = random_matrix(float_dtypes[c % 3], 1, columns[c], 8, s.keep);
+            v->rank = 1;
+            v->dims[0] = columns[c];
+            ir_tensor *args[] = {
+                random_matrix(float_dtypes[c % 3], row_counts[r], 2 * columns[c], 7, s.keep), v};
+            // A product and a sum may become one multiply-add in f32.
+            run_subject(&s, args, c % 3 == 0 ? 1e-6 : 0, 0);
+        }
+        close_subject(&s);
+    }
+}
+
+// ---- positions and attention --------------------------------------------------------------------------
+
+static void test_rope_table(fixture *f, const kernel_row *row) {
+    static const int halves[] = {1, 4, 10, 64};
+    for (int h = 0; h < 4; h++) {
+        mlcc_str text = {0};
+        mlcc_str_printf(
+            &text, "module @m level=graph\nsymbol n_tokens <= 256\nconst @f : f32[%d] = [",
+            halves[h]);
+        for (int i = 0; i < halves[h]; i++) {
+            double frequency = 1.0;
+            for (int j = 0; j < i; j++) frequency *= 0.87;
+            mlcc_str_printf(&text, "%s%.9g", i > 0 ? ", " : "", frequency);
+            if (i == 0) mlcc_str_puts(&text, ".0");
+        }
+        mlcc_str_printf(
+            &text,
+            "]\nfunc @forward(%%p: i32[n_tokens]) {\n  %%0 = rope_table %%p, @f {magnitude = 1.25} "
+            ": f32[n_tokens, %d]\n  return %%0\n}\n",
+            2 * halves[h]);
+        subject s = open_subject(f, row, mlcc_str_text(&text));
+        mlcc_str_free(&text);
+        for (int r = 0; r < N_ROW_COUNTS; r += 3) {
+            ir_tensor *positions =
+                random_ids(row_counts[r], r % 2 == 0 ? 131072 : 50, (uint64_t)r, s.keep);
+            positions->i32[0] = 0;
+            run_subject(&s, &positions, 3e-7, 0);
+        }
+        close_subject(&s);
+    }
+}
+
+// A ragged batch: sequence i has lengths[i] positions, of which the last fresh[i] are new tokens.
+typedef struct ragged {
+    int n_seqs, n_tokens, n_slots, n_pages;
+    int lengths[4], fresh[4];
+} ragged;
+
+static ir_tensor *positions_of(const ragged *batch, bool sequences, mlcc_arena *keep) {
+    int64_t n = batch->n_tokens, next = 0;
+    ir_tensor *tensor = ir_tensor_create(keep, IR_I32, 1, &n);
+    for (int i = 0; i < batch->n_seqs; i++) {
+        for (int t = batch->lengths[i] - batch->fresh[i]; t < batch->lengths[i]; t++)
+            tensor->i32[next++] = sequences ? i : t;
+    }
+    return tensor;
+}
+
+// Pages in scrambled order, each used once; slots beyond a sequence's end hold an unused page.
+static ir_tensor *page_table_of(const ragged *batch, mlcc_arena *keep) {
+    ir_tensor *tensor =
+        ir_tensor_create(keep, IR_I32, 2, (int64_t[]){batch->n_seqs, batch->n_slots});
+    for (int i = 0; i < batch->n_seqs * batch->n_slots; i++)
+        tensor->i32[i] = (i * 7 + 3) % batch->n_pages;
+    return tensor;
+}
+
+static ragged make_ragged(int variant) {
+    static const ragged all[] = {
+        {.n_seqs = 1, .lengths = {1}, .fresh = {1}},
+        {.n_seqs = 1, .lengths = {77}, .fresh = {1}},
+        {.n_seqs = 1, .lengths = {40}, .fresh = {40}},
+        {.n_seqs = 3, .lengths = {33, 5, 100}, .fresh = {1, 5, 3}},
+        {.n_seqs = 4, .lengths = {16, 17, 130, 2}, .fresh = {16, 1, 90, 2}},
+    };
+    ragged batch = all[variant];
+    for (int i = 0; i < batch.n_seqs; i++) {
+        batch.n_tokens += batch.fresh[i];
+        int slots = (batch.lengths[i] + 15) / 16;
+        if (slots > batch.n_slots) batch.n_slots = slots;
+    }
+    // A number of pages that 7 does not divide, so that the scrambled order repeats none.
+    batch.n_pages = batch.n_seqs * batch.n_slots;
+    if (batch.n_pages % 7 == 0) batch.n_pages++;
+    return batch;
+}
+
+static ir_tensor *cache_of(
+    const ragged *batch, ir_dtype dtype, int64_t n_kv_heads, int64_t head_dim, mlcc_arena *keep) {
+    ir_tensor *flat =
+        random_matrix(dtype, batch->n_pages * 2 * n_kv_heads, 16 * head_dim, 11, keep);
+    ir_tensor *cache =
+        ir_tensor_create(keep, dtype, 5, (int64_t[]){batch->n_pages, 2, n_kv_heads, 16, head_dim});
+    memcpy(cache->f32, flat->f32, (size_t)ir_tensor_count(cache) * sizeof(float));
+    return cache;
+}
+
+typedef struct attention_shape {
+    int n_heads, n_kv_heads, head_dim, window;
+    double softcap;
+} attention_shape;
+
+static const attention_shape attention_shapes[] = {
+    {8, 4, 8, 0, 0},      {4, 4, 20, 0, 0},   {8, 1, 64, 24, 0},
+    {2, 2, 128, 0, 30.0}, {6, 2, 16, 7, 5.0}, {1, 1, 1, 0, 0},
+};
+
+static const char attention_head[] = "module @m level=graph\nsymbol n_tokens <= 256\nsymbol n_seqs "
+                                     "<= 4\nsymbol n_pages <= 64\nsymbol n_page_slots <= 16\n";
+
+static void test_kv_append(fixture *f, const kernel_row *row) {
+    for (size_t i = 0; i < sizeof attention_shapes / sizeof attention_shapes[0]; i++) {
+        const attention_shape a = attention_shapes[i];
+        const int columns = a.n_kv_heads * a.head_dim, rotated = a.head_dim / 2 * 2;
+        const char *name = float_names[i % 3];
+        char text[2048];
+        snprintf(
+            text, sizeof text,
+            "%sfunc @forward(%%cache: %s[n_pages, 2, %d, 16, %d], %%kv: f32[n_tokens, %d], %%t: "
+            "f32[n_tokens, %d], %%pt: i32[n_seqs, n_page_slots], "
+            "%%seq: i32[n_tokens], %%pos: i32[n_tokens]) {\n"
+            "  %%k = slice %%kv {begin = 0, end = %d} : f32[n_tokens, %d]\n"
+            "  %%v = slice %%kv {begin = %d, end = %d} : f32[n_tokens, %d]\n"
+            "  %%r = rope %%k, %%t {head_dim = %d} : f32[n_tokens, %d]\n"
+            "  %%c = kv_append %%cache, %%r, %%v, %%pt, %%seq, %%pos : %s[n_pages, 2, %d, 16, "
+            "%d]\n  return %%c\n}\n",
+            attention_head, name, a.n_kv_heads, a.head_dim, 2 * columns, rotated, columns, columns,
+            columns, 2 * columns, columns, a.head_dim, columns, name, a.n_kv_heads, a.head_dim);
+        subject s = open_subject(f, row, text);
+        for (int v = 0; v < 5; v++) {
+            ragged batch = make_ragged(v);
+            ir_tensor *args[] = {
+                cache_of(&batch, float_dtypes[i % 3], a.n_kv_heads, a.head_dim, s.keep),
+                random_matrix(IR_F32, batch.n_tokens, 2 * columns, 1, s.keep),
+                random_matrix(IR_F32, batch.n_tokens, rotated, 2, s.keep),
+                page_table_of(&batch, s.keep),
+                positions_of(&batch, true, s.keep),
+                positions_of(&batch, false, s.keep)};
+            run_subject(&s, args, 1e-6, 1e-6);
+        }
+        close_subject(&s);
+    }
+}
+
+static void test_attention(fixture *f, const kernel_row *row) {
+    for (size_t i = 0; i < sizeof attention_shapes / sizeof attention_shapes[0]; i++) {
+        const attention_shape a = attention_shapes[i];
+        const int columns = a.n_heads * a.head_dim;
+        char text[2048];
+        snprintf(
+            text, sizeof text,
+            "%sfunc @forward(%%q: f32[n_tokens, %d], %%cache: %s[n_pages, 2, %d, 16, %d], %%pt: "
+            "i32[n_seqs, n_page_slots], %%seq: i32[n_tokens], "
+            "%%pos: i32[n_tokens]) {\n  %%0 = scale %%q {factor = 0.5} : f32[n_tokens, %d]\n"
+            "  %%1 = paged_attention %%0, %%cache, %%pt, %%seq, %%pos {head_dim = %d, scale = 0.8, "
+            "window = %d, softcap = %.1f} : f32[n_tokens, %d]\n"
+            "  return %%1\n}\n",
+            attention_head, columns, float_names[i % 3], a.n_kv_heads, a.head_dim, columns,
+            a.head_dim, a.window, a.softcap, columns);
+        subject s = open_subject(f, row, text);
+        for (int v = 0; v < 5; v++) {
+            ragged batch = make_ragged(v);
+            ir_tensor *args[] = {
+                random_matrix(IR_F32, batch.n_tokens, columns, 1, s.keep),
+                cache_of(&batch, float_dtypes[i % 3], a.n_kv_heads, a.head_dim, s.keep),
+                page_table_of(&batch, s.keep), positions_of(&batch, true, s.keep),
+                positions_of(&batch, false, s.keep)};
+            run_subject(&s, args, 2e-5, 2e-5);
+        }
+        close_subject(&s);
+    }
+}
+
+// ---- the table ----------------------------------------------------------------------------------------
+
+static void test_row(fixture *f, const kernel_row *row) {
+    switch (row->op) {
+    case IR_OP_LINEAR: test_linear(f, row); return;
+    case IR_OP_RMS_NORM: test_rms_norm(f, row); return;
+    case IR_OP_EMBEDDING: test_embedding(f, row); return;
+    case IR_OP_TAKE_ROWS: test_take_rows(f, row); return;
+    case IR_OP_ROPE_TABLE: test_rope_table(f, row); return;
+    case IR_OP_KV_APPEND: test_kv_append(f, row); return;
+    case IR_OP_PAGED_ATTENTION: test_attention(f, row); return;
+    case IR_N_OPS: test_elementwise(f, row); return;
+    default: fail_msg("kernel '%s': no test for its op", row->name);
+    }
+}
+
+static void test_table(void **state) {
+    size_t n_rows = 0;
+    const kernel_row *rows = codegen_kernel_table(&n_rows);
+    assert_true(n_rows > 0);
+    for (size_t i = 0; i < n_rows; i++) {
+        if (target_of(&rows[i]) == NULL) {
+            print_message("%s: this machine cannot run it: skipped\n", rows[i].name);
+            continue;
+        }
+        print_message("%s\n", rows[i].name);
+        test_row(*state, &rows[i]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_table, set_up, tear_down)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,142 @@
+// Code for aarch64 from this machine: the model's object is linked with a driver that needs no C library and runs under qemu-user; its answers are
+// compared with ir/eval. Skipped where qemu-aarch64, clang or lld is absent.
+#include "tests/support/compile_module.h"
+#include "tests/support/random_module.h"
+
+typedef struct fixture {
+    mlcc_arena *keep;
+    char *folder;
+} fixture;
+
+static int set_up(void **state) {
+    fixture *f = calloc(1, sizeof *f);
+    f->keep = mlcc_arena_create();
+    f->folder = compile_folder(f->keep);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    fixture *f = *state;
+    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
+    mlcc_arena_free(f->keep);
+    free(f);
+    return 0;
+}
+
+static bool works(const char *command) {
+    mlcc_str line = {0};
+    mlcc_str_printf(&line, "%s >/dev/null 2>&1", command);
+    bool ok = system(mlcc_str_text(&line)) == 0;
+    mlcc_str_free(&line);
+    return ok;
+}
+
+static void run(mlcc_arena *keep, const char *command) {
+    if (system(command) != 0) fail_msg("failed: %s", mlcc_arena_strdup(keep, command));
+}
+
+// Compiles the planned module for aarch64, keeping the object, and runs it on `args`.
+static void run_there(
+    fixture *f, const ir_module *module, const model_library *here, const model_weights *weights,
+    ir_tensor *const *args, ir_tensor **results) {
+    mlcc_arena *keep = f->keep;
+    const ir_function *forward = ir_module_find(module, "forward");
+    const char *dump = mlcc_path_join(keep, f->folder, "dump");
+    codegen_options options = {.target = "aarch64", .debug_dump = dump};
+    codegen_target *target = NULL;
+    assert_ok(codegen_open(&options, keep, &target));
+    assert_ok(codegen_generate(target, module, mlcc_path_join(keep, f->folder, "arm.so")));
+    codegen_close(target);
+
+    mlcc_str input = {0};
+    model_library_pack(here, weights, forward, args, keep, &input);
+    assert_ok(mlcc_file_write_atomic(
+        mlcc_path_join(keep, f->folder, "input"), mlcc_str_text(&input), input.length));
+    mlcc_str_free(&input);
+    run(keep, mlcc_arena_printf(
+                  keep,
+                  "'%s/clang' --target=aarch64-linux-gnu -std=c11 -O1 -ffreestanding -fno-builtin "
+                  "-fno-stack-protector -nostdlib -static -fuse-ld=lld -I. "
+                  "tests/e2e/freestanding_driver.c '%s/lib.o' -o '%s/driver'",
+                  MLCC_LLVM_BIN_DIR, dump, f->folder));
+    run(keep, mlcc_arena_printf(
+                  keep, "qemu-aarch64 '%s/driver' <'%s/input' >'%s/output'", f->folder, f->folder,
+                  f->folder));
+    char *output = NULL;
+    size_t output_bytes = 0;
+    assert_ok(mlcc_file_read(mlcc_path_join(keep, f->folder, "output"), 0, &output, &output_bytes));
+    model_library_unpack(here, forward, args, output, output_bytes, keep, results);
+    free(output);
+}
+
+static void check(
+    fixture *f, ir_module *module, ir_tensor *const *args, ir_eval_param *values,
+    double tolerance) {
+    // Planned for the portable rows, which both machines have.
+    char *path = compile_module(module, "x86-64-v2", NULL, f->folder, "here.so", f->keep);
+    for (size_t i = 0; i < module->n_functions; i++) {
+        for (ir_node *node = module->functions[i]->first; node != NULL; node = node->next) {
+            if (node->op != IR_OP_LAUNCH) continue;
+            assert_non_null(strstr(ir_attr_text(node, "kernel"), "__portable"));
+        }
+    }
+    const ir_function *forward = ir_module_find(module, "forward");
+    model_weights *weights = model_weights_make(module, values, f->keep);
+    model_library *here = model_library_open(path, weights, f->keep);
+    ir_tensor *expected[16], *actual[16];
+    ir_eval_options options = {.param = model_weights_eval, .user = weights};
+    assert_ok(ir_eval_function(forward, args, &options, f->keep, expected));
+    run_there(f, module, here, weights, args, actual);
+    for (int32_t i = 0; i < forward->n_returns; i++) {
+        assert_tensors_near(actual[i], expected[i], tolerance, tolerance, "aarch64");
+    }
+    model_library_close(here);
+}
+
+static void skip_without_tools(void) {
+    if (works("qemu-aarch64 --version") && works("'" MLCC_LLVM_BIN_DIR "/clang' --version") &&
+        works("'" MLCC_LLVM_BIN_DIR "/ld.lld' --version")) {
+        return;
+    }
+    print_message("qemu-aarch64, clang or lld is not installed: skipped\n");
+    skip();
+}
+
+static void test_formats(void **state) {
+    skip_without_tools();
+    fixture *f = *state;
+    static const char text[] = "module @m level=graph\nsymbol n_tokens <= 8\n"
+                               "param @a.weight : q4g32_f16[40, 33]\nparam @b.weight : f16[20, "
+                               "40]\nparam @c.weight : bf16[7, 20]\n"
+                               "func @forward(%x: f16[n_tokens, 33]) {\n"
+                               "  %0 = linear %x, @a.weight : f16[n_tokens, 40]\n"
+                               "  %1 = gelu %0 : f16[n_tokens, 40]\n"
+                               "  %2 = cast %1 : f32[n_tokens, 40]\n"
+                               "  %3 = linear %2, @b.weight : f32[n_tokens, 20]\n"
+                               "  %4 = silu %3 : f32[n_tokens, 20]\n"
+                               "  %5 = linear %4, @c.weight : bf16[n_tokens, 7]\n"
+                               "  return %5\n}\n";
+    ir_module *module = compile_parse(text, f->keep);
+    ir_tensor *x = ir_tensor_create(f->keep, IR_F16, 2, (int64_t[]){5, 33});
+    random_state random = {7};
+    for (int64_t i = 0; i < 5 * 33; i++)
+        x->f32[i] = ir_round_to(IR_F16, (float)random_unit(&random));
+    check(f, module, &x, NULL, 2e-2);
+}
+
+static void test_decoder(void **state) {
+    skip_without_tools();
+    fixture *f = *state;
+    ir_module *module = random_module(3, f->keep);
+    ir_tensor **args = random_inputs(ir_module_find(module, "forward"), 3, f->keep);
+    check(f, module, args, random_param, 1e-2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_formats, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_decoder, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,156 @@
+// What target names mean, and what the CPU's tables answer.
+#include "codegen/cpu/cpu_kernels.h"
+#include "codegen/cpu/features.h"
+#include "codegen/cpu/kernels/panel16.h"
+#include "tests/support/compile_module.h"
+
+static mlcc_arena *keep;
+
+static int set_up(void **state) {
+    (void)state;
+    keep = mlcc_arena_create();
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    mlcc_arena_free(keep);
+    return 0;
+}
+
+static void test_levels(void **state) {
+    (void)state;
+    codegen_cpu v2, v3, v4;
+    assert_ok(codegen_cpu_resolve("x86-64-v2", keep, &v2));
+    assert_ok(codegen_cpu_resolve("x86-64-v3", keep, &v3));
+    assert_ok(codegen_cpu_resolve("x86-64-v4", keep, &v4));
+    assert_string_equal(v2.features, "cx16,popcnt,sahf,sse3,sse4.1,sse4.2,ssse3");
+    assert_string_equal(v4.name, "x86-64-v4");
+    assert_string_equal(v4.triple, "x86_64-unknown-linux-gnu");
+    assert_true(codegen_cpu_is_x86(&v2));
+    assert_false(codegen_cpu_has(&v2, "avx"));
+    assert_true(codegen_cpu_has(&v3, "f16c"));
+    assert_false(codegen_cpu_has(&v3, "avx512f"));
+    assert_true(codegen_cpu_has(&v4, "avx512f"));
+    assert_false(codegen_cpu_has(&v4, "avx512")); // whole words only
+    assert_null(codegen_cpu_lacks(&v4, "avx2,avx512vl", keep));
+    assert_string_equal(codegen_cpu_lacks(&v3, "avx2,avx512vl,amx-tile", keep), "avx512vl");
+    assert_null(codegen_cpu_lacks(&v2, "", keep));
+}
+
+static void test_names(void **state) {
+    (void)state;
+    codegen_cpu cpu;
+    assert_ok(codegen_cpu_resolve("sapphirerapids", keep, &cpu));
+    assert_true(codegen_cpu_has(&cpu, "avx512fp16"));
+    assert_string_equal(codegen_cpu_tune(&cpu), "sapphirerapids");
+    assert_ok(codegen_cpu_resolve("aarch64", keep, &cpu));
+    assert_false(codegen_cpu_is_x86(&cpu));
+    assert_string_equal(cpu.triple, "aarch64-unknown-linux-gnu");
+    assert_string_equal(codegen_cpu_tune(&cpu), "generic");
+    assert_error(
+        codegen_cpu_resolve("znver44", keep, &cpu), MLCC_UNSUPPORTED, "did you mean 'znver4'?");
+    assert_error(
+        codegen_cpu_resolve("pentium", keep, &cpu), MLCC_UNSUPPORTED,
+        "accepted are native, x86-64-v2");
+    assert_error(codegen_cpu_resolve("", keep, &cpu), MLCC_UNSUPPORTED, "unknown target ''");
+}
+
+static void test_native(void **state) {
+    (void)state;
+    codegen_cpu cpu;
+    assert_ok(codegen_cpu_resolve("native", keep, &cpu));
+    assert_string_not_equal(cpu.name, "native");
+    assert_true(strlen(cpu.features) > 0);
+    assert_null(strstr(cpu.features, "+"));
+}
+
+// Every CPU of the table has at least the portable row of every op, and its features are sorted words.
+static void test_every_cpu(void **state) {
+    (void)state;
+    static const char *const names[] = {
+#define CPU(name, family, level, features, since) name,
+#include "codegen/cpu/cpus.def"
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        codegen_cpu cpu;
+        assert_ok(codegen_cpu_resolve(names[i], keep, &cpu));
+        char *list = mlcc_arena_strdup(keep, cpu.features), *state_of = NULL;
+        const char *before = "";
+        for (char *f = strtok_r(list, ",", &state_of); f != NULL;
+             f = strtok_r(NULL, ",", &state_of)) {
+            assert_true(strcmp(before, f) < 0);
+            before = f;
+        }
+        size_t n_rows = 0;
+        const kernel_row *rows = cpu_kernel_table(&n_rows);
+        for (size_t r = 0; r < n_rows; r++) {
+            if (rows[r].needs[0] != '\0' || rows[r].refuses != NULL) continue;
+            assert_null(cpu_kernel_refusal(&rows[r], &cpu, NULL, keep));
+        }
+    }
+}
+
+static void test_layouts(void **state) {
+    (void)state;
+    ir_type matrix = ir_type_matrix(IR_Q4G32_F16, ir_dim_const(33), ir_dim_const(100));
+    ir_type vector = ir_type_vector(IR_F16, ir_dim_const(33));
+    assert_string_equal(cpu_layout_choose(IR_OP_LINEAR, 1, &matrix), "panel16");
+    assert_string_equal(cpu_layout_choose(IR_OP_EMBEDDING, 1, &matrix), "panel16");
+    assert_string_equal(cpu_layout_choose(IR_OP_LINEAR, 2, &vector), "rows");
+    assert_string_equal(cpu_layout_choose(IR_OP_RMS_NORM, 1, &vector), "rows");
+    assert_string_equal(cpu_layout_choose(IR_OP_MUL, 1, &matrix), "rows");
+    assert_null(cpu_layout_find("rows"));
+    const cpu_layout *layout = cpu_layout_find("panel16");
+    assert_non_null(layout);
+    int64_t prepared_bytes = 0, n_items = 0;
+    assert_true(layout->measure(&matrix, &prepared_bytes, &n_items));
+    assert_int_equal(n_items, 3);
+    assert_int_equal(prepared_bytes, 3 * 2 * KERNEL_PANEL16_UNIT_BYTES);
+    ir_type huge = ir_type_matrix(IR_F32, ir_dim_const(INT64_MAX / 2), ir_dim_const(INT64_MAX / 2));
+    assert_false(layout->measure(&huge, &prepared_bytes, &n_items));
+    assert_false(layout->measure(&vector, &prepared_bytes, &n_items));
+}
+
+static void test_choice(void **state) {
+    (void)state;
+    static const char text[] =
+        "module @m level=fused\nsymbol n_tokens <= 8\n"
+        "group @linear(%x: f32[n_tokens, 8], %w: f32[4, 8]) {\n  %0 = linear %x, %w : "
+        "f32[n_tokens, 4]\n  return %0\n}\n"
+        "group @wide(%x: f32[n_tokens, 100000], %g: f32[100000]) {\n"
+        "  %0 = rms_norm %x, %g : f32[n_tokens, 100000]\n  return %0\n}\n"
+        "func @forward(%x: f32[n_tokens, 8], %w: f32[4, 8], %y: f32[n_tokens, 100000], %g: "
+        "f32[100000]) {\n"
+        "  %0 = call %x, %w {callee = \"linear\"} : f32[n_tokens, 4]\n"
+        "  %1 = call %y, %g {callee = \"wide\"} : f32[n_tokens, 100000]\n  return %0, %1\n}\n";
+    ir_module *module = NULL;
+    assert_ok(ir_parse_module(text, strlen(text), "test", keep, &module));
+    const char *kernel = NULL;
+    codegen_target *target = NULL;
+    codegen_options options = {.target = "x86-64-v3"};
+    assert_ok(codegen_open(&options, keep, &target));
+    mlcc_str why = {0};
+    assert_ok(codegen_choose_kernel(target, ir_module_find(module, "linear"), &kernel, &why));
+    assert_string_equal(kernel, "linear_panel16__x86_avx2");
+    assert_non_null(
+        strstr(mlcc_str_text(&why), "refused: linear_panel16__x86_avx512: needs 'avx512bw'\n"));
+    mlcc_str_free(&why);
+    assert_error(
+        codegen_choose_kernel(target, ir_module_find(module, "wide"), &kernel, NULL),
+        MLCC_UNSUPPORTED, "rows have more than 65536 columns");
+    assert_null(kernel);
+    options.target = "aarch64";
+    assert_ok(codegen_open(&options, keep, &target));
+    assert_ok(codegen_choose_kernel(target, ir_module_find(module, "linear"), &kernel, NULL));
+    assert_string_equal(kernel, "linear_panel16__portable");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_levels),  cmocka_unit_test(test_names),
+        cmocka_unit_test(test_native),  cmocka_unit_test(test_every_cpu),
+        cmocka_unit_test(test_layouts), cmocka_unit_test(test_choice),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
