@@ -244,7 +244,7 @@ mlcc_status *emit_instance(emit *e, int32_t index) {
         .anchor = anchor,
         .has_scratch = row->scratch_bytes != NULL};
     MLCC_TRY(emit_parse_bitcode(e, row->bitcode, &g.module));
-    const char *name = mlcc_arena_printf(e->keep, "run.%d.%s", index, instance->group->name);
+    const char *name = mlcc_arena_printf(e->keep, "%s.%s", row->name, instance->group->name);
     mlcc_status *status = build_run(&g, row, name);
     if (status != NULL) {
         LLVMDisposeModule(g.module);

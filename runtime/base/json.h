@@ -87,8 +87,8 @@ void mlcc_json_key(mlcc_json_writer *writer, const char *key);
 void mlcc_json_put_text(mlcc_json_writer *writer, const char *text);
 void mlcc_json_put_text_n(mlcc_json_writer *writer, const char *text, size_t length);
 void mlcc_json_put_i64(mlcc_json_writer *writer, int64_t value);
-void mlcc_json_put_f64(
-    mlcc_json_writer *writer, double value); // inf and nan, which JSON lacks, as null
+// inf and nan, which JSON lacks, as null
+void mlcc_json_put_f64(mlcc_json_writer *writer, double value);
 void mlcc_json_put_bool(mlcc_json_writer *writer, bool value);
 void mlcc_json_put_null(mlcc_json_writer *writer);
 void mlcc_json_put_value(

@@ -52,21 +52,13 @@ static void insert(mlcc_added_tokens *set, const mlcc_added_token *token, uint32
 }
 
 // Room for every byte of every token.
-static mlcc_status *allocate(mlcc_added_tokens *set, size_t n_bytes) {
-    if (n_bytes > NODES_MAX) {
-        return MLCC_ERROR(
-            UNSUPPORTED, "the added tokens have %zu bytes together, at most %d are accepted",
-            n_bytes, NODES_MAX);
-    }
+static bool allocate(mlcc_added_tokens *set, size_t n_bytes) {
     set->n_slots = 16;
     while (set->n_slots < 2 * n_bytes) set->n_slots *= 2;
     set->n_nodes = 1;
     set->edges = calloc(set->n_slots, sizeof *set->edges);
     set->token_of_node = calloc(n_bytes + 1, sizeof *set->token_of_node);
-    if (set->edges == NULL || set->token_of_node == NULL) {
-        return MLCC_ERROR(NO_MEMORY, "host memory ended while reading the added tokens");
-    }
-    return NULL;
+    return set->edges != NULL && set->token_of_node != NULL;
 }
 
 static mlcc_status *fill(mlcc_added_tokens *set, size_t n_tokens, bool normalized) {
@@ -77,7 +69,14 @@ static mlcc_status *fill(mlcc_added_tokens *set, size_t n_tokens, bool normalize
         if (n_bytes <= NODES_MAX) n_bytes += set->tokens[i].pattern_bytes;
         has_single_word = has_single_word || set->tokens[i].single_word;
     }
-    MLCC_TRY(allocate(set, n_bytes));
+    if (n_bytes > NODES_MAX) {
+        return MLCC_ERROR(
+            UNSUPPORTED, "the added tokens have %zu bytes together, at most %d are accepted",
+            n_bytes, NODES_MAX);
+    }
+    if (!allocate(set, n_bytes)) {
+        return MLCC_ERROR(NO_MEMORY, "host memory ended while reading the added tokens");
+    }
     for (size_t i = 0; i < n_tokens; i++) {
         const mlcc_added_token *token = &set->tokens[i];
         if (token->is_normalized != normalized || token->pattern_bytes == 0) continue;

@@ -57,13 +57,14 @@ static void put_filled(
     }
 }
 
-static mlcc_status *find_role(
-    const mlcc_conversation *conversation, const char *name, const mlcc_chat_role **out) {
+static const mlcc_chat_role *find_role(const mlcc_conversation *conversation, const char *name) {
     for (size_t i = 0; i < conversation->n_roles; i++) {
-        *out = &conversation->roles[i];
-        if (strcmp((*out)->name, name) == 0) return NULL;
+        if (strcmp(conversation->roles[i].name, name) == 0) return &conversation->roles[i];
     }
-    *out = NULL;
+    return NULL;
+}
+
+static mlcc_status *unknown_role(const mlcc_conversation *conversation, const char *name) {
     mlcc_bytes known = {0};
     for (size_t i = 0; i < conversation->n_roles; i++) {
         if (i != 0) mlcc_bytes_append(&known, ", ", 2);
@@ -98,8 +99,8 @@ static mlcc_text without_reasoning(mlcc_text content) {
 static mlcc_status *put_message(
     rendering *r, const mlcc_chat_message *message, bool is_past, bool follows_system) {
     const mlcc_conversation *c = r->conversation;
-    const mlcc_chat_role *role;
-    MLCC_TRY(find_role(c, message->role, &role));
+    const mlcc_chat_role *role = find_role(c, message->role);
+    if (role == NULL) return unknown_role(c, message->role);
     if (message->content.data == NULL) {
         put(r, role->start);
         put(r, c->role_empty_sep);

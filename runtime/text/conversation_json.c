@@ -195,33 +195,38 @@ static void report_unknown_keys(const mlcc_json_value *object) {
 }
 
 mlcc_status *mlcc_conversation_read(
-    const mlcc_json_value *object, mlcc_arena *keep, mlcc_conversation *out) {
+    const mlcc_json_value *conv_template, mlcc_arena *keep, mlcc_conversation *out) {
     *out = (mlcc_conversation){.add_role_after_system_message = true};
-    if (mlcc_json_kind_of(object) != MLCC_JSON_OBJECT) {
-        return wrong_kind("conv_template", object, "an object");
+    if (mlcc_json_kind_of(conv_template) != MLCC_JSON_OBJECT) {
+        return wrong_kind("conv_template", conv_template, "an object");
     }
-    report_unknown_keys(object);
+    report_unknown_keys(conv_template);
     mlcc_text name;
-    MLCC_TRY(read_text(object, "name", "", keep, &name));
+    MLCC_TRY(read_text(conv_template, "name", "", keep, &name));
     if (name.length != 0) out->name = name.data;
-    MLCC_TRY(read_text(object, "system_template", "{system_message}", keep, &out->system_template));
-    MLCC_TRY(read_text(object, "system_message", "", keep, &out->system_message));
+    MLCC_TRY(read_text(
+        conv_template, "system_template", "{system_message}", keep, &out->system_template));
+    MLCC_TRY(read_text(conv_template, "system_message", "", keep, &out->system_message));
     MLCC_TRY(read_ids(
-        object, "system_prefix_token_ids", keep, &out->prefix_ids, &out->n_prefix_ids,
+        conv_template, "system_prefix_token_ids", keep, &out->prefix_ids, &out->n_prefix_ids,
         &out->has_prefix_ids));
     MLCC_TRY(mlcc_json_get_bool(
-        object, "add_role_after_system_message", false, &out->add_role_after_system_message));
-    MLCC_TRY(read_roles(object, keep, out));
-    MLCC_TRY(read_messages(object, keep, out));
-    MLCC_TRY(read_seps(object, keep, out));
-    MLCC_TRY(read_text(object, "role_content_sep", "", keep, &out->role_content_sep));
-    MLCC_TRY(read_text(object, "role_empty_sep", "", keep, &out->role_empty_sep));
-    MLCC_TRY(read_texts(object, "stop_str", false, keep, &out->stop_strings, &out->n_stop_strings));
-    MLCC_TRY(read_ids(object, "stop_token_ids", keep, &out->stop_ids, &out->n_stop_ids, NULL));
+        conv_template, "add_role_after_system_message", false,
+        &out->add_role_after_system_message));
+    MLCC_TRY(read_roles(conv_template, keep, out));
+    MLCC_TRY(read_messages(conv_template, keep, out));
+    MLCC_TRY(read_seps(conv_template, keep, out));
+    MLCC_TRY(read_text(conv_template, "role_content_sep", "", keep, &out->role_content_sep));
+    MLCC_TRY(read_text(conv_template, "role_empty_sep", "", keep, &out->role_empty_sep));
+    MLCC_TRY(read_texts(
+        conv_template, "stop_str", false, keep, &out->stop_strings, &out->n_stop_strings));
+    MLCC_TRY(
+        read_ids(conv_template, "stop_token_ids", keep, &out->stop_ids, &out->n_stop_ids, NULL));
     MLCC_TRY(mlcc_json_get_bool(
-        object, "strip_reasoning_in_history", false, &out->strip_reasoning_in_history));
-    MLCC_TRY(read_text(object, "function_string", "", keep, &out->function_string));
-    return mlcc_json_get_bool(object, "use_function_calling", false, &out->use_function_calling);
+        conv_template, "strip_reasoning_in_history", false, &out->strip_reasoning_in_history));
+    MLCC_TRY(read_text(conv_template, "function_string", "", keep, &out->function_string));
+    return mlcc_json_get_bool(
+        conv_template, "use_function_calling", false, &out->use_function_calling);
 }
 
 mlcc_status *mlcc_conversation_open(

@@ -206,36 +206,39 @@ static void advance_text(state *s, const mlcc_bytes *buffer) {
     advance(s);
 }
 
+static mlcc_status *run_split(
+    state *s, const mlcc_pattern *pattern, mlcc_split_behavior behavior, bool inverts) {
+    MLCC_TRY(split_all(s, pattern, behavior, inverts));
+    advance(s);
+    return NULL;
+}
+
+static mlcc_status *run_byte_level(state *s, const mlcc_pretokenize_step *step) {
+    if (step->adds_space) {
+        mlcc_bytes *spaced = free_buffer(s);
+        MLCC_TRY(prepend_spaces(s, spaced));
+        advance_text(s, spaced);
+    }
+    if (step->has_pattern) MLCC_TRY(run_split(s, &step->pattern, MLCC_SPLIT_ISOLATED, false));
+    mlcc_bytes *mapped = free_buffer(s);
+    MLCC_TRY(map_bytes(s, mapped));
+    advance_text(s, mapped);
+    return NULL;
+}
+
+static mlcc_status *run_metaspace(state *s, const mlcc_pretokenize_step *step) {
+    mlcc_bytes *replaced = free_buffer(s);
+    MLCC_TRY(metaspace(s, step, replaced));
+    advance_text(s, replaced);
+    if (!step->has_pattern) return NULL;
+    return run_split(s, &step->pattern, MLCC_SPLIT_MERGED_WITH_NEXT, false);
+}
+
 static mlcc_status *run_step(state *s, const mlcc_pretokenize_step *step) {
     switch (step->kind) {
-    case MLCC_PRETOKENIZE_SPLIT:
-        MLCC_TRY(split_all(s, &step->pattern, step->behavior, step->inverts));
-        advance(s);
-        return NULL;
-    case MLCC_PRETOKENIZE_BYTE_LEVEL:
-        if (step->adds_space) {
-            mlcc_bytes *spaced = free_buffer(s);
-            MLCC_TRY(prepend_spaces(s, spaced));
-            advance_text(s, spaced);
-        }
-        if (step->has_pattern) {
-            MLCC_TRY(split_all(s, &step->pattern, MLCC_SPLIT_ISOLATED, false));
-            advance(s);
-        }
-        mlcc_bytes *mapped = free_buffer(s);
-        MLCC_TRY(map_bytes(s, mapped));
-        advance_text(s, mapped);
-        return NULL;
-    case MLCC_PRETOKENIZE_METASPACE: {
-        mlcc_bytes *replaced = free_buffer(s);
-        MLCC_TRY(metaspace(s, step, replaced));
-        advance_text(s, replaced);
-        if (step->has_pattern) {
-            MLCC_TRY(split_all(s, &step->pattern, MLCC_SPLIT_MERGED_WITH_NEXT, false));
-            advance(s);
-        }
-        return NULL;
-    }
+    case MLCC_PRETOKENIZE_SPLIT: return run_split(s, &step->pattern, step->behavior, step->inverts);
+    case MLCC_PRETOKENIZE_BYTE_LEVEL: return run_byte_level(s, step);
+    case MLCC_PRETOKENIZE_METASPACE: return run_metaspace(s, step);
     }
     return NULL;
 }

@@ -70,6 +70,22 @@ static const char *short_name_of(const char *name) {
     return NULL;
 }
 
+static char to_lower(char c) {
+    return (char)tolower((unsigned char)c);
+}
+
+// The name that PCRE2 knows by another spelling, or NULL.
+static const char *known_property(const char *name, size_t length) {
+    char folded[64];
+    size_t n = 0;
+    for (size_t i = 0; i < length && n + 1 < sizeof folded; i++) {
+        if (name[i] == ' ' || name[i] == '_' || name[i] == '-') continue;
+        folded[n++] = to_lower(name[i]);
+    }
+    folded[n] = '\0';
+    return short_name_of(folded);
+}
+
 mlcc_status *mlcc_regex_translate_property(
     const char *pattern, size_t length, size_t *position, bool is_negated, mlcc_bytes *out) {
     size_t at = *position;
@@ -85,15 +101,7 @@ mlcc_status *mlcc_regex_translate_property(
         is_negated = !is_negated;
         at++;
     }
-    char folded[64];
-    size_t n = 0;
-    for (size_t i = at; i < end && n + 1 < sizeof folded; i++) {
-        char c = pattern[i];
-        if (c == ' ' || c == '_' || c == '-') continue;
-        folded[n++] = (char)tolower((unsigned char)c);
-    }
-    folded[n] = '\0';
-    const char *name = short_name_of(folded);
+    const char *name = known_property(pattern + at, end - at);
     puts_out(out, is_negated ? "\\P{" : "\\p{");
     if (name != NULL) {
         puts_out(out, name);
@@ -132,7 +140,7 @@ static mlcc_status *translate_escape(translation *t) {
     }
     t->atom = t->out->length;
     char c = t->pattern[t->position++];
-    char small = (char)tolower((unsigned char)c);
+    char small = to_lower(c);
     if (strchr("swhd", small) != NULL && c != '\0') {
         puts_out(t->out, c == small ? "[" : "[^");
         puts_out(t->out, mlcc_regex_shorthand(small));

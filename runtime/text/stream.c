@@ -43,8 +43,8 @@ mlcc_status *mlcc_text_stream_push(
     mlcc_text_stream *stream, int32_t id, const char **text, size_t *length) {
     mlcc_bytes_clear(&stream->out);
     hand_out(stream, text, length);
-    const mlcc_token *token;
-    MLCC_TRY(mlcc_tokenizer_token_of(stream->tokenizer, id, &token));
+    const mlcc_token *token = mlcc_tokenizer_token_of(stream->tokenizer, id);
+    if (token == NULL) return mlcc_tokenizer_unknown_id(stream->tokenizer, id);
     if (stream->skip_special && token->is_special) return NULL;
     MLCC_TRY(mlcc_decode_push(stream->state, token->decoded, token->decoded_bytes, &stream->out));
     hand_out(stream, text, length);

@@ -132,16 +132,14 @@ int32_t mlcc_tokenizer_find(const mlcc_tokenizer *tokenizer, const char *token) 
     return -1;
 }
 
-mlcc_status *mlcc_tokenizer_token_of(
-    const mlcc_tokenizer *tokenizer, int32_t id, const mlcc_token **out) {
-    *out = NULL;
-    if (mlcc_tokenizer_token(tokenizer, id) == NULL) {
-        return MLCC_ERROR(
-            INVALID, "the tokenizer has no token %d, its ids are 0 to %zu", id,
-            tokenizer->n_tokens == 0 ? 0 : tokenizer->n_tokens - 1);
-    }
-    *out = &tokenizer->tokens[id];
-    return NULL;
+const mlcc_token *mlcc_tokenizer_token_of(const mlcc_tokenizer *tokenizer, int32_t id) {
+    return mlcc_tokenizer_token(tokenizer, id) == NULL ? NULL : &tokenizer->tokens[id];
+}
+
+mlcc_status *mlcc_tokenizer_unknown_id(const mlcc_tokenizer *tokenizer, int32_t id) {
+    return MLCC_ERROR(
+        INVALID, "the tokenizer has no token %d, its ids are 0 to %zu", id,
+        tokenizer->n_tokens == 0 ? 0 : tokenizer->n_tokens - 1);
 }
 
 // ---- encoding ------------------------------------------------------------------------------------------------
@@ -254,8 +252,8 @@ static mlcc_status *decode(
     const mlcc_tokenizer *tokenizer, mlcc_decode_state *state, const int32_t *ids, size_t n_ids,
     bool skip_special, mlcc_bytes *out) {
     for (size_t i = 0; i < n_ids; i++) {
-        const mlcc_token *token;
-        MLCC_TRY(mlcc_tokenizer_token_of(tokenizer, ids[i], &token));
+        const mlcc_token *token = mlcc_tokenizer_token_of(tokenizer, ids[i]);
+        if (token == NULL) return mlcc_tokenizer_unknown_id(tokenizer, ids[i]);
         if (skip_special && token->is_special) continue;
         MLCC_TRY(mlcc_decode_push(state, token->decoded, token->decoded_bytes, out));
     }

@@ -56,8 +56,8 @@ struct mlcc_tokenizer {
 // Loads from the text of a tokenizer.json; `what` names it in errors.
 mlcc_status *mlcc_tokenizer_load(
     const char *json, size_t length, const char *what, mlcc_tokenizer **out);
-// The text that the decoder gets for an id. *is_special as in the file. Errors: INVALID, no such id.
-mlcc_status *mlcc_tokenizer_token_of(
-    const mlcc_tokenizer *tokenizer, int32_t id, const mlcc_token **out);
+// The token with this id, or NULL; and the error to report then.
+const mlcc_token *mlcc_tokenizer_token_of(const mlcc_tokenizer *tokenizer, int32_t id);
+mlcc_status *mlcc_tokenizer_unknown_id(const mlcc_tokenizer *tokenizer, int32_t id);
 
 #endif

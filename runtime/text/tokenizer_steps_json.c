@@ -395,7 +395,7 @@ static mlcc_status *read_decode_strip(
 
 static mlcc_status *read_decode_metaspace(
     const mlcc_tokenizer_reader *reader, const mlcc_json_value *value, const char *place) {
-    mlcc_prepend_scheme scheme;
+    mlcc_prepend_scheme scheme = MLCC_PREPEND_ALWAYS;
     mlcc_decode_step *step = new_decode_step(reader, MLCC_DECODE_METASPACE);
     MLCC_TRY(
         read_character(reader, value, place, "replacement", &step->content, &step->content_bytes));

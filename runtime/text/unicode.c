@@ -288,15 +288,17 @@ static bool normalize_stretch(
     const char *text, size_t length, mlcc_unicode_form form, code_list *list, mlcc_bytes *out) {
     bool composes = form == MLCC_NFC || form == MLCC_NFKC;
     bool is_compatible = form == MLCC_NFKC || form == MLCC_NFKD;
-    unsigned options = UTF8PROC_STABLE | (composes ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) |
-                       (is_compatible ? UTF8PROC_COMPAT : 0u);
+    unsigned flags = UTF8PROC_STABLE | (composes ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) |
+                     (is_compatible ? UTF8PROC_COMPAT : 0u);
+    // NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange)
+    utf8proc_option_t options = (utf8proc_option_t)flags;
     list->n = 0;
-    if (!decompose(text, length, (utf8proc_option_t)options, list)) return false;
+    if (!decompose(text, length, options, list)) return false;
     if (!order_all_marks(list)) return false;
     size_t n = list->n;
     if (composes && n != 0) {
         utf8proc_ssize_t composed =
-            utf8proc_normalize_utf32(list->items, (utf8proc_ssize_t)n, (utf8proc_option_t)options);
+            utf8proc_normalize_utf32(list->items, (utf8proc_ssize_t)n, options);
         if (composed < 0) return false;
         n = (size_t)composed;
     }

@@ -21,9 +21,9 @@ if [ "${chosen:-0}" = 1 ] || [ -d "${1:-}" ]; then
     exit
 fi
 
-if [ -x "$bin/kernels_bench" ]; then
+if [ -x "$bin/bench_kernels" ]; then
     say "kernels"
-    "$bin/kernels_bench" --seconds 0.2
+    "$bin/bench_kernels" --rows 1,16,128 --seconds 0.1
 fi
 
 say "the project's own model, q4f16_1"

@@ -13,9 +13,12 @@ Needs only what Debian's python3-minimal has (no json module).
   abi FILE VERSION               writes another ABI version behind the magic number of a lib.so
   npy FILE.npy REFERENCE KEY     largest difference between the array and the JSON list REFERENCE[KEY]
   npysame A.npy B.npy            largest difference between two arrays
+  llama DIR LAYERS D FF HEADS KV VOCAB   a Hugging Face folder of that shape whose float16 weights are a hole in a file (zeros that take no disk)
+  peak COMMAND…                  runs a command; prints the most memory that it held, in bytes; exits with its code
   pieces INSPECT.json DIR OUT    the stored pieces that a library wants (the output of inspect --json), from the store in DIR, in order, each at 64 bytes
   common A B KEY KEY             length of the common beginning of two JSON lists: A[KEY], B[KEY]
 """
+import os
 import struct
 import sys
 
@@ -118,6 +121,40 @@ def write_pieces(params, directory, path):
             file.write(bytes(-size % 64))
 
 
+def write_llama(directory, n_layers, d, ff, n_heads, n_kv, vocab):
+    head_dim = d // n_heads
+    shapes = {"model.embed_tokens.weight": [vocab, d]}
+    for i in range(n_layers):
+        layer = "model.layers.%d." % i
+        shapes[layer + "input_layernorm.weight"] = [d]
+        shapes[layer + "mlp.down_proj.weight"] = [d, ff]
+        shapes[layer + "mlp.gate_proj.weight"] = [ff, d]
+        shapes[layer + "mlp.up_proj.weight"] = [ff, d]
+        shapes[layer + "post_attention_layernorm.weight"] = [d]
+        shapes[layer + "self_attn.k_proj.weight"] = [n_kv * head_dim, d]
+        shapes[layer + "self_attn.o_proj.weight"] = [d, d]
+        shapes[layer + "self_attn.q_proj.weight"] = [d, d]
+        shapes[layer + "self_attn.v_proj.weight"] = [n_kv * head_dim, d]
+    shapes["model.norm.weight"] = [d]
+    shapes["lm_head.weight"] = [vocab, d]
+    header, offset = {}, 0
+    for name, shape in shapes.items():
+        end = offset + 2
+        for dim in shape:
+            end = offset + (end - offset) * dim
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [offset, end]}
+        offset = end
+    text = to_json(header).encode()
+    os.makedirs(directory, exist_ok=True)
+    with open(directory + "/model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + offset)
+    config = {"model_type": "llama", "hidden_size": d, "intermediate_size": ff, "num_hidden_layers": n_layers, "num_attention_heads": n_heads}
+    config.update({"num_key_value_heads": n_kv, "vocab_size": vocab, "rms_norm_eps": 1e-05, "max_position_embeddings": 512})
+    config.update({"hidden_act": "silu", "tie_word_embeddings": False, "rope_theta": 10000.0})
+    write_json(directory + "/config.json", config)
+
+
 def main(words):
     command, args = words[0], words[1:]
     if command == "get":
@@ -172,6 +209,16 @@ def main(words):
         print("%.9f" % difference(values, expected))
     elif command == "npysame":
         print("%.9f" % difference(read_npy(args[0])[1], read_npy(args[1])[1]))
+    elif command == "llama":
+        write_llama(args[0], *[int(word) for word in args[1:]])
+    elif command == "peak":
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(2, 1)
+            os.execvp(args[0], args)
+        _, status, usage = os.wait4(pid, 0)
+        print(usage.ru_maxrss * 1024)
+        sys.exit(os.waitstatus_to_exitcode(status))
     elif command == "pieces":
         write_pieces(at(read_json(args[0]), ["library", "stored_params"]), args[1], args[2])
     elif command == "common":

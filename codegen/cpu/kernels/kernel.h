@@ -8,7 +8,7 @@
 //   int64_t kernel_NAME_items(const kernel_env *env)                         how many there are
 //   int64_t kernel_NAME_chunk(const kernel_env *env, int64_t n_threads)      items to hand out at a time, ≥ 1
 //
-// Items of one launch run in any order on any thread; a launch begins after everything before it has finished.
+// Items of one launch run in any order on any thread; a launch begins after those before it that write what it reads, or touch what it writes.
 //
 // Hooks (declare the ones you use with the macros; operand and result numbers are those of the anchor op in ir/ops.def, so for `linear` operand 0
 // is x and operand 1 is w; for a group without anchor, load 0 is the value to store):

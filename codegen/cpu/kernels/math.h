@@ -98,7 +98,10 @@ KERNEL_MATH_API void kernel_store_as(void *array, int32_t dtype, int64_t index, 
 // x = n ln 2 + r, |r| <= ln 2 / 2; 2^n is applied in two halves so that subnormal results and the last binade come out right.
 KERNEL_MATH_API float kernel_exp(float x) {
     float bounded = x < -104.0f ? -104.0f : x > 89.0f ? 89.0f : x;
-    float n = (bounded * 1.44269504f + 12582912.0f) - 12582912.0f;
+    // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits; no conversion, so NaN is harmless.
+    float shifted = bounded * 1.44269504f + 12582912.0f;
+    int32_t exponent = (int32_t)(kernel_float_bits(shifted) - 0x4b400000u);
+    float n = shifted - 12582912.0f;
     float r = (bounded - n * 0.693145752f) - n * 1.42860677e-6f;
     float p = 1.37805939e-3f;
     p = p * r + 8.37312452e-3f;
@@ -107,7 +110,6 @@ KERNEL_MATH_API float kernel_exp(float x) {
     p = p * r + 4.99999851e-1f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    int32_t exponent = (int32_t)n;
     int32_t half = exponent >> 1;
     float low = kernel_bits_float((uint32_t)(half + 127) << 23);
     float high = kernel_bits_float((uint32_t)(exponent - half + 127) << 23);

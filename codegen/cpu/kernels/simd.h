@@ -138,7 +138,10 @@ KERNEL_INLINE int32_t simd_max_of_i32(i32x16 v) {
 
 // exp(x) for x <= 0: 1.1 ulp, 0 below -87.
 KERNEL_INLINE f32x16 simd_exp_negative(f32x16 x) {
-    f32x16 n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
+    // As kernel_exp; where the exponent underflows, the result is replaced.
+    f32x16 shifted = x * 1.44269504f + 12582912.0f;
+    u32x16 exponent = (u32x16)shifted - 0x4b400000u;
+    f32x16 n = shifted - 12582912.0f;
     f32x16 r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
     f32x16 p = simd_splat(1.37805939e-3f);
     p = p * r + 8.37312452e-3f;
@@ -147,8 +150,7 @@ KERNEL_INLINE f32x16 simd_exp_negative(f32x16 x) {
     p = p * r + 4.99999851e-1f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    i32x16 exponent = __builtin_convertvector(simd_max(n, simd_splat(-126.0f)), i32x16);
-    f32x16 result = p * (f32x16)((u32x16)(exponent + 127) << 23);
+    f32x16 result = p * (f32x16)((exponent + 127u) << 23);
     return simd_select(x >= -87.0f, result, simd_splat(0.0f));
 }
 

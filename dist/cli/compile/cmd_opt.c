@@ -66,6 +66,7 @@ static mlcc_status *run_passes(
         .dump_stream = stderr,
         .times = args_flag(values, "time-passes"),
     };
+    if (pass_run.dump_dir != NULL) MLCC_TRY(mlcc_dir_make(pass_run.dump_dir));
     if (r->passes != NULL)
         pass_run.n_only = split_names(r->keep, r->passes, (const char ***)(void *)&pass_run.only);
     pass_context context = {.scratch = r->scratch};

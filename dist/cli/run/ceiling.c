@@ -91,11 +91,11 @@ static double multiply(float start, float *result) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f")) {
         *result = multiply_avx512(start);
-        return 2.0 * (double)(16 * N_CHAINS * FMA_STEPS);
+        return 2.0 * 16 * (double)N_CHAINS * (double)FMA_STEPS;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         *result = multiply_avx2(start);
-        return 2.0 * 8 * (N_CHAINS / 2 + 4) * FMA_STEPS;
+        return 2.0 * 8 * (double)(N_CHAINS / 2 + 4) * (double)FMA_STEPS;
     }
 #endif
     *result = multiply_portable(start);
@@ -134,7 +134,7 @@ mlcc_status *ceiling_measure(int32_t n_threads, ceiling *out) {
     madvise(buffer, BUFFER_BYTES, MADV_HUGEPAGE);
     m.data = buffer;
     mlcc_pool_run(m.pool, touch_part, &m);
-    out->gb_per_s = BUFFER_BYTES / best_seconds(m.pool, read_part, &m) * 1e-9;
+    out->gb_per_s = (double)BUFFER_BYTES / best_seconds(m.pool, read_part, &m) * 1e-9;
     munmap(buffer, BUFFER_BYTES);
     float ignored;
     double operations = multiply(1.0f, &ignored) * mlcc_pool_size(m.pool);
