@@ -22,8 +22,11 @@ if [ "${chosen:-0}" = 1 ] || [ -d "${1:-}" ]; then
 fi
 
 if [ -x "$bin/bench_kernels" ]; then
-    say "kernels"
-    "$bin/bench_kernels" --rows 1,16,128 --seconds 0.1
+    variant=portable
+    grep -qw avx2 /proc/cpuinfo && variant=x86_avx2
+    grep -qw avx512bw /proc/cpuinfo && variant=x86_avx512
+    say "kernels of $variant (all of them: $bin/bench_kernels)"
+    "$bin/bench_kernels" --variant $variant --rows 1,16,128 --seconds 0.1
 fi
 
 say "the project's own model, q4f16_1"
