@@ -296,7 +296,6 @@ static void check_attention(const kernel_unit *unit) {
 }
 
 static void check_embedding(const kernel_unit *unit) {
-    const bool rows_layout = strcmp(unit->kernel, "embedding_rows") == 0;
     static const int64_t shapes[][2] = {{5, 3}, {100, 64}, {33, 100}, {512, 1030}};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         const int64_t vocab = shapes[s][0], columns = shapes[s][1], n_tokens = 9;
@@ -311,7 +310,7 @@ static void check_embedding(const kernel_unit *unit) {
         }
         kernel_env env = {
             .dims = {{n_tokens}, {vocab, columns}},
-            .pointers = {ids, rows_layout ? table.pieces[0] : table.prepared},
+            .pointers = {ids, table.prepared},
             .result = result,
             .result_columns = columns,
             .result_rows = n_tokens};

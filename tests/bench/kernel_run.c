@@ -3,9 +3,8 @@
 
 #include "codegen/cpu/kernels/math.h"
 #include "codegen/cpu/kernels/panel16.h"
+#include "runtime/base/threads.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,53 +71,29 @@ double unit_seconds(void) {
 
 // ---- threads ---------------------------------------------------------------------------------------------------------------
 
-static struct {
-    pthread_t threads[MAX_THREADS];
-    int32_t n_started;
-    atomic_uint round;
-    atomic_int n_active, n_busy;
+typedef struct parallel_call {
     void (*work)(int32_t thread, void *user);
     void *user;
-} team;
+} parallel_call;
 
-// Spins for some microseconds, then leaves the core to others.
-static void wait_a_little(int spins) {
-    if (spins > 4000) sched_yield();
-#if defined(__x86_64__)
-    else
-        __builtin_ia32_pause();
-#endif
+static void call_work(void *arg, int32_t thread, int32_t n_threads) {
+    const parallel_call *call = arg;
+    (void)n_threads;
+    call->work(thread, call->user);
 }
 
-static void *team_main(void *argument) {
-    const int32_t thread = (int32_t)(intptr_t)argument;
-    unsigned seen = 0;
-    for (;;) {
-        for (int spins = 0; atomic_load_explicit(&team.round, memory_order_acquire) == seen;
-             spins++)
-            wait_a_little(spins);
-        seen = atomic_load_explicit(&team.round, memory_order_acquire);
-        if (thread < atomic_load(&team.n_active)) {
-            team.work(thread, team.user);
-            atomic_fetch_sub(&team.n_busy, 1);
+// One pool per number of threads, kept: the threads are awake when the next launch comes.
+void unit_parallel(void (*work)(int32_t thread, void *user), void *user, int32_t n_threads) {
+    static mlcc_pool *pools[MAX_THREADS + 1];
+    parallel_call call = {work, user};
+    if (pools[n_threads] == NULL) {
+        mlcc_status *status = mlcc_pool_create(n_threads, &pools[n_threads]);
+        if (status != NULL) {
+            fprintf(stderr, "%s\n", mlcc_status_message(status));
+            exit(1);
         }
     }
-    return NULL;
-}
-
-void unit_parallel(void (*work)(int32_t thread, void *user), void *user, int32_t n_threads) {
-    while (team.n_started < n_threads - 1) {
-        team.n_started++;
-        pthread_create(
-            &team.threads[team.n_started], NULL, team_main, (void *)(intptr_t)team.n_started);
-    }
-    team.work = work;
-    team.user = user;
-    atomic_store(&team.n_active, n_threads);
-    atomic_store(&team.n_busy, n_threads - 1);
-    atomic_fetch_add(&team.round, 1);
-    work(0, user);
-    for (int spins = 0; atomic_load(&team.n_busy) > 0; spins++) wait_a_little(spins);
+    mlcc_pool_run(pools[n_threads], call_work, &call);
 }
 
 typedef struct launch {
