@@ -11,7 +11,9 @@ typedef struct kernel_row {
     ir_op op;            // anchor; IR_N_OPS = element-wise group without an anchor
     const char *symbol;  // function in the bitcode: "kernel_linear_panel16"
     const char *bitcode; // which embedded bitcode file: "x86_avx512/linear_panel16"
-    const char *needs;   // CPU features, comma separated; "" = none
+    // Suffix of the file for this group, where it is compiled in several variants: ".int4". NULL: there is one.
+    const char *(*variant)(const ir_function *group);
+    const char *needs; // CPU features, comma separated; "" = none
     // Refuses a group with a reason, or returns NULL when it fits. May be NULL itself: always fits.
     const char *(*refuses)(const ir_function *group);
     // Scratch of one thread that the kernel needs for this group; NULL: none, and the kernel may not ask for it.

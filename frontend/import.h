@@ -20,6 +20,10 @@ typedef struct import_options {
 mlcc_status *import_model(
     const hf_model_config *config, const import_options *options, mlcc_arena *keep,
     ir_module **out);
+// What the checkpoint adds to a quantization mode, for quant_mode_resolve: the group size of its 4-bit codes and the linears (not the head) that it left in
+// float. From the checkpoint's own files for a config read from Hugging Face's, else what mlc-chat-config.json carries (hf_model_config.quantization).
+mlcc_status *import_quant_options(
+    const hf_model_config *config, mlcc_arena *keep, quant_options *out);
 // Another tensor that may stand for `source` where a file lacks it: a tied model may store its one table as the embedding or as the head. NULL = none.
 const char *import_source_alternative(const hf_model_config *config, const char *source);
 // A source tensor that may stay unread without a warning: derived tables of old files, the head of a tied model. Ask it only about sources that no

@@ -195,6 +195,24 @@ ir_value *ir_take_rows(ir_build *b, ir_value *x, ir_value *rows) {
     return build_value(b, IR_OP_TAKE_ROWS, operands, 2, NULL, 0, IR_N_DTYPES);
 }
 
+ir_value *ir_quantize_activation(
+    ir_build *b, ir_value *x, ir_value *scale, int64_t mantissa_bits, int64_t group, double floor) {
+    ir_value *operands[] = {x, scale};
+    const ir_attr attrs[] = {
+        attr_i64("mantissa_bits", mantissa_bits),
+        attr_i64("group", group),
+        attr_f64("floor", floor),
+    };
+    return build_value(
+        b, IR_OP_QUANTIZE_ACTIVATION, operands, scale == NULL ? 1 : 2, attrs, COUNT(attrs),
+        IR_N_DTYPES);
+}
+
+ir_value *ir_observe_max(ir_build *b, ir_value *maximum, ir_value *x) {
+    ir_value *operands[] = {maximum, x};
+    return build_value(b, IR_OP_OBSERVE_MAX, operands, 2, NULL, 0, IR_N_DTYPES);
+}
+
 ir_node *ir_call(ir_build *b, ir_function *callee, ir_value *const *operands, int32_t n_operands) {
     const ir_attr attrs[] = {
         {.name = "callee", .kind = IR_ATTR_TEXT, .as = {.text = callee->name}},

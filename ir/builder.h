@@ -61,6 +61,10 @@ ir_value *ir_paged_attention(
     ir_build *b, ir_value *q, ir_value *cache, ir_value *page_table, ir_value *seq_ids,
     ir_value *positions, int64_t head_dim, double scale, int64_t window, double softcap);
 ir_value *ir_take_rows(ir_build *b, ir_value *x, ir_value *rows);
+// `scale` may be NULL: computed at run time.
+ir_value *ir_quantize_activation(
+    ir_build *b, ir_value *x, ir_value *scale, int64_t mantissa_bits, int64_t group, double floor);
+ir_value *ir_observe_max(ir_build *b, ir_value *maximum, ir_value *x);
 ir_node *ir_call(ir_build *b, ir_function *callee, ir_value *const *operands, int32_t n_operands);
 
 #endif

@@ -42,5 +42,11 @@ uint16_t ir_f32_to_f16(float value);
 float ir_bf16_to_f32(uint16_t bits);
 uint16_t ir_f32_to_bf16(float value);
 float ir_round_to(ir_dtype dtype, float value);
+// The 8-bit formats of OCP's "8-bit Floating Point Specification (OFP8)", 2023: e4m3fn has no infinity and one NaN (0x7f),
+// e5m2 is IEEE-like. To fp8: nearest even, saturating (also infinities); NaN stays NaN.
+float ir_f8e4m3_to_f32(uint8_t bits);
+uint8_t ir_f32_to_f8e4m3(float value);
+float ir_f8e5m2_to_f32(uint8_t bits);
+uint8_t ir_f32_to_f8e5m2(float value);
 
 #endif

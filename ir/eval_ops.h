@@ -46,6 +46,9 @@ mlcc_status *ir_eval_sigmoid(const eval_call *call);
 mlcc_status *ir_eval_softcap(const eval_call *call);
 mlcc_status *ir_eval_cast(const eval_call *call);
 mlcc_status *ir_eval_slice(const eval_call *call);
+// eval_float8.c: activations rounded to fp8, in float32 arithmetic that kernels repeat exactly
+mlcc_status *ir_eval_quantize_activation(const eval_call *call);
+mlcc_status *ir_eval_observe_max(const eval_call *call);
 // eval_attention.c: positions, the kv cache
 mlcc_status *ir_eval_rope_table(const eval_call *call);
 mlcc_status *ir_eval_rope(const eval_call *call);

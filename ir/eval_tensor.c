@@ -74,8 +74,7 @@ ir_tensor *eval_const_tensor(mlcc_arena *keep, const ir_const *constant) {
         case IR_U32: tensor->i32[i] = ((const int32_t *)data)[i]; break;
         case IR_I8: tensor->i32[i] = ((const int8_t *)data)[i]; break;
         case IR_U8: tensor->i32[i] = ((const uint8_t *)data)[i]; break;
-        case IR_Q4G32_F16:
-        case IR_N_DTYPES: break; // never the dtype of a constant
+        default: break; // never the dtype of a constant
         }
     }
     return tensor;

@@ -105,6 +105,10 @@ static void put_param(const stream *s, const ir_param *param) {
     put_i64(s, param->n_sources);
     for (int32_t i = 0; i < param->n_sources; i++) put_text(s, param->sources[i]);
     put_text(s, param->fused_name);
+    put_u64(s, param->has_fallback);
+    uint64_t bits = 0;
+    memcpy(&bits, &param->fallback, sizeof bits);
+    put_u64(s, bits);
     put_text(s, param->layout);
 }
 

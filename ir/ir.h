@@ -15,6 +15,7 @@
 //   param @model.norm.weight : f16[64]
 //   param @model.layers.0.self_attn.qkv_proj.weight : q4g32_f16[128, 64] from "…q_proj.weight", "…k_proj.weight", "…v_proj.weight"
 //   param @model.layers.0.mlp.gate_proj.weight : f32[172, 64] from "model.layers.0.mlp.gate_proj.weight" fused "model.layers.0.mlp.gate_up_proj.weight"
+//   param @model.layers.0.mlp.down_proj.q_calibration_scale : f32[1] from "….mlp.down_proj.input_scale" else 0.0
 //   const @inv_freq : f32[4] = [1.0, 0.1, 0.01, 0.001]
 //   func @forward(%ids: i32[n_tokens]) {
 //       %0 = embedding %ids, @model.embed_tokens.weight : f16[n_tokens, 64]
@@ -44,7 +45,12 @@ typedef enum ir_dtype {
     IR_N_DTYPES
 } ir_dtype;
 
-typedef enum ir_dtype_kind { IR_KIND_FLOAT, IR_KIND_INT, IR_KIND_GROUPED } ir_dtype_kind;
+typedef enum ir_dtype_kind {
+    IR_KIND_FLOAT,
+    IR_KIND_INT,
+    IR_KIND_GROUPED,
+    IR_KIND_STORED
+} ir_dtype_kind;
 
 typedef struct ir_dtype_info {
     const char *text;
@@ -56,7 +62,7 @@ typedef struct ir_dtype_info {
 } ir_dtype_info;
 const ir_dtype_info *ir_dtype_get(ir_dtype dtype);
 bool ir_dtype_parse(const char *text, ir_dtype *out);
-// Bytes of one element of a FLOAT or INT dtype.
+// Bytes of one element of a FLOAT, INT or STORED dtype.
 size_t ir_dtype_bytes(ir_dtype dtype);
 
 typedef enum ir_op {
@@ -124,6 +130,9 @@ typedef struct ir_param {
     int32_t n_sources;
     // MLC's name of the joined weight, shared by the params that fuse_projections may join; NULL = stays alone
     const char *fused_name;
+    // Where no source tensor exists (n_sources 0, or none of them is in the checkpoint), every element is this.
+    bool has_fallback;
+    double fallback;
     // PLAN level: device layout chosen by the target, e.g. "panel16"; NULL before
     const char *layout;
 } ir_param;

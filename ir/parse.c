@@ -131,6 +131,10 @@ static mlcc_status *parse_param(parser *p) {
         MLCC_TRY(lex_need_string(&p->lex, "the fused name in quotes", &text));
         param->fused_name = mlcc_arena_strdup(p->module->keep, text);
     }
+    MLCC_TRY(lex_take_word(&p->lex, "else", &param->has_fallback));
+    if (param->has_fallback) {
+        MLCC_TRY(lex_need_f64(&p->lex, "the value of every element", &param->fallback));
+    }
     MLCC_TRY(lex_take_word(&p->lex, "layout", &found));
     if (found) {
         MLCC_TRY(lex_need_string(&p->lex, "the layout in quotes", &text));

@@ -100,8 +100,7 @@ static void print_element(ir_dtype dtype, const void *data, int64_t i, mlcc_str 
     case IR_U32: mlcc_str_printf(out, "%u", ((const uint32_t *)data)[i]); return;
     case IR_I8: mlcc_str_printf(out, "%d", ((const int8_t *)data)[i]); return;
     case IR_U8: mlcc_str_printf(out, "%u", ((const uint8_t *)data)[i]); return;
-    case IR_Q4G32_F16:
-    case IR_N_DTYPES: return; // never the dtype of a constant
+    default: return; // never the dtype of a constant
     }
 }
 
@@ -246,6 +245,10 @@ static void print_param(const ir_param *param, mlcc_str *out) {
     if (param->fused_name != NULL) {
         mlcc_str_puts(out, " fused ");
         print_quoted(param->fused_name, out);
+    }
+    if (param->has_fallback) {
+        mlcc_str_puts(out, " else ");
+        mlcc_str_put_f64(out, param->fallback);
     }
     if (param->layout != NULL) {
         mlcc_str_puts(out, " layout ");

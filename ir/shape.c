@@ -84,7 +84,8 @@ static mlcc_status *need_i32(const ir_shape_query *query, int32_t operand, int32
 static mlcc_status *need_weight(const ir_shape_query *query, int32_t operand) {
     const ir_type *type = operand_type(query, operand);
     bool constant = type->rank == 2 && type->dims[0].symbol == NULL && type->dims[1].symbol == NULL;
-    if (constant && dtype_kind(type) != IR_KIND_INT) return NULL;
+    const ir_dtype_kind kind = dtype_kind(type);
+    if (constant && (kind == IR_KIND_FLOAT || kind == IR_KIND_GROUPED)) return NULL;
     return operand_error(query, operand, "a weight matrix with constant extents");
 }
 
@@ -256,6 +257,46 @@ static mlcc_status *ir_shape_take_rows(const ir_shape_query *query, shape_result
     ir_type type = *operand_type(query, 0);
     type.dims[0] = operand_type(query, 1)->dims[0];
     return one_result(results, type);
+}
+
+// ---- rules: fp8 activations --------------------------------------------------------------------
+
+// An f32 vector of `length` entries; `what` says of what, in parentheses.
+static mlcc_status *need_numbers(
+    const ir_shape_query *query, int32_t operand, int64_t length, const char *what) {
+    MLCC_TRY(need_float(query, operand, 1));
+    if (operand_type(query, operand)->dtype != IR_F32) {
+        return operand_error(query, operand, "an f32 vector");
+    }
+    return need_extent(query, operand, 0, ir_dim_const(length), "length", what);
+}
+
+static mlcc_status *ir_shape_quantize_activation(
+    const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float(query, 0, 2));
+    const ir_dim columns = operand_type(query, 0)->dims[1];
+    MLCC_TRY(need_attr_i64(query, "mantissa_bits", 2));
+    MLCC_TRY(need_attr_i64(query, "group", 0));
+    // From a smaller one a scale could become zero, and a row of zeros NaN.
+    MLCC_TRY(need_attr_finite(query, "floor", 1e-30));
+    const int64_t group = attr_of(query, "group")->as.i64;
+    if (attr_of(query, "mantissa_bits")->as.i64 > 3) {
+        return MLCC_ERROR(
+            INVALID, "%s: attribute 'mantissa_bits' is %lld, expected 3 (e4m3) or 2 (e5m2)",
+            op_text(query), (long long)attr_of(query, "mantissa_bits")->as.i64);
+    }
+    if (columns.symbol != NULL) return operand_error(query, 0, "a constant number of columns");
+    const int64_t n_groups = group == 0 ? 1 : columns.value / group + (columns.value % group != 0);
+    if (query->n_operands > 1) {
+        MLCC_TRY(need_numbers(query, 1, n_groups, "(one entry per group of columns)"));
+    }
+    return one_result(results, *operand_type(query, 0));
+}
+
+static mlcc_status *ir_shape_observe_max(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_numbers(query, 0, 1, "(one maximum)"));
+    MLCC_TRY(need_float_tensor(query, 1));
+    return one_result(results, *operand_type(query, 0));
 }
 
 // ---- rules: positions and attention ------------------------------------------------------------

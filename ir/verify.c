@@ -10,6 +10,7 @@
 #include "runtime/base/map.h"
 #include "runtime/base/str.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,6 +62,11 @@ static mlcc_status *check_type(const ir_module *module, const ir_type *type, con
                 (long long)type->dims[i].value);
         }
     }
+    if (ir_dtype_get(type->dtype)->kind == IR_KIND_STORED) {
+        return MLCC_ERROR(
+            INVALID, "'%s' has dtype %s, which only tensors in files have", name,
+            ir_dtype_get(type->dtype)->text);
+    }
     int64_t elements = 0;
     if (!ir_type_bound_elements(type, &elements) || elements > INT64_MAX / 8) {
         return MLCC_ERROR(INVALID, "'%s' has too many elements", name);
@@ -103,6 +109,14 @@ static mlcc_status *check_param(const ir_module *module, const ir_param *param, 
         return MLCC_ERROR(
             INVALID, "param '%s' has dtype %s and rank %d, expected a matrix [N, K]", value->name,
             ir_dtype_get(value->type.dtype)->text, value->type.rank);
+    }
+    if (param->has_fallback &&
+        (ir_dtype_get(value->type.dtype)->kind != IR_KIND_FLOAT || !isfinite(param->fallback))) {
+        return MLCC_ERROR(
+            INVALID,
+            "param '%s' of dtype %s is %g where it has no source, expected a float dtype "
+            "and a finite number",
+            value->name, ir_dtype_get(value->type.dtype)->text, param->fallback);
     }
     if (module->level == IR_LEVEL_PLAN || param->layout == NULL) return NULL;
     return MLCC_ERROR(INVALID, "param '%s' has a layout, which belongs to level plan", value->name);

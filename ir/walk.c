@@ -265,6 +265,8 @@ ir_module *ir_module_clone(const ir_module *module, mlcc_arena *keep) {
             param->n_sources);
         if (param->fused_name != NULL)
             copied->fused_name = mlcc_arena_strdup(keep, param->fused_name);
+        copied->has_fallback = param->has_fallback;
+        copied->fallback = param->fallback;
         if (param->layout != NULL) copied->layout = mlcc_arena_strdup(keep, param->layout);
     }
     for (size_t i = 0; i < module->n_consts; i++) {

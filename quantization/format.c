@@ -2,6 +2,9 @@
 // stored pieces.
 #include "quantization/format.h"
 
+#include "quantization/formats/awq.h"
+#include "quantization/formats/fp8.h"
+#include "quantization/formats/ft.h"
 #include "quantization/formats/group_int.h"
 #include "quantization/formats/plain.h"
 
@@ -12,6 +15,7 @@
 #define FORMAT_FLOAT(id)   &quant_format_##id
 #define FORMAT_GROUPED(id) &quant_format_##id
 #define FORMAT_INT(id)     NULL
+#define FORMAT_STORED(id)  NULL
 
 static const quant_format *const formats[IR_N_DTYPES] = {
 #define DTYPE(id, text, kind, bits, group, scale, meaning) [IR_##id] = FORMAT_##kind(id),
@@ -20,6 +24,11 @@ static const quant_format *const formats[IR_N_DTYPES] = {
 
 const quant_format *quant_format_of(ir_dtype dtype) {
     return (unsigned)dtype < IR_N_DTYPES ? formats[dtype] : NULL;
+}
+
+bool quant_format_accepts(const quant_format *format, const ir_type *type) {
+    if (format->accepts != NULL) return format->accepts(type);
+    return ir_dtype_get(format->dtype)->kind != IR_KIND_GROUPED || type->rank >= 2;
 }
 
 mlcc_status *quant_rows_of(const ir_type *type, int64_t *n_rows, int64_t *columns) {
@@ -68,6 +77,18 @@ mlcc_status *quant_piece_init(
     piece->size_bytes = (size_t)size_bytes;
     piece->row_bytes = (size_t)(size_bytes / piece->dims[0]);
     return NULL;
+}
+
+mlcc_status *quant_piece_init_matrix(
+    quant_piece *piece, const char *suffix, ir_dtype dtype, int64_t rows, int64_t columns) {
+    ir_type type = ir_type_matrix(dtype, ir_dim_const(rows), ir_dim_const(columns));
+    return quant_piece_init(piece, suffix, dtype, &type, columns);
+}
+
+mlcc_status *quant_piece_init_vector(
+    quant_piece *piece, const char *suffix, ir_dtype dtype, int64_t length) {
+    ir_type type = ir_type_vector(dtype, ir_dim_const(length));
+    return quant_piece_init(piece, suffix, dtype, &type, 1);
 }
 
 char *quant_piece_name(mlcc_arena *keep, const char *param_name, const quant_piece *piece) {

@@ -24,7 +24,9 @@ enum mlcc_abi_dtype {
     MLCC_ABI_I32,
     MLCC_ABI_U32,
     MLCC_ABI_I8,
-    MLCC_ABI_U8
+    MLCC_ABI_U8,
+    MLCC_ABI_F8E4M3, // float8_e4m3fn
+    MLCC_ABI_F8E5M2
 };
 
 // One stored tensor of a param, as tensor-cache.json names it.

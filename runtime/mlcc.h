@@ -122,6 +122,16 @@ mlcc_status *mlcc_engine_step(
     mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items, const float **logits,
     int64_t *n_rows);
 
+// What a library observes: one compiled with a *_max_calibrate mode raises, in every forward pass, one
+// number per quantized module to the largest |x| among the module's inputs. `names`:
+// "<module>.q_calibration_scale", in the library's order, valid as long as the model; `values`:
+// maxima over all steps of this engine, 0 before the first (steps that failed may have raised them,
+// too), valid until the next call. Other libraries observe nothing: *n_observations is 0. `names` and
+// `values` may be NULL. Steps of any shape, batched or in pieces, give the same maxima as far as the
+// inputs themselves are the same.
+void mlcc_engine_observations(
+    mlcc_engine *engine, size_t *n_observations, const char *const **names, const float **values);
+
 typedef struct mlcc_sampling {
     float temperature;        // ≤ 1e-5: greedy
     float top_p;              // 1 = off

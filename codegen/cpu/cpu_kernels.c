@@ -39,8 +39,20 @@ static const char *refuse_linear(const ir_function *group) {
     return refuse_weight(group);
 }
 
-static const char *refuse_rms_norm(const ir_function *group) {
-    return ir_dim_bound(anchor_type(group, 0)->dims[1]) <= KERNEL_RMS_NORM_MAX_COLUMNS
+static const char *refuse_linear_integer(const ir_function *group) {
+    const ir_dtype dtype = anchor_type(group, 1)->dtype;
+    if (kernel_panel16_format_of((int32_t)dtype).code != KERNEL_CODE_INT4) {
+        return "the weight's codes are not 4-bit integers";
+    }
+    return refuse_linear(group);
+}
+
+static const char *refuse_observed(const ir_function *group) {
+    return anchor_type(group, 1)->rank == 2 ? NULL : "operand 1 is no matrix";
+}
+
+static const char *refuse_row(const ir_function *group) {
+    return ir_dim_bound(anchor_type(group, 0)->dims[1]) <= KERNEL_ROW_MAX_COLUMNS
                ? NULL
                : "rows have more than 65536 columns";
 }
@@ -56,6 +68,25 @@ static const char *refuse_attention(const ir_function *group) {
     return NULL;
 }
 
+// ---- variants -----------------------------------------------------------------------------------------
+
+#define one_variant NULL
+
+// Of the kind of the weight's codes; the names are kernels.cmake's.
+static const char *code_variant(const ir_function *group) {
+    static const char *const names[] = {
+        [KERNEL_CODE_NONE] = "",      [KERNEL_CODE_PLAIN] = ".plain", [KERNEL_CODE_INT3] = ".int3",
+        [KERNEL_CODE_INT4] = ".int4", [KERNEL_CODE_INT8] = ".int8",   [KERNEL_CODE_E4M3] = ".e4m3",
+        [KERNEL_CODE_E5M2] = ".e5m2",
+    };
+    return names[kernel_panel16_format_of((int32_t)anchor_type(group, 1)->dtype).code];
+}
+
+const char *cpu_kernel_bitcode(const kernel_row *row, const ir_function *group, mlcc_arena *keep) {
+    if (row->variant == NULL) return row->bitcode;
+    return mlcc_arena_printf(keep, "%s%s", row->bitcode, row->variant(group));
+}
+
 // ---- scratch ------------------------------------------------------------------------------------------
 
 #define no_scratch NULL
@@ -65,7 +96,7 @@ static int64_t linear_scratch(const ir_function *group) {
     return KERNEL_LINEAR_SCRATCH_BYTES;
 }
 
-static int64_t rms_norm_scratch(const ir_function *group) {
+static int64_t row_scratch(const ir_function *group) {
     return ir_dim_bound(anchor_type(group, 0)->dims[1]) * (int64_t)sizeof(float);
 }
 
@@ -78,8 +109,8 @@ static int64_t attention_scratch(const ir_function *group) {
 
 #define IR_OP_N_OPS IR_N_OPS
 static const kernel_row rows[] = {
-#define KERNEL(name, op, symbol, bitcode, needs, refuses, scratch, meaning) \
-    {name, IR_OP_##op, symbol, bitcode, needs, refuses, scratch, meaning},
+#define KERNEL(name, op, symbol, bitcode, variant, needs, refuses, scratch, meaning) \
+    {name, IR_OP_##op, symbol, bitcode, variant, needs, refuses, scratch, meaning},
 #include "codegen/cpu/cpu_kernels.def"
 };
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
@@ -104,8 +135,11 @@ const char *cpu_kernel_refusal(
     if ((is_for_x86 && !is_x86) || (is_for_arm && is_x86)) return "is for another machine family";
     const char *missing = codegen_cpu_lacks(cpu, row->needs, keep);
     if (missing != NULL) return mlcc_arena_printf(keep, "needs '%s'", missing);
-    if (codegen_bitcode_find(row->bitcode, is_x86) == NULL) return "is not part of this build";
-    return row->refuses != NULL ? row->refuses(group) : NULL;
+    const char *refusal = row->refuses != NULL ? row->refuses(group) : NULL;
+    if (refusal != NULL) return refusal;
+    return codegen_bitcode_find(cpu_kernel_bitcode(row, group, keep), is_x86) == NULL
+               ? "is not part of this build"
+               : NULL;
 }
 
 // ---- layouts ------------------------------------------------------------------------------------------

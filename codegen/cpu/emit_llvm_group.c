@@ -243,7 +243,8 @@ mlcc_status *emit_instance(emit *e, int32_t index) {
         .instance = instance,
         .anchor = anchor,
         .has_scratch = row->scratch_bytes != NULL};
-    MLCC_TRY(emit_parse_bitcode(e, row->bitcode, &g.module));
+    const char *bitcode = cpu_kernel_bitcode(row, instance->group, e->keep);
+    MLCC_TRY(emit_parse_bitcode(e, bitcode, &g.module));
     const char *name = mlcc_arena_printf(e->keep, "%s.%s", row->name, instance->group->name);
     mlcc_status *status = build_run(&g, row, name);
     if (status != NULL) {

@@ -5,16 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SAME_DTYPE(id) \
-    _Static_assert((int)KERNEL_##id == (int)IR_##id, "kernel_dtype and ir_dtype differ at " #id)
-SAME_DTYPE(F32);
-SAME_DTYPE(F16);
-SAME_DTYPE(BF16);
-SAME_DTYPE(I32);
-SAME_DTYPE(U32);
-SAME_DTYPE(I8);
-SAME_DTYPE(U8);
-SAME_DTYPE(Q4G32_F16);
+// clang-format off
+#define DTYPE(id, text, kind, bits, group, scale, meaning) \
+    _Static_assert((int)KERNEL_##id == (int)IR_##id, "kernel_dtype and ir_dtype differ at " #id);
+#include "ir/dtypes.def"
+// clang-format on
+_Static_assert((int)KERNEL_N_DTYPES == (int)IR_N_DTYPES, "kernel_dtype lacks a row of dtypes.def");
 
 // A declared hook: its function and the numbers in its name.
 typedef struct hook {

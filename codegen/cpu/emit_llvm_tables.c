@@ -49,6 +49,8 @@ static mlcc_status *abi_dtype(ir_dtype dtype, int64_t *out) {
     case IR_U32: *out = MLCC_ABI_U32; return NULL;
     case IR_I8: *out = MLCC_ABI_I8; return NULL;
     case IR_U8: *out = MLCC_ABI_U8; return NULL;
+    case IR_F8E4M3: *out = MLCC_ABI_F8E4M3; return NULL;
+    case IR_F8E5M2: *out = MLCC_ABI_F8E5M2; return NULL;
     default: break;
     }
     return MLCC_ERROR(INTERNAL, "dtype %s has no place in the ABI", ir_dtype_get(dtype)->text);

@@ -56,6 +56,13 @@ static mlcc_status *find_chat_config(compilation *c, const char **path) {
     return NULL;
 }
 
+// The mode as the checkpoint wants it, so that convert_weight and compile agree.
+static mlcc_status *resolve_mode(compilation *c, const char *name) {
+    quant_options options;
+    MLCC_TRY(import_quant_options(c->config, c->keep, &options));
+    return quant_mode_resolve(name, &options, c->keep, &c->facts.mode);
+}
+
 static mlcc_status *read_chat_config(compilation *c, const char *path) {
     MLCC_TRY(mlcc_json_read_file(path, 0, &c->chat_config));
     const mlcc_json_value *root = mlcc_json_root(c->chat_config);
@@ -64,7 +71,7 @@ static mlcc_status *read_chat_config(compilation *c, const char *path) {
     if (quantization == NULL)
         MLCC_TRY_NOTE(
             mlcc_json_get_text(root, "quantization", true, &quantization), "reading '%s'", path);
-    MLCC_TRY(quant_mode_find(quantization, &c->facts.mode));
+    MLCC_TRY(resolve_mode(c, quantization));
     MLCC_TRY_NOTE(
         mlcc_json_get_i64(
             root, "active_vocab_size", false, 1, INT32_MAX, &c->facts.active_vocab_size),
@@ -96,11 +103,11 @@ static mlcc_status *read_config(compilation *c) {
             "'%s' is no mlc-chat-config.json and names no quantization mode; give --quantization",
             options->model);
     }
-    MLCC_TRY(quant_mode_find(options->quantization, &c->facts.mode));
     hf_config_overrides overrides = c->overrides;
     if (overrides.max_batch_size == 0) overrides.max_batch_size = GEN_CONFIG_SEQUENCES;
-    return hf_model_config_read(
-        options->model, options->model_type, &overrides, c->keep, &c->config);
+    MLCC_TRY(
+        hf_model_config_read(options->model, options->model_type, &overrides, c->keep, &c->config));
+    return resolve_mode(c, options->quantization);
 }
 
 static int64_t smaller(int64_t a, int64_t b) {

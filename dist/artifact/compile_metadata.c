@@ -65,8 +65,8 @@ static void put_mlc_keys(mlcc_json_writer *json, const compile_facts *facts) {
     put_text(json, "model_type", config->model_type);
     put_text(json, "quantization", facts->mode->name);
     put_i64(json, "context_window_size", config->context_window_size);
-    put_i64(json, "sliding_window_size", -1);
-    put_i64(json, "attention_sink_size", -1);
+    put_i64(json, "sliding_window_size", config->sliding_window_size);
+    put_i64(json, "attention_sink_size", config->attention_sink_size);
     put_i64(json, "prefill_chunk_size", facts->max_tokens);
     put_i64(json, "tensor_parallel_shards", config->tensor_parallel_shards);
     put_i64(json, "pipeline_parallel_stages", config->pipeline_parallel_stages);

@@ -22,7 +22,7 @@ static mlcc_status *check_missing(
     size_t n_missing = 0;
     for (size_t i = 0; i < module->n_params; i++) {
         const ir_param *param = module->params[i];
-        for (int32_t j = 0; j < param->n_sources; j++) {
+        for (int32_t j = 0; j < param->n_sources && !param->has_fallback; j++) {
             if (find_source(config, source, param->sources[j]) != NULL) continue;
             const char *alternative = import_source_alternative(config, param->sources[j]);
             mlcc_str_printf(&list, "%s'%s'", n_missing == 0 ? "" : ", ", param->sources[j]);
@@ -67,6 +67,15 @@ static mlcc_status *shape_error(
     return status;
 }
 
+static mlcc_status *check_dtype(const hf_tensor *tensor, const hf_weight_source *source) {
+    if (tensor->dtype == IR_F32 || tensor->dtype == IR_F16 || tensor->dtype == IR_BF16) return NULL;
+    return MLCC_ERROR(
+        UNSUPPORTED,
+        "tensor '%s' in %s has element type %s; accepted for weights are F32, F16 and BF16",
+        tensor->name, source->description,
+        tensor->dtype_text != NULL ? tensor->dtype_text : ir_dtype_get(tensor->dtype)->text);
+}
+
 static mlcc_status *check_param(
     const hf_model_config *config, const ir_param *param, const hf_weight_source *source) {
     const ir_type *type = &param->value.type;
@@ -75,14 +84,7 @@ static mlcc_status *check_param(
     for (int32_t j = 0; j < param->n_sources; j++) {
         MLCC_TRY(hf_weight_source_require(
             source, find_source(config, source, param->sources[j])->name, &tensor));
-        if (tensor->dtype != IR_F32 && tensor->dtype != IR_F16 && tensor->dtype != IR_BF16) {
-            return MLCC_ERROR(
-                UNSUPPORTED,
-                "tensor '%s' in %s has element type %s; accepted for weights are F32, F16 and BF16",
-                tensor->name, source->description,
-                tensor->dtype_text != NULL ? tensor->dtype_text
-                                           : ir_dtype_get(tensor->dtype)->text);
-        }
+        MLCC_TRY(check_dtype(tensor, source));
         bool agrees = tensor->rank == type->rank;
         for (int32_t i = 1; agrees && i < type->rank; i++)
             agrees = tensor->dims[i] == type->dims[i].value;
@@ -95,20 +97,21 @@ static mlcc_status *check_param(
     return NULL;
 }
 
-static void warn_unused(
-    const hf_model_config *config, const ir_module *module, const hf_weight_source *source) {
-    mlcc_map *used = mlcc_map_create(source->n_tensors);
-    for (size_t i = 0; i < module->n_params; i++) {
-        const ir_param *param = module->params[i];
-        for (int32_t j = 0; j < param->n_sources; j++)
-            mlcc_map_add_text(used, find_source(config, source, param->sources[j])->name, 0);
-    }
+// Scales of activations that the mode has no use for.
+static bool is_activation_scale(const char *name) {
+    return mlcc_text_ends_with(name, ".input_scale") ||
+           mlcc_text_ends_with(name, ".activation_scale");
+}
+
+void convert_warn_unused(
+    const hf_model_config *config, const hf_weight_source *source, const mlcc_map *used) {
     mlcc_str list = {0};
     size_t n_unused = 0;
     uint64_t unused_value = 0;
     for (size_t i = 0; i < source->n_tensors; i++) {
         const char *name = source->tensors[i].name;
-        if (mlcc_map_get_text(used, name, &unused_value) || import_source_is_unused(config, name))
+        if (mlcc_map_get_text(used, name, &unused_value) || import_source_is_unused(config, name) ||
+            is_activation_scale(name))
             continue;
         if (n_unused++ < MAX_NAMES_IN_WARNING)
             mlcc_str_printf(&list, "%s'%s'", n_unused == 1 ? "" : ", ", name);
@@ -122,16 +125,34 @@ static void warn_unused(
             mlcc_str_text(&list));
     }
     mlcc_str_free(&list);
-    mlcc_map_free(used);
 }
 
 mlcc_status *convert_check_sources(
-    const hf_model_config *config, const ir_module *module, const hf_weight_source *source) {
+    const hf_model_config *config, const ir_module *module, const hf_weight_source *source,
+    mlcc_map *used) {
     MLCC_TRY(check_missing(config, module, source));
-    for (size_t i = 0; i < module->n_params; i++)
-        MLCC_TRY(check_param(config, module->params[i], source));
-    warn_unused(config, module, source);
+    for (size_t i = 0; i < module->n_params; i++) {
+        const ir_param *param = module->params[i];
+        if (param->has_fallback) continue;
+        MLCC_TRY(check_param(config, param, source));
+        for (int32_t j = 0; j < param->n_sources; j++)
+            mlcc_map_add_text(used, find_source(config, source, param->sources[j])->name, 0);
+    }
     return NULL;
+}
+
+// ---- the plan -----------------------------------------------------------------------------------
+
+// A scale for all elements, or one for each.
+static mlcc_status *check_optional(
+    const convert_param *param, const hf_tensor *tensor, const hf_weight_source *source) {
+    MLCC_TRY(check_dtype(tensor, source));
+    const uint64_t count = tensor->size_bytes / ir_dtype_bytes(tensor->dtype),
+                   needed = (uint64_t)(param->n_rows * param->columns);
+    if (count == 1 || count == needed) return NULL;
+    return MLCC_ERROR(
+        INVALID, "tensor '%s' in %s has %llu elements; expected 1 or %llu", tensor->name,
+        source->description, (unsigned long long)count, (unsigned long long)needed);
 }
 
 static mlcc_status *plan_param(
@@ -139,27 +160,34 @@ static mlcc_status *plan_param(
     mlcc_arena *keep, convert_param *out) {
     const ir_type *type = &param->value.type;
     *out = (convert_param){.param = param, .format = quant_format_of(type->dtype)};
-    if (out->format == NULL || param->n_sources < 1) {
+    if (out->format == NULL || (param->n_sources < 1 && !param->has_fallback)) {
         return MLCC_ERROR(
             INTERNAL, "param '%s' of type '%s' with %d sources cannot be stored", param->value.name,
             ir_dtype_get(type->dtype)->text, param->n_sources);
     }
     MLCC_TRY(quant_rows_of(type, &out->n_rows, &out->columns));
     MLCC_TRY(out->format->pieces(type, out->pieces, &out->n_pieces));
-    out->sources = MLCC_NEW_ARRAY(keep, const hf_tensor *, (size_t)param->n_sources);
+    out->sources = MLCC_NEW_ARRAY(keep, convert_source, (size_t)param->n_sources + 1);
     int64_t n_source_rows = 0;
     for (int32_t j = 0; j < param->n_sources; j++) {
         const hf_tensor *tensor = find_source(config, source, param->sources[j]);
+        if (tensor == NULL && param->has_fallback) continue;
         if (tensor == NULL)
             return MLCC_ERROR(
                 INTERNAL, "source '%s' of param '%s' vanished", param->sources[j],
                 param->value.name);
-        out->sources[j] = tensor;
+        convert_source *next = &out->sources[out->n_sources++];
+        *next = (convert_source){.tensor = tensor, .n_rows = out->n_rows};
         out->source_bytes += tensor->size_bytes;
-        n_source_rows +=
-            (int64_t)(tensor->size_bytes / ir_dtype_bytes(tensor->dtype)) / out->columns;
+        if (param->has_fallback) {
+            MLCC_TRY(check_optional(out, tensor, source));
+            continue;
+        }
+        next->first_row = n_source_rows;
+        next->n_rows = (int64_t)(tensor->size_bytes / ir_dtype_bytes(tensor->dtype)) / out->columns;
+        n_source_rows += next->n_rows;
     }
-    if (n_source_rows != out->n_rows) {
+    if (n_source_rows != out->n_rows && !param->has_fallback) {
         return MLCC_ERROR(
             INTERNAL, "the sources of param '%s' have %lld rows, the param has %lld",
             param->value.name, (long long)n_source_rows, (long long)out->n_rows);
@@ -180,8 +208,8 @@ static uint64_t load_files(file_cache *files, const convert_param *param) {
     uint64_t n_loaded_elements = 0;
     bool loads = false;
     memset(files->is_needed, 0, (size_t)files->n_files * sizeof *files->is_needed);
-    for (int32_t j = 0; j < param->param->n_sources; j++) {
-        const int32_t file = param->sources[j]->file;
+    for (size_t j = 0; j < param->n_sources; j++) {
+        const int32_t file = param->sources[j].tensor->file;
         files->is_needed[file] = true;
         loads |= !files->is_loaded[file];
     }
@@ -194,7 +222,8 @@ static uint64_t load_files(file_cache *files, const convert_param *param) {
 }
 
 static file_cache count_files(
-    const hf_model_config *config, const hf_weight_source *source, mlcc_arena *keep) {
+    const hf_model_config *config, const hf_weight_source *source, const mlcc_map *used,
+    mlcc_arena *keep) {
     file_cache files = {.n_files = 0};
     for (size_t i = 0; i < source->n_tensors; i++) {
         if (source->tensors[i].file >= files.n_files) files.n_files = source->tensors[i].file + 1;
@@ -204,7 +233,10 @@ static file_cache count_files(
     files.n_elements = MLCC_NEW_ARRAY(keep, uint64_t, (size_t)files.n_files + 1);
     for (size_t i = 0; i < source->n_tensors; i++) {
         const hf_tensor *tensor = &source->tensors[i];
-        if (import_source_is_unused(config, tensor->name)) continue;
+        uint64_t value = 0;
+        if (!mlcc_map_get_text(used, tensor->name, &value) &&
+            import_source_is_unused(config, tensor->name))
+            continue;
         uint64_t n_elements = 1;
         for (int32_t d = 0; d < tensor->rank; d++) n_elements *= (uint64_t)tensor->dims[d];
         files.n_elements[tensor->file] += n_elements;
@@ -239,9 +271,9 @@ static reader **list_readers(
     mlcc_arena *keep) {
     reader **first = MLCC_NEW_ARRAY(keep, reader *, source->n_tensors + 1);
     for (size_t i = n_params; i-- > 0;) {
-        for (int32_t j = params[i].param->n_sources; j-- > 0;) {
+        for (size_t j = params[i].n_sources; j-- > 0;) {
             reader *r = MLCC_NEW(keep, reader);
-            const size_t tensor = (size_t)(params[i].sources[j] - source->tensors);
+            const size_t tensor = (size_t)(params[i].sources[j].tensor - source->tensors);
             *r = (reader){i, first[tensor]};
             first[tensor] = r;
         }
@@ -249,28 +281,48 @@ static reader **list_readers(
     return first;
 }
 
+typedef struct plan_walk {
+    convert_param *params; // in module order
+    bool *is_written;
+    file_cache files;
+    convert_plan *plan;
+} plan_walk;
+
+static void write_next(plan_walk *walk, size_t n_params, size_t index) {
+    if (walk->is_written[index]) return;
+    do {
+        walk->is_written[index] = true;
+        convert_param *next = &walk->plan->params[walk->plan->n_params++];
+        *next = walk->params[index++];
+        walk->plan->n_source_elements += load_files(&walk->files, next);
+    } while (index < n_params && walk->params[index].n_sources == 0 && !walk->is_written[index]);
+}
+
 mlcc_status *convert_plan_make(
     const hf_model_config *config, const ir_module *module, const hf_weight_source *source,
-    mlcc_arena *keep, convert_plan *out) {
-    *out = (convert_plan){.n_params = module->n_params};
-    convert_param *params = MLCC_NEW_ARRAY(keep, convert_param, module->n_params + 1);
-    out->params = MLCC_NEW_ARRAY(keep, convert_param, module->n_params + 1);
-    for (size_t i = 0; i < module->n_params; i++) {
-        MLCC_TRY(plan_param(config, module->params[i], source, keep, &params[i]));
-        out->source_bytes += params[i].source_bytes;
+    mlcc_map *used, mlcc_arena *keep, convert_plan *out) {
+    *out = (convert_plan){0};
+    const size_t n_params = module->n_params;
+    plan_walk walk = {
+        .params = MLCC_NEW_ARRAY(keep, convert_param, n_params + 1),
+        .is_written = MLCC_NEW_ARRAY(keep, bool, n_params + 1),
+        .plan = out};
+    out->params = MLCC_NEW_ARRAY(keep, convert_param, n_params + 1);
+    for (size_t i = 0; i < n_params; i++) {
+        convert_param *param = &walk.params[i];
+        MLCC_TRY(plan_param(config, module->params[i], source, keep, param));
+        out->source_bytes += param->source_bytes;
+        for (size_t j = 0; j < param->n_sources; j++)
+            mlcc_map_add_text(used, param->sources[j].tensor->name, 0);
     }
-    file_cache files = count_files(config, source, keep);
-    const size_t *order = walk_order(source, files.n_files, keep);
-    reader *const *readers = list_readers(params, module->n_params, source, keep);
-    bool *is_written = MLCC_NEW_ARRAY(keep, bool, module->n_params + 1);
-    size_t n = 0;
+    walk.files = count_files(config, source, used, keep);
+    const size_t *order = walk_order(source, walk.files.n_files, keep);
+    reader *const *readers = list_readers(walk.params, n_params, source, keep);
     for (size_t i = 0; i < source->n_tensors; i++) {
-        for (const reader *r = readers[order[i]]; r != NULL; r = r->next) {
-            if (is_written[r->param]) continue;
-            is_written[r->param] = true;
-            out->params[n] = params[r->param];
-            out->n_source_elements += load_files(&files, &out->params[n++]);
-        }
+        for (const reader *r = readers[order[i]]; r != NULL; r = r->next)
+            write_next(&walk, n_params, r->param);
     }
+    // Only when the module begins with one.
+    for (size_t i = 0; i < n_params; i++) write_next(&walk, n_params, i);
     return NULL;
 }

@@ -9,11 +9,12 @@
 #ifndef MLCC_DIST_ARTIFACT_CONVERT_WEIGHT_H
 #define MLCC_DIST_ARTIFACT_CONVERT_WEIGHT_H
 
+#include "dist/artifact/convert_report.h"
 #include "dist/artifact/tensor_cache_write.h"
 #include "frontend/hf/weight_source.h"
 
-// Called by the calling thread; `phase` is "convert" (done and total in source bytes) and then
-// "publish".
+// Called by the calling thread; `phase` is "check" (finished shards that are read again, with
+// `resume`), "convert" (done and total in source bytes) and then "publish".
 typedef void artifact_progress(
     void *user, const char *phase, uint64_t done_bytes, uint64_t total_bytes);
 
@@ -21,14 +22,17 @@ typedef struct artifact_convert_options {
     const char *config;       // Hugging Face directory, config.json, or preset name
     const char *quantization; // a mode of quantization/modes.def
     const char *model_type;   // NULL or "auto": the config's
-    // Directory, .safetensors file or index; NULL or "auto": the directory of the config.
+    // Directory, weight file or index; NULL or "auto": the directory of the config.
     const char *source;
-    const char *source_format; // NULL or "auto", "huggingface-safetensor"
+    const char *source_format; // NULL or "auto"; names in hf_weight_formats
     hf_weight_source *weights; // instead of `source`: an open source, which stays open; NULL = none
     // Instead of `source`: made-up weights in the config's shape (random_weights.h).
     bool random_weights;
-    const char *output;          // model directory
-    bool f32_as_bf16;            // float32 as MLC stores it
+    const char *output; // model directory
+    bool f32_as_bf16;   // float32 as MLC stores it
+    // Goes on with what a killed conversion of the same inputs left in the directory, and keeps what
+    // is finished when this one fails or is interrupted (artifact_store_options).
+    bool resume;
     int32_t n_threads;           // 0 = physical cores
     artifact_progress *progress; // may be NULL
     void *progress_user;
@@ -38,6 +42,7 @@ typedef struct artifact_convert_result {
     artifact_store_totals totals;
     uint64_t source_bytes;
     uint64_t n_params;
+    convert_report report; // without the params of shards that were finished before
     double seconds;
 } artifact_convert_result;
 

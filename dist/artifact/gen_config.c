@@ -4,6 +4,7 @@
 #include "frontend/chat/conv_templates.h"
 #include "frontend/hf/generation_config.h"
 #include "frontend/hf/tokenizer_files.h"
+#include "frontend/import.h"
 #include "quantization/mode.h"
 #include "runtime/base/file.h"
 #include "runtime/base/log.h"
@@ -20,7 +21,9 @@
 typedef struct chat_config {
     const hf_model_config *model;
     const conv_template *conv;
-    const quant_mode *mode;
+    const quant_mode *mode; // as the table has it
+    quant_options quantization;
+    bool is_mode_changed; // by the options
     hf_tokenizer_files tokenizer;
     hf_generation_config generation;
 } chat_config;
@@ -60,6 +63,21 @@ static void put_tokenizer(mlcc_json_writer *writer, const hf_tokenizer_files *to
     mlcc_json_end(writer);
 }
 
+// mlcc's own key, last and only where the checkpoint changes the mode: MLC LLM's readers pass over keys that they do not know.
+static void put_quantization(mlcc_json_writer *writer, const quant_options *options) {
+    mlcc_json_key(writer, "quantization_options");
+    mlcc_json_begin_object(writer);
+    if (options->group_size != 0) put_i64(writer, "group_size", options->group_size);
+    if (options->n_float_modules > 0) {
+        mlcc_json_key(writer, "modules_to_not_convert");
+        mlcc_json_begin_array(writer);
+        for (size_t i = 0; i < options->n_float_modules; i++)
+            mlcc_json_put_text(writer, options->float_modules[i]);
+        mlcc_json_end(writer);
+    }
+    mlcc_json_end(writer);
+}
+
 // Keys in MLC LLM's order; the result ends without a newline, as json.dump leaves it.
 static void write_chat_config(const chat_config *chat, mlcc_str *text) {
     const hf_model_config *model = chat->model;
@@ -89,6 +107,7 @@ static void write_chat_config(const chat_config *chat, mlcc_str *text) {
     put_text(&writer, "model_task", arch_task(model->model_type));
     mlcc_json_key(&writer, "embedding_metadata");
     mlcc_json_put_null(&writer);
+    if (chat->is_mode_changed) put_quantization(&writer, &chat->quantization);
     mlcc_json_end(&writer);
 }
 
@@ -163,11 +182,20 @@ static mlcc_status *write_files(const chat_config *chat, const char *output, mlc
     return status;
 }
 
+static mlcc_status *find_quantization(chat_config *chat, mlcc_arena *keep) {
+    const quant_mode *resolved = NULL;
+    MLCC_TRY(import_quant_options(chat->model, keep, &chat->quantization));
+    MLCC_TRY(quant_mode_resolve(chat->mode->name, &chat->quantization, keep, &resolved));
+    chat->is_mode_changed = resolved != chat->mode;
+    return NULL;
+}
+
 static mlcc_status *generate(
     const artifact_gen_config_options *options, hf_model_config *model, chat_config *chat,
     mlcc_arena *keep) {
     if (options->has_disaggregation) model->disaggregation = options->disaggregation;
     chat->model = model;
+    MLCC_TRY(find_quantization(chat, keep));
     MLCC_TRY(find_tokenizer(model, options->output, keep, &chat->tokenizer));
     MLCC_TRY(hf_generation_config_read(
         model->directory, mlcc_json_root(model->document), keep, &chat->generation));

@@ -1,6 +1,7 @@
 // store_publish: the steps of tensor_cache_write.h.
 #include "dist/artifact/store_publish.h"
 
+#include "dist/artifact/store_journal.h"
 #include "runtime/base/file.h"
 #include "runtime/base/json.h"
 #include "runtime/base/log.h"
@@ -57,20 +58,27 @@ void store_directory_unmake(const char *directory, const char *first_made) {
 }
 
 // Under the lock no other writer is at work: every staging folder that is there was left by a
-// killed one.
-static mlcc_status *remove_stale_staging(const char *directory, mlcc_arena *keep) {
+// killed one. *adopted is the one to go on with, if it is wanted; the others go.
+static mlcc_status *remove_stale_staging(
+    const char *directory, bool adopts, mlcc_arena *keep, const char **adopted) {
     char **names = NULL;
     size_t n_names = 0;
+    *adopted = NULL;
     MLCC_TRY(mlcc_dir_list(directory, keep, &names, &n_names));
     for (size_t i = 0; i < n_names; i++) {
-        if (mlcc_text_starts_with(names[i], staging_prefix))
-            MLCC_TRY(mlcc_dir_remove_tree(mlcc_path_join(keep, directory, names[i])));
+        if (!mlcc_text_starts_with(names[i], staging_prefix)) continue;
+        const char *path = mlcc_path_join(keep, directory, names[i]);
+        if (adopts && *adopted == NULL && store_journal_exists(path)) {
+            *adopted = path;
+        } else {
+            MLCC_TRY(mlcc_dir_remove_tree(path));
+        }
     }
     return NULL;
 }
 
 mlcc_status *store_staging_make(
-    const char *directory, mlcc_arena *keep, int *lock, char **staging) {
+    const char *directory, bool adopts, mlcc_arena *keep, int *lock, char **staging) {
     *staging = NULL;
     *lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*lock < 0)
@@ -82,11 +90,15 @@ mlcc_status *store_staging_make(
             "another process is writing weights into '%s'; wait for it or choose another directory",
             directory);
     }
-    MLCC_TRY(remove_stale_staging(directory, keep));
+    const char *adopted = NULL;
+    MLCC_TRY(remove_stale_staging(directory, adopts, keep, &adopted));
     char *path = mlcc_arena_printf(keep, "%s/%s%ld", directory, staging_prefix, (long)getpid());
-    if (mkdir(path, 0777) != 0)
+    if (adopted != NULL) {
+        if (strcmp(adopted, path) != 0) MLCC_TRY(mlcc_file_rename(adopted, path));
+    } else if (mkdir(path, 0777) != 0) {
         return MLCC_ERROR(IO, "cannot write into directory '%s': %s", directory, strerror(errno));
-    mlcc_temporary_dir_register(path);
+    }
+    if (!adopts) mlcc_temporary_dir_register(path);
     *staging = path;
     return NULL;
 }

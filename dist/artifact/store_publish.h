@@ -16,8 +16,10 @@ mlcc_status *store_directory_make(const char *directory, mlcc_arena *keep, char 
 // Removes `directory` and its parents up to `first_made` as far as they are empty.
 void store_directory_unmake(const char *directory, const char *first_made);
 // Takes the writers' lock (released by closing *lock) and makes DIR/.mlcc-store.PID, after removing
-// what killed writers left there.
-mlcc_status *store_staging_make(const char *directory, mlcc_arena *keep, int *lock, char **staging);
+// what killed writers left there. With `adopts` a folder that such a writer left with a journal
+// becomes that folder instead, and Ctrl-C leaves it alone.
+mlcc_status *store_staging_make(
+    const char *directory, bool adopts, mlcc_arena *keep, int *lock, char **staging);
 // IO error when the disk has fewer than `needed_bytes` free; 0 = unknown, never an error.
 mlcc_status *store_space_check(const char *directory, uint64_t needed_bytes);
 

@@ -3,15 +3,19 @@
 #include "dist/artifact/tensor_cache_write.h"
 
 #include "dist/artifact/store_publish.h"
+#include "dist/artifact/store_seal.h"
 #include "quantization/round.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/json.h"
 #include "runtime/base/map.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { SHARD_CAP_BYTES = 32 * 1024 * 1024, HALVES_AT_ONCE = 16 * 1024 };
@@ -27,10 +31,11 @@ typedef struct store_record {
 
 // A shard that is being filled: its bytes go to a file without a number.
 typedef struct store_shard {
-    mlcc_writer *writer;
+    bool is_open;
+    size_t opened; // in the order in which shards are begun
+    int file;      // -1: finished by an earlier writer, takes no bytes
     char *path;
-    mlcc_md5 md5;
-    char md5_hex[33];
+    mlcc_hasher *hasher;
     store_record *records;
     size_t n_records, capacity;
     uint64_t size_bytes;
@@ -40,7 +45,7 @@ struct artifact_store {
     mlcc_arena *keep;
     char *directory, *staging, *first_made;
     int lock;
-    bool f32_as_bf16;
+    bool f32_as_bf16, resumes;
     mlcc_map *names;
     store_shard *shards; // closed, in number order
     size_t n_shards, shards_capacity;
@@ -49,8 +54,12 @@ struct artifact_store {
     const store_record *open_record;
     uint64_t left_bytes; // of the open record, in memory form
     uint64_t param_bytes;
-    size_t n_files_opened;
+    size_t n_opened;
     uint16_t *halves;
+    store_seal *seal;
+    store_journal *journal;       // NULL: none
+    const store_finished **found; // [n_found] by `opened`: what an earlier writer finished, or NULL
+    size_t n_found, n_resumed;
 };
 
 uint16_t artifact_store_bf16(float value) {
@@ -70,8 +79,25 @@ const char *artifact_dtype_name(ir_dtype dtype) {
     case IR_U32: return "uint32";
     case IR_I8: return "int8";
     case IR_U8: return "uint8";
+    case IR_F8E4M3: return "float8_e4m3fn";
+    case IR_F8E5M2: return "float8_e5m2";
     default: return NULL;
     }
+}
+
+static mlcc_status *take_over(artifact_store *store, const artifact_store_options *options) {
+    store_finished *items = NULL;
+    size_t n_items = 0;
+    if (options->resume && store_journal_exists(store->staging))
+        MLCC_TRY(store_journal_read(
+            store->staging, options->inputs, options->check_progress, options->check_user,
+            store->keep, &items, &n_items));
+    for (size_t i = 0; i < n_items; i++) {
+        if (items[i].opened >= store->n_found) store->n_found = items[i].opened + 1;
+    }
+    store->found = MLCC_NEW_ARRAY(store->keep, const store_finished *, store->n_found + 1);
+    for (size_t i = 0; i < n_items; i++) store->found[items[i].opened] = &items[i];
+    return store_journal_open(store->staging, options->inputs, items, n_items, &store->journal);
 }
 
 mlcc_status *artifact_store_open(const artifact_store_options *options, artifact_store **out) {
@@ -80,13 +106,24 @@ mlcc_status *artifact_store_open(const artifact_store_options *options, artifact
     artifact_store *store = MLCC_NEW(keep, artifact_store);
     store->keep = keep;
     store->lock = -1;
+    store->pending.file = store->alone.file = -1;
     store->directory = mlcc_arena_strdup(keep, options->directory);
     store->f32_as_bf16 = options->f32_as_bf16;
+    store->resumes = options->resume;
     store->names = mlcc_map_create(1024);
     mlcc_status *status = NULL;
     MLCC_GOTO(store_directory_make(store->directory, keep, &store->first_made), failed);
-    MLCC_GOTO(store_staging_make(store->directory, keep, &store->lock, &store->staging), failed);
-    MLCC_GOTO(store_space_check(store->directory, options->expected_bytes), failed);
+    MLCC_GOTO(
+        store_staging_make(store->directory, options->resume, keep, &store->lock, &store->staging),
+        failed);
+    if (options->inputs != NULL) MLCC_GOTO(take_over(store, options), failed);
+    uint64_t needed_bytes = options->expected_bytes;
+    for (size_t i = 0; i < store->n_found; i++) {
+        const uint64_t there = store->found[i] != NULL ? store->found[i]->size_bytes : 0;
+        needed_bytes = needed_bytes > there ? needed_bytes - there : 0;
+    }
+    MLCC_GOTO(store_space_check(store->directory, needed_bytes), failed);
+    MLCC_GOTO(store_seal_start(&store->seal), failed);
     *out = store;
     return NULL;
 failed:
@@ -95,8 +132,17 @@ failed:
         status, "opening the weight store '%s' for writing", options->directory);
 }
 
+static void shard_abandon(store_shard *shard) {
+    if (shard->file >= 0) close(shard->file);
+    mlcc_hasher_free(shard->hasher);
+}
+
 static void store_free(artifact_store *store) {
     mlcc_temporary_dir_register(NULL);
+    shard_abandon(&store->pending);
+    shard_abandon(&store->alone);
+    store_seal_free(store->seal);
+    store_journal_close(store->journal);
     mlcc_map_free(store->names);
     free(store->halves);
     if (store->lock >= 0) close(store->lock);
@@ -105,38 +151,86 @@ static void store_free(artifact_store *store) {
 
 void artifact_store_abandon(artifact_store *store) {
     if (store == NULL) return;
-    mlcc_writer_abandon(store->pending.writer);
-    mlcc_writer_abandon(store->alone.writer);
-    if (store->staging != NULL) mlcc_status_free(mlcc_dir_remove_tree(store->staging));
-    if (store->first_made != NULL) store_directory_unmake(store->directory, store->first_made);
+    // A journal that is not ours to continue (of other inputs) was found, not opened.
+    const bool stays = store->resumes && store->staging != NULL &&
+                       store_journal_exists(store->staging) &&
+                       (store->journal == NULL || store->n_shards + store->n_found > 0);
+    store_seal_free(store->seal);
+    store->seal = NULL;
+    if (store->staging != NULL && !stays) mlcc_status_free(mlcc_dir_remove_tree(store->staging));
+    if (store->first_made != NULL && !stays)
+        store_directory_unmake(store->directory, store->first_made);
     store_free(store);
 }
 
+// What an earlier writer made of the shard that is begun as number `opened`; NULL: nothing.
+static const store_finished *found_shard(const artifact_store *store, size_t opened) {
+    return opened < store->n_found ? store->found[opened] : NULL;
+}
+
 static mlcc_status *shard_open(artifact_store *store, store_shard *shard) {
-    shard->path =
-        mlcc_arena_printf(store->keep, "%s/open_%zu.bin", store->staging, store->n_files_opened++);
-    mlcc_md5_init(&shard->md5);
-    return mlcc_writer_open(shard->path, &shard->writer);
+    shard->is_open = true;
+    shard->opened = store->n_opened++;
+    shard->file = -1;
+    if (found_shard(store, shard->opened) != NULL) return NULL;
+    shard->path = mlcc_arena_printf(store->keep, "%s/open_%zu.bin", store->staging, shard->opened);
+    shard->file = open(shard->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (shard->file < 0)
+        return MLCC_ERROR(IO, "cannot create '%s' for writing: %s", shard->path, strerror(errno));
+    shard->hasher = mlcc_hasher_create();
+    return NULL;
+}
+
+// A shard of an earlier writer: it is as the journal says, and the journal is of the same inputs.
+static mlcc_status *shard_reuse(artifact_store *store, const store_shard *shard) {
+    const store_finished *found = found_shard(store, shard->opened);
+    if (found->shard != store->n_shards || found->size_bytes != shard->size_bytes) {
+        return MLCC_ERROR(
+            INTERNAL, "shard %zu of %llu bytes was written before as shard %zu of %llu",
+            store->n_shards, (unsigned long long)shard->size_bytes, found->shard,
+            (unsigned long long)found->size_bytes);
+    }
+    const char *path =
+        mlcc_arena_printf(store->keep, "%s/params_shard_%zu.bin", store->staging, store->n_shards);
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return MLCC_ERROR(IO, "cannot open '%s': %s", path, strerror(errno));
+    store->n_resumed++;
+    return store_seal_add(store->seal, file, store->n_shards, shard->size_bytes);
+}
+
+static mlcc_status *shard_complete(artifact_store *store, store_shard *shard) {
+    const store_finished item = {
+        .opened = shard->opened,
+        .shard = store->n_shards,
+        .size_bytes = shard->size_bytes,
+        .hash = mlcc_hasher_digest(shard->hasher)};
+    mlcc_hasher_free(shard->hasher);
+    shard->hasher = NULL;
+    char *path =
+        mlcc_arena_printf(store->keep, "%s/params_shard_%zu.bin", store->staging, store->n_shards);
+    MLCC_TRY(mlcc_file_rename(shard->path, path));
+    if (store->journal != NULL) MLCC_TRY(store_journal_add(store->journal, &item));
+    const int file = shard->file;
+    shard->file = -1;
+    return store_seal_add(store->seal, file, store->n_shards, shard->size_bytes);
 }
 
 // Gives the shard the next number and moves it to the closed ones.
 static mlcc_status *shard_close(artifact_store *store, store_shard *shard) {
-    if (shard->writer == NULL) return NULL;
-    mlcc_writer *writer = shard->writer;
-    shard->writer = NULL;
-    MLCC_TRY(mlcc_writer_commit(writer));
-    char *path =
-        mlcc_arena_printf(store->keep, "%s/params_shard_%zu.bin", store->staging, store->n_shards);
-    MLCC_TRY(mlcc_file_rename(shard->path, path));
-    mlcc_md5_hex(&shard->md5, shard->md5_hex);
+    if (!shard->is_open) return NULL;
+    MLCC_TRY(shard->file < 0 ? shard_reuse(store, shard) : shard_complete(store, shard));
     MLCC_ARENA_GROW(store->keep, store->shards, store->n_shards, store->shards_capacity);
     store->shards[store->n_shards++] = *shard;
-    *shard = (store_shard){0};
+    *shard = (store_shard){.file = -1};
     return NULL;
 }
 
 static mlcc_status *record_sizes(
     const artifact_store *store, const char *name, store_record *record, uint64_t *memory_bytes) {
+    if (record->rank < 0 || record->rank > IR_MAX_RANK)
+        return MLCC_ERROR(
+            INVALID, "record '%s' has %d dimensions, at most %d are possible", name, record->rank,
+            IR_MAX_RANK);
     if (artifact_dtype_name(record->dtype) == NULL) {
         return MLCC_ERROR(
             INTERNAL, "record '%s' has the element type '%s', which a weight store cannot hold",
@@ -161,6 +255,39 @@ static mlcc_status *record_sizes(
     return NULL;
 }
 
+// MLC's rule.
+typedef enum shard_choice { JOINS_PENDING, BEGINS_PENDING, STANDS_ALONE } shard_choice;
+
+static shard_choice choose_shard(bool has_pending, uint64_t pending_bytes, uint64_t stored_bytes) {
+    if (pending_bytes + stored_bytes < SHARD_CAP_BYTES)
+        return has_pending ? JOINS_PENDING : BEGINS_PENDING;
+    return 2 * stored_bytes >= SHARD_CAP_BYTES ? STANDS_ALONE : BEGINS_PENDING;
+}
+
+bool artifact_store_is_finished(
+    const artifact_store *store, const artifact_record *records, size_t n_records) {
+    bool has_pending = store->pending.is_open;
+    uint64_t pending_bytes = store->pending.size_bytes, memory_bytes = 0;
+    size_t pending = store->pending.opened, n_opened = store->n_opened;
+    for (size_t i = 0; i < n_records; i++) {
+        store_record next = {.dtype = records[i].dtype, .rank = records[i].rank};
+        memcpy(next.dims, records[i].dims, sizeof next.dims);
+        mlcc_status *status = record_sizes(store, records[i].name, &next, &memory_bytes);
+        if (status != NULL) {
+            mlcc_status_free(status);
+            return false;
+        }
+        const shard_choice choice = choose_shard(has_pending, pending_bytes, next.stored_bytes);
+        size_t target = choice == JOINS_PENDING ? pending : n_opened++;
+        if (found_shard(store, target) == NULL) return false;
+        if (choice == STANDS_ALONE) continue;
+        pending = target;
+        pending_bytes = (choice == JOINS_PENDING ? pending_bytes : 0) + next.stored_bytes;
+        has_pending = true;
+    }
+    return true;
+}
+
 mlcc_status *artifact_store_begin(
     artifact_store *store, const char *name, ir_dtype dtype, int32_t rank, const int64_t *dims) {
     if (store->left_bytes != 0) {
@@ -168,27 +295,21 @@ mlcc_status *artifact_store_begin(
             INTERNAL, "record '%s' begins while '%s' lacks %llu bytes", name,
             store->open_record->name, (unsigned long long)store->left_bytes);
     }
-    if (rank < 0 || rank > IR_MAX_RANK)
-        return MLCC_ERROR(
-            INVALID, "record '%s' has %d dimensions, at most %d are possible", name, rank,
-            IR_MAX_RANK);
     if (!mlcc_map_add_text(store->names, name, 0))
         return MLCC_ERROR(INVALID, "two records have the name '%s'", name);
     store_record next = {
         .name = mlcc_arena_strdup(store->keep, name), .dtype = dtype, .rank = rank};
-    for (int32_t i = 0; i < rank; i++) next.dims[i] = dims[i];
+    for (int32_t i = 0; i < rank && i < IR_MAX_RANK; i++) next.dims[i] = dims[i];
     uint64_t memory_bytes = 0;
     MLCC_TRY(record_sizes(store, name, &next, &memory_bytes));
 
     store_shard *target = &store->pending;
-    if (target->size_bytes + next.stored_bytes >= SHARD_CAP_BYTES) {
-        if (2 * next.stored_bytes >= SHARD_CAP_BYTES) {
-            target = &store->alone;
-        } else {
-            MLCC_TRY(shard_close(store, target));
-        }
+    switch (choose_shard(target->is_open, target->size_bytes, next.stored_bytes)) {
+    case JOINS_PENDING: break;
+    case BEGINS_PENDING: MLCC_TRY(shard_close(store, target)); break;
+    case STANDS_ALONE: target = &store->alone; break;
     }
-    if (target->writer == NULL) MLCC_TRY(shard_open(store, target));
+    if (!target->is_open) MLCC_TRY(shard_open(store, target));
     next.offset_bytes = target->size_bytes;
     target->size_bytes += next.stored_bytes;
     MLCC_ARENA_GROW(store->keep, target->records, target->n_records, target->capacity);
@@ -200,9 +321,30 @@ mlcc_status *artifact_store_begin(
     return NULL;
 }
 
+static mlcc_status *write_error(const store_shard *shard, size_t size_bytes, int reason) {
+    struct statvfs disk;
+    if ((reason != ENOSPC && reason != EDQUOT) || fstatvfs(shard->file, &disk) != 0)
+        return MLCC_ERROR(IO, "cannot write '%s': %s", shard->path, strerror(reason));
+    return MLCC_ERROR(
+        IO,
+        "cannot write '%s': %s, %zu more bytes were to be written and %llu are free; make room or "
+        "choose another place",
+        shard->path, reason == ENOSPC ? "the disk is full" : "the disk quota is used up",
+        size_bytes, (unsigned long long)disk.f_bavail * disk.f_frsize);
+}
+
 static mlcc_status *shard_write(store_shard *shard, const void *data, size_t size_bytes) {
-    mlcc_md5_update(&shard->md5, data, size_bytes);
-    return mlcc_writer_write(shard->writer, data, size_bytes);
+    if (shard->file < 0) return NULL;
+    mlcc_hasher_update(shard->hasher, data, size_bytes);
+    const char *bytes = data;
+    while (size_bytes != 0) {
+        const ssize_t n = write(shard->file, bytes, size_bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return write_error(shard, size_bytes, errno);
+        bytes += n;
+        size_bytes -= (size_t)n;
+    }
+    return NULL;
 }
 
 static mlcc_status *write_halves(artifact_store *store, const float *values, size_t count) {
@@ -241,6 +383,14 @@ mlcc_status *artifact_store_append(artifact_store *store, const void *data, size
     return NULL;
 }
 
+mlcc_status *artifact_store_skip(artifact_store *store, const artifact_record *record) {
+    MLCC_TRY(artifact_store_begin(store, record->name, record->dtype, record->rank, record->dims));
+    if (store->current->file >= 0)
+        return MLCC_ERROR(INTERNAL, "record '%s' is skipped, but not finished", record->name);
+    store->left_bytes = 0;
+    return store->current == &store->alone ? shard_close(store, &store->alone) : NULL;
+}
+
 static void put_record(mlcc_json_writer *json, const store_record *record, bool as_b16) {
     const bool is_widened = as_b16 && record->is_halved;
     mlcc_json_begin_object(json);
@@ -265,7 +415,8 @@ static void put_record(mlcc_json_writer *json, const store_record *record, bool 
 }
 
 static void put_shard(
-    mlcc_json_writer *json, const store_shard *shard, size_t number, bool as_b16) {
+    mlcc_json_writer *json, const artifact_store *store, size_t number, bool as_b16) {
+    const store_shard *shard = &store->shards[number];
     char name[64];
     snprintf(name, sizeof name, "params_shard_%zu.bin", number);
     mlcc_json_begin_object(json);
@@ -280,7 +431,7 @@ static void put_shard(
     for (size_t i = 0; i < shard->n_records; i++) put_record(json, &shard->records[i], as_b16);
     mlcc_json_end(json);
     mlcc_json_key(json, "md5sum");
-    mlcc_json_put_text(json, shard->md5_hex);
+    mlcc_json_put_text(json, store_seal_md5(store->seal, number));
     mlcc_json_end(json);
 }
 
@@ -303,7 +454,7 @@ static mlcc_status *write_index(
     mlcc_json_end(&json);
     mlcc_json_key(&json, "records");
     mlcc_json_begin_array(&json);
-    for (size_t i = 0; i < store->n_shards; i++) put_shard(&json, &store->shards[i], i, as_b16);
+    for (size_t i = 0; i < store->n_shards; i++) put_shard(&json, store, i, as_b16);
     mlcc_json_end(&json);
     mlcc_json_end(&json);
     const char *path = mlcc_path_join(
@@ -321,6 +472,7 @@ static mlcc_status *finish(
             (unsigned long long)store->left_bytes);
     }
     MLCC_TRY(shard_close(store, &store->pending));
+    MLCC_TRY(store_seal_wait(store->seal));
     bool has_b16 = false;
     for (size_t i = 0; i < store->n_shards; i++) {
         totals->stored_bytes += store->shards[i].size_bytes;
@@ -329,6 +481,7 @@ static mlcc_status *finish(
     }
     totals->n_records = mlcc_map_count(store->names);
     totals->n_shards = store->n_shards;
+    totals->n_resumed_shards = store->n_resumed;
     totals->param_bytes = store->param_bytes;
     totals->bits_per_param =
         n_source_elements == 0 ? 0.0 : (double)store->param_bytes * 8.0 / (double)n_source_elements;

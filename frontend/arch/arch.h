@@ -9,12 +9,24 @@
 #include "frontend/hf/model_config.h"
 
 typedef enum arch_field_kind {
-    ARCH_FIELD_INTEGER,     // int64_t, 1 … max; 0 and null count as "not given"
-    ARCH_FIELD_REAL,        // double
-    ARCH_FIELD_BOOL,        // bool
-    ARCH_FIELD_ROPE_BASE,   // double; an integer in the file stays one when written back
-    ARCH_FIELD_ROPE_SCALING // hf_rope_scaling
+    ARCH_FIELD_INTEGER,    // int64_t, 1 … max; 0 and null count as "not given"
+    ARCH_FIELD_WINDOW,     // int64_t, 1 … max or -1 = off; 0 and null count as "not given"
+    ARCH_FIELD_COUNT,      // int64_t, 0 … max
+    ARCH_FIELD_REAL,       // double
+    ARCH_FIELD_BOOL,       // bool
+    ARCH_FIELD_ACTIVATION, // const char *: name of an activation, "silu" when not given
+    ARCH_FIELD_DTYPE, // const char *: "float32", which is also the default, "float16", "bfloat16"
+    ARCH_FIELD_ROPE_BASE,    // double; an integer in the file stays one when written back
+    ARCH_FIELD_ROPE_SCALING, // hf_rope_scaling
+    ARCH_N_FIELD_KINDS
 } arch_field_kind;
+
+typedef enum arch_presence {
+    ARCH_OPTIONAL,
+    ARCH_REQUIRED,
+    // MLC's model class lacks it, Hugging Face's has it: stands in mlc-chat-config.json only when it says something (true, a scaling).
+    ARCH_EXTRA
+} arch_presence;
 
 #define ARCH_MAX_ALIASES 2
 
@@ -23,9 +35,9 @@ typedef struct arch_field {
     const char *name; // MLC's
     arch_field_kind kind;
     size_t offset; // in hf_model_config
-    bool is_required;
-    int64_t max;      // INTEGER: largest accepted value
-    int64_t fallback; // INTEGER and BOOL: value when not given; 0 = derived afterwards
+    arch_presence presence;
+    int64_t max;      // INTEGER, WINDOW, COUNT: largest accepted value
+    int64_t fallback; // the same and BOOL: value when not given; 0 = derived afterwards
     const char
         *aliases[ARCH_MAX_ALIASES]; // Hugging Face's names where they differ, tried in this order
 } arch_field;
@@ -44,12 +56,17 @@ typedef struct arch_info {
     size_t n_fields;
     const arch_condition *conditions;
     size_t n_conditions;
+    // Hugging Face keys that this type has and that say nothing here, NULL-terminated; NULL = none.
+    const char *const *ignored_keys;
     int64_t max_prefill_chunk;   // default of prefill_chunk_size where the context is longer
     const arch_decoder *decoder; // how the module is built
 } arch_info;
 
 #define ARCH(id, task, traits) extern const arch_info arch_##id;
 #include "frontend/arch/arch.def"
+
+// Llama's structure and names, which other families share.
+extern const arch_decoder arch_decoder_llama;
 
 // Row of a model type; NULL when unknown.
 const arch_info *arch_find(const char *model_type);

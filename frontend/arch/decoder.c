@@ -94,7 +94,8 @@ static void add_args(builder *b) {
         b->options->max_tokens > 0 ? b->options->max_tokens : config->prefill_chunk_size;
     int64_t max_sequences =
         b->options->max_sequences > 0 ? b->options->max_sequences : config->max_batch_size;
-    int64_t max_slots = (config->context_window_size + ARCH_PAGE_TOKENS - 1) / ARCH_PAGE_TOKENS;
+    int64_t max_context = config->context_window_size > 0 ? config->context_window_size : INT32_MAX;
+    int64_t max_slots = (max_context + ARCH_PAGE_TOKENS - 1) / ARCH_PAGE_TOKENS;
     // Caches are caller memory, so this bound plans nothing; it only has to be a number that a page id can hold.
     int64_t max_pages =
         max_slots > INT32_MAX / max_sequences ? INT32_MAX : max_slots * max_sequences;
@@ -140,6 +141,7 @@ static ir_value *build_attention(
     builder *b, ir_value *x, const layer_params *layer, ir_value **cache) {
     ir_build *build = &b->build;
     int64_t head_dim = b->config->head_dim;
+    int64_t window = b->config->sliding_window_size > 0 ? b->config->sliding_window_size : 0;
     ir_value *h = ir_rms_norm(build, x, layer->by_role[ARCH_INPUT_NORM], b->config->norm_eps);
     ir_value *q = project(b, h, layer, ARCH_Q, ARCH_Q_BIAS);
     ir_value *k = project(b, h, layer, ARCH_K, ARCH_K_BIAS);
@@ -149,7 +151,7 @@ static ir_value *build_attention(
     *cache = ir_kv_append(build, *cache, k, v, b->page_table, b->seq_ids, b->positions);
     ir_value *attention = ir_paged_attention(
         build, q, *cache, b->page_table, b->seq_ids, b->positions, head_dim,
-        1 / sqrt((double)head_dim), 0, 0);
+        1 / sqrt((double)head_dim), window, 0);
     return project(b, attention, layer, ARCH_O, ARCH_O_BIAS);
 }
 

@@ -3,7 +3,7 @@
 //
 //   x = embedding(ids)
 //   per layer:   h = rms_norm(x);  q, k, v = linear(h);  q, k = rope(q), rope(k);  cache' = kv_append(cache, k, v)
-//                x = x + linear(paged_attention(q, cache'))                scale 1/sqrt(head_dim)
+//                x = x + linear(paged_attention(q, cache'))                scale 1/sqrt(head_dim), the config's sliding window
 //                h = rms_norm(x);  x = x + linear(activation(gate) * up)
 //   at the end:  logits = linear(rms_norm(take_rows(x, logit_rows)), head) as f32
 //

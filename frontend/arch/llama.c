@@ -7,23 +7,23 @@
 // The last column holds Hugging Face's names.
 // clang-format off
 static const arch_field fields[] = {
-    {"hidden_size",              ARCH_FIELD_INTEGER,      AT(d_model),                  true,  1 << 24,   0, {NULL}},
-    {"intermediate_size",        ARCH_FIELD_INTEGER,      AT(d_ff),                     true,  1 << 28,   0, {NULL}},
-    {"num_attention_heads",      ARCH_FIELD_INTEGER,      AT(n_heads),                  true,  1 << 16,   0, {NULL}},
-    {"num_hidden_layers",        ARCH_FIELD_INTEGER,      AT(n_layers),                 true,  1024,      0, {NULL}},
-    {"rms_norm_eps",             ARCH_FIELD_REAL,         AT(norm_eps),                 true,  0,         0, {NULL}},
-    {"vocab_size",               ARCH_FIELD_INTEGER,      AT(vocab),                    true,  INT32_MAX, 0, {NULL}},
-    {"tie_word_embeddings",      ARCH_FIELD_BOOL,         AT(tie_word_embeddings),      false, 0,         0, {NULL}},
-    {"position_embedding_base",  ARCH_FIELD_ROPE_BASE,    AT(rope_theta),               false, 0,         0, {"rope_theta"}},
-    {"rope_scaling",             ARCH_FIELD_ROPE_SCALING, AT(rope_scaling),             false, 0,         0, {"rope_parameters"}},
-    {"context_window_size",      ARCH_FIELD_INTEGER,      AT(context_window_size),      false, INT32_MAX, 0, {"max_position_embeddings", "max_sequence_length"}},
-    {"prefill_chunk_size",       ARCH_FIELD_INTEGER,      AT(prefill_chunk_size),       false, INT32_MAX, 0, {NULL}},
-    {"num_key_value_heads",      ARCH_FIELD_INTEGER,      AT(n_kv_heads),               false, 1 << 16,   0, {NULL}},
-    {"head_dim",                 ARCH_FIELD_INTEGER,      AT(head_dim),                 false, 1 << 16,   0, {NULL}},
-    {"tensor_parallel_shards",   ARCH_FIELD_INTEGER,      AT(tensor_parallel_shards),   false, 1 << 16,   1, {NULL}},
-    {"pipeline_parallel_stages", ARCH_FIELD_INTEGER,      AT(pipeline_parallel_stages), false, 1 << 16,   1, {NULL}},
-    {"max_batch_size",           ARCH_FIELD_INTEGER,      AT(max_batch_size),           false, 1 << 16,   1, {NULL}},
-    {"disaggregation",           ARCH_FIELD_BOOL,         AT(disaggregation),           false, 0,         0, {NULL}},
+    {"hidden_size",              ARCH_FIELD_INTEGER,      AT(d_model),                  ARCH_REQUIRED, 1 << 24,   0, {NULL}},
+    {"intermediate_size",        ARCH_FIELD_INTEGER,      AT(d_ff),                     ARCH_REQUIRED, 1 << 28,   0, {NULL}},
+    {"num_attention_heads",      ARCH_FIELD_INTEGER,      AT(n_heads),                  ARCH_REQUIRED, 1 << 16,   0, {NULL}},
+    {"num_hidden_layers",        ARCH_FIELD_INTEGER,      AT(n_layers),                 ARCH_REQUIRED, 1024,      0, {NULL}},
+    {"rms_norm_eps",             ARCH_FIELD_REAL,         AT(norm_eps),                 ARCH_REQUIRED, 0,         0, {NULL}},
+    {"vocab_size",               ARCH_FIELD_INTEGER,      AT(vocab),                    ARCH_REQUIRED, INT32_MAX, 0, {NULL}},
+    {"tie_word_embeddings",      ARCH_FIELD_BOOL,         AT(tie_word_embeddings),      ARCH_OPTIONAL, 0,         0, {NULL}},
+    {"position_embedding_base",  ARCH_FIELD_ROPE_BASE,    AT(rope_theta),               ARCH_OPTIONAL, 0,         0, {"rope_theta"}},
+    {"rope_scaling",             ARCH_FIELD_ROPE_SCALING, AT(rope_scaling),             ARCH_OPTIONAL, 0,         0, {"rope_parameters"}},
+    {"context_window_size",      ARCH_FIELD_INTEGER,      AT(context_window_size),      ARCH_OPTIONAL, INT32_MAX, 0, {"max_position_embeddings", "max_sequence_length"}},
+    {"prefill_chunk_size",       ARCH_FIELD_INTEGER,      AT(prefill_chunk_size),       ARCH_OPTIONAL, INT32_MAX, 0, {NULL}},
+    {"num_key_value_heads",      ARCH_FIELD_INTEGER,      AT(n_kv_heads),               ARCH_OPTIONAL, 1 << 16,   0, {NULL}},
+    {"head_dim",                 ARCH_FIELD_INTEGER,      AT(head_dim),                 ARCH_OPTIONAL, 1 << 16,   0, {NULL}},
+    {"tensor_parallel_shards",   ARCH_FIELD_INTEGER,      AT(tensor_parallel_shards),   ARCH_OPTIONAL, 1 << 16,   1, {NULL}},
+    {"pipeline_parallel_stages", ARCH_FIELD_INTEGER,      AT(pipeline_parallel_stages), ARCH_OPTIONAL, 1 << 16,   1, {NULL}},
+    {"max_batch_size",           ARCH_FIELD_INTEGER,      AT(max_batch_size),           ARCH_OPTIONAL, 1 << 16,   1, {NULL}},
+    {"disaggregation",           ARCH_FIELD_BOOL,         AT(disaggregation),           ARCH_OPTIONAL, 0,         0, {NULL}},
 };
 
 static const arch_condition conditions[] = {
@@ -32,7 +32,6 @@ static const arch_condition conditions[] = {
     {"mlp_bias",              {"false"},                 "MLC LLM's llama has no MLP biases either"},
     {"rope_interleaved",      {"false"},                 "permute the rows of q_proj and k_proj to the halves layout"},
     {"partial_rotary_factor", {"1.0", "1"},              NULL},
-    {"quantization_config",   {"null"},                  "take the checkpoint that it was quantized from, and let convert_weight quantize"},
 };
 
 static const arch_weight weights[] = {
@@ -50,7 +49,7 @@ static const arch_weight weights[] = {
 
 static const char *const unused[] = {"self_attn.rotary_emb.inv_freq", NULL};
 
-static const arch_decoder decoder = {
+const arch_decoder arch_decoder_llama = {
     .embedding = "model.embed_tokens.weight",
     .layers = "model.layers.",
     .final_norm = "model.norm.weight",
@@ -67,5 +66,5 @@ const arch_info arch_llama = {
     .conditions = conditions,
     .n_conditions = sizeof conditions / sizeof conditions[0],
     .max_prefill_chunk = 8192,
-    .decoder = &decoder,
+    .decoder = &arch_decoder_llama,
 };

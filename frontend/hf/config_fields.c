@@ -22,6 +22,7 @@ static const char *const harmless_keys[] = {
     "begin_suppress_tokens",
     "bos_token_id",
     "chunk_size_feed_forward",
+    "compression_config",
     "cross_attention_hidden_size",
     "decoder_start_token_id",
     "diversity_penalty",
@@ -59,6 +60,7 @@ static const char *const harmless_keys[] = {
     "pretraining_tp",
     "problem_type",
     "pruned_heads",
+    "quantization_config",
     "remove_invalid_values",
     "repetition_penalty",
     "resid_pdrop",
@@ -108,9 +110,10 @@ static mlcc_status *wrong_value(
 
 static bool is_not_given(const arch_field *field, const mlcc_json_value *value) {
     if (is_null(value)) return true;
-    bool zero_means_derive =
-        field->kind == ARCH_FIELD_INTEGER || field->kind == ARCH_FIELD_ROPE_BASE;
-    return zero_means_derive && !field->is_required &&
+    bool zero_means_derive = field->kind == ARCH_FIELD_INTEGER ||
+                             field->kind == ARCH_FIELD_WINDOW ||
+                             field->kind == ARCH_FIELD_ROPE_BASE;
+    return zero_means_derive && field->presence != ARCH_REQUIRED &&
            mlcc_json_kind_of(value) != MLCC_JSON_STRING && mlcc_json_number(value) == 0 &&
            (mlcc_json_kind_of(value) == MLCC_JSON_INT ||
             mlcc_json_kind_of(value) == MLCC_JSON_REAL);
@@ -146,19 +149,49 @@ static mlcc_status *missing(const arch_field *field, const config_source *source
     return status;
 }
 
+// What an integer may be besides 1 … max.
+static bool is_special(const arch_field *field, int64_t number) {
+    return (field->kind == ARCH_FIELD_WINDOW && number == -1) ||
+           (field->kind == ARCH_FIELD_COUNT && number == 0);
+}
+
 static mlcc_status *read_integer(
     const arch_field *field, const config_source *source, const char *key,
     const mlcc_json_value *value, int64_t *out) {
     *out = field->fallback;
     if (value == NULL) return NULL;
     int64_t number = mlcc_json_int(value);
-    if (mlcc_json_kind_of(value) != MLCC_JSON_INT || number < 1 || number > field->max) {
-        char expected[64];
-        snprintf(expected, sizeof expected, "an integer from 1 to %lld", (long long)field->max);
+    if (mlcc_json_kind_of(value) != MLCC_JSON_INT ||
+        ((number < 1 || number > field->max) && !is_special(field, number))) {
+        char expected[96];
+        snprintf(
+            expected, sizeof expected, "an integer from %d to %lld%s",
+            field->kind == ARCH_FIELD_COUNT ? 0 : 1, (long long)field->max,
+            field->kind == ARCH_FIELD_WINDOW ? ", or -1 for off" : "");
         return wrong_value(source, key, value, expected);
     }
     *out = number;
     return NULL;
+}
+
+// One of the texts; *out points at the table's own, which outlives every document. The first is the default.
+static mlcc_status *read_choice(
+    const config_source *source, const char *key, const mlcc_json_value *value,
+    const char *const *texts, size_t n_texts, const char **out) {
+    *out = texts[0];
+    if (value == NULL) return NULL;
+    const char *text = mlcc_json_text(value, NULL);
+    for (size_t i = 0; text != NULL && i < n_texts; i++)
+        if (strcmp(text, texts[i]) == 0) {
+            *out = texts[i];
+            return NULL;
+        }
+    mlcc_str expected = {0};
+    for (size_t i = 0; i < n_texts; i++)
+        mlcc_str_printf(&expected, "%s\"%s\"", i == 0 ? "" : " or ", texts[i]);
+    mlcc_status *status = wrong_value(source, key, value, mlcc_str_text(&expected));
+    mlcc_str_free(&expected);
+    return status;
 }
 
 static bool is_number(const mlcc_json_value *value) {
@@ -180,14 +213,26 @@ static mlcc_status *read_rope_base(
     return NULL;
 }
 
+static const char *const activations[] = {"silu", "swish"};
+static const char *const dtypes[] = {"float32", "float16", "bfloat16"};
+enum {
+    N_ACTIVATIONS = sizeof activations / sizeof activations[0],
+    N_DTYPES = sizeof dtypes / sizeof dtypes[0]
+};
+
 static mlcc_status *read_field(
     const arch_field *field, const config_source *source, hf_model_config *config) {
     void *member = (char *)config + field->offset;
     const char *key = NULL;
     const mlcc_json_value *value = find_value(field, source, &key);
-    if (value == NULL && field->is_required) return missing(field, source);
+    if (value == NULL && field->presence == ARCH_REQUIRED) return missing(field, source);
     switch (field->kind) {
-    case ARCH_FIELD_INTEGER: return read_integer(field, source, key, value, member);
+    case ARCH_FIELD_INTEGER:
+    case ARCH_FIELD_WINDOW:
+    case ARCH_FIELD_COUNT: return read_integer(field, source, key, value, member);
+    case ARCH_FIELD_ACTIVATION:
+        return read_choice(source, key, value, activations, N_ACTIVATIONS, member);
+    case ARCH_FIELD_DTYPE: return read_choice(source, key, value, dtypes, N_DTYPES, member);
     case ARCH_FIELD_ROPE_BASE: return read_rope_base(source, key, value, config);
     case ARCH_FIELD_REAL:
         if (value == NULL) return NULL;
@@ -207,8 +252,14 @@ static mlcc_status *read_field(
         config->rope_scaling_json = keep_json ? value : NULL;
         return NULL;
     }
+    case ARCH_N_FIELD_KINDS: break;
     }
     return MLCC_ERROR(INTERNAL, "field '%s' has an unknown kind", field->name);
+}
+
+bool config_gives(const config_source *source, const char *name) {
+    return mlcc_json_int(mlcc_json_get(source->overlay, name)) > 0 ||
+           mlcc_json_int(mlcc_json_get(source->object, name)) > 0;
 }
 
 mlcc_status *config_read_fields(
@@ -251,6 +302,8 @@ static bool is_known(const arch_info *arch, const char *key) {
     }
     for (size_t i = 0; i < arch->n_conditions; i++)
         if (strcmp(arch->conditions[i].key, key) == 0) return true;
+    for (const char *const *name = arch->ignored_keys; name != NULL && *name != NULL; name++)
+        if (strcmp(*name, key) == 0) return true;
     for (size_t i = 0; i < sizeof harmless_keys / sizeof harmless_keys[0]; i++)
         if (strcmp(harmless_keys[i], key) == 0) return true;
     return false;

@@ -15,6 +15,8 @@ typedef struct config_source {
 // Every field of the table: range-checked values, defaults for what is not given, errors that name key, value and what is accepted.
 mlcc_status *config_read_fields(
     const arch_info *arch, const config_source *source, hf_model_config *config);
+// Whether a positive integer stands under MLC's name itself, not under one of Hugging Face's.
+bool config_gives(const config_source *source, const char *name);
 // The conditions of the table: the first that does not hold is UNSUPPORTED.
 mlcc_status *config_check_conditions(const arch_info *arch, const config_source *source);
 // One warning that lists the keys that neither the tables nor the list of harmless keys know. None: silent.

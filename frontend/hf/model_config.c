@@ -16,6 +16,17 @@
 
 // ---- what follows from the fields ---------------------------------------------------------------------
 
+// The smallest of the sizes that are on, at most the type's limit. A chunk that was given stays if the context holds it.
+static void derive_chunk(const arch_info *arch, hf_model_config *config) {
+    int64_t context = config->context_window_size, window = config->sliding_window_size;
+    bool fits = context == -1 || config->prefill_chunk_size <= context;
+    if (config->prefill_chunk_size > 0 && fits) return;
+    int64_t chunk = arch->max_prefill_chunk;
+    if (context != -1 && context < chunk) chunk = context;
+    if (window != -1 && window < chunk) chunk = window;
+    config->prefill_chunk_size = chunk;
+}
+
 // Values that were not given; called again after overrides, as MLC LLM does.
 static mlcc_status *derive(const arch_info *arch, const char *what, hf_model_config *config) {
     if (config->context_window_size == 0)
@@ -38,10 +49,7 @@ static mlcc_status *derive(const arch_info *arch, const char *what, hf_model_con
                 what, (long long)config->d_model, (long long)config->n_heads);
         config->head_dim = config->d_model / config->n_heads;
     }
-    if (config->prefill_chunk_size == 0 || config->prefill_chunk_size > config->context_window_size)
-        config->prefill_chunk_size = config->context_window_size < arch->max_prefill_chunk
-                                         ? config->context_window_size
-                                         : arch->max_prefill_chunk;
+    derive_chunk(arch, config);
     return NULL;
 }
 
@@ -136,20 +144,51 @@ static mlcc_status *find_model_type(
     return NULL;
 }
 
+// What MLC LLM does to the context where a sliding window is on: unless somebody gave it under its own name, there is no limit.
+static void roll_context(
+    const config_source *source, const hf_config_overrides *overrides, hf_model_config *config) {
+    bool is_overridden = overrides != NULL && overrides->context_window_size > 0;
+    if (config->sliding_window_size > 0 && !is_overridden &&
+        !config_gives(source, "context_window_size"))
+        config->context_window_size = -1;
+}
+
+static mlcc_status *check_context(const char *what, const hf_model_config *config) {
+    if (config->context_window_size == -1 && config->sliding_window_size == -1)
+        return MLCC_ERROR(
+            INVALID,
+            "%s: context_window_size and sliding_window_size are both -1; at least one must be on",
+            what);
+    return NULL;
+}
+
+// Members of types whose tables lack the field.
+static const hf_model_config absent_fields = {
+    .hidden_act = "silu", // the conditions accept no other activation and no biases in configs
+    .dtype = "float32",
+    .sliding_window_size = -1,
+    .attention_sink_size = -1,
+    .tensor_parallel_shards = 1,
+    .pipeline_parallel_stages = 1,
+    .max_batch_size = 1};
+
 static mlcc_status *read_config(
     const config_source *source, const char *wanted_type, const hf_config_overrides *overrides,
     hf_model_config *config) {
+    mlcc_json *document = config->document;
+    *config = absent_fields;
+    config->document = document;
     MLCC_TRY(find_model_type(source, wanted_type, &config->model_type));
     const arch_info *arch = arch_find(config->model_type);
     MLCC_TRY(config_check_conditions(arch, source));
     MLCC_TRY(config_read_fields(arch, source, config));
     config_report_unknown(arch, source);
-    config->hidden_act = "silu"; // the conditions accept no other activation and no biases
-    config->attention_bias = false;
-    config->mlp_bias = false;
+    roll_context(source, overrides, config);
     MLCC_TRY(derive(arch, source->what, config));
     MLCC_TRY(apply_overrides(arch, overrides, config));
+    roll_context(source, overrides, config);
     MLCC_TRY(derive(arch, source->what, config));
+    MLCC_TRY(check_context(source->what, config));
     return validate(source->what, config);
 }
 
@@ -224,6 +263,29 @@ mlcc_status *hf_model_config_read(
 
 // ---- MLC LLM -------------------------------------------------------------------------------------------------
 
+// Key "quantization_options", which only mlcc writes: {"group_size": G, "modules_to_not_convert": [names]}, either may be absent.
+static mlcc_status *read_quant_options(
+    const mlcc_json_value *root, mlcc_arena *keep, quant_options *out) {
+    const mlcc_json_value *object = NULL, *modules = NULL;
+    MLCC_TRY(mlcc_json_get_object(root, "quantization_options", false, &object));
+    if (object == NULL) return NULL;
+    MLCC_TRY(mlcc_json_get_i64(object, "group_size", false, -1, INT32_MAX, &out->group_size));
+    MLCC_TRY(mlcc_json_get_array(object, "modules_to_not_convert", false, &modules));
+    size_t n_modules = mlcc_json_count(modules);
+    const char **names = MLCC_NEW_ARRAY(keep, const char *, n_modules + 1);
+    for (size_t i = 0; i < n_modules; i++) {
+        const char *name = mlcc_json_text(mlcc_json_at(modules, i), NULL);
+        if (name == NULL)
+            return MLCC_ERROR(
+                INVALID, "entry %zu of 'modules_to_not_convert' is %s; expected a module name", i,
+                mlcc_json_kind_text(mlcc_json_kind_of(mlcc_json_at(modules, i))));
+        names[i] = mlcc_arena_strdup(keep, name);
+    }
+    out->float_modules = names;
+    out->n_float_modules = n_modules;
+    return NULL;
+}
+
 mlcc_status *hf_model_config_from_mlc(
     const mlcc_json_value *mlc_chat_config, const char *what, const hf_config_overrides *overrides,
     mlcc_arena *keep, hf_model_config **out) {
@@ -238,18 +300,33 @@ mlcc_status *hf_model_config_from_mlc(
         what);
     hf_model_config *config = MLCC_NEW(keep, hf_model_config);
     MLCC_TRY(read_config(&source, NULL, overrides, config));
+    MLCC_TRY_NOTE(
+        read_quant_options(mlc_chat_config, keep, &config->quantization), "reading %s", what);
     *out = config;
     return NULL;
 }
 
+// Fields that MLC's class lacks are written only where they change something.
+static bool says_something(const arch_field *field, const hf_model_config *config) {
+    if (field->presence != ARCH_EXTRA) return true;
+    if (field->kind == ARCH_FIELD_ROPE_SCALING) return config->rope_scaling_json != NULL;
+    return field->kind == ARCH_FIELD_BOOL &&
+           *(const bool *)((const char *)config + field->offset) != (field->fallback != 0);
+}
+
 static void write_field(
     const arch_field *field, const hf_model_config *config, mlcc_json_writer *writer) {
+    if (!says_something(field, config)) return;
     const void *member = (const char *)config + field->offset;
     mlcc_json_key(writer, field->name);
     switch (field->kind) {
-    case ARCH_FIELD_INTEGER: mlcc_json_put_i64(writer, *(const int64_t *)member); break;
+    case ARCH_FIELD_INTEGER:
+    case ARCH_FIELD_WINDOW:
+    case ARCH_FIELD_COUNT: mlcc_json_put_i64(writer, *(const int64_t *)member); break;
     case ARCH_FIELD_REAL: mlcc_json_put_f64(writer, *(const double *)member); break;
     case ARCH_FIELD_BOOL: mlcc_json_put_bool(writer, *(const bool *)member); break;
+    case ARCH_FIELD_ACTIVATION:
+    case ARCH_FIELD_DTYPE: mlcc_json_put_text(writer, *(const char *const *)member); break;
     case ARCH_FIELD_ROPE_BASE:
         if (config->rope_theta_is_integer)
             mlcc_json_put_i64(writer, (int64_t)config->rope_theta);
@@ -262,6 +339,7 @@ static void write_field(
         else
             mlcc_json_put_null(writer);
         break;
+    case ARCH_N_FIELD_KINDS: break;
     }
 }
 

@@ -2,11 +2,13 @@
 //
 // Both readers and the writer are driven by one field table per model type (frontend/arch), in MLC LLM's declaration order. Keys that matter and are
 // missing or out of range are errors; keys nobody knows are reported once, as a warning that lists them; keys that would change the computation in a
-// way that mlcc does not do (a quantized checkpoint, biases, another activation, an unknown RoPE scaling) are errors that say what is accepted.
+// way that mlcc does not do (biases, another activation, an unknown RoPE scaling) are errors that say what is accepted. What a checkpoint says about its
+// quantization is read elsewhere (quantization_config.h).
 #ifndef MLCC_FRONTEND_HF_MODEL_CONFIG_H
 #define MLCC_FRONTEND_HF_MODEL_CONFIG_H
 
 #include "ir/ir.h"
+#include "quantization/mode.h"
 #include "runtime/base/json.h"
 
 typedef enum hf_rope_scaling_kind {
@@ -23,7 +25,8 @@ typedef struct hf_rope_scaling {
 
 typedef struct hf_model_config {
     const char *model_type; // registry key: "llama"
-    const char *hidden_act;
+    const char *hidden_act; // "silu"
+    const char *dtype;      // MLC's key of some model types, "float32" by default; decides nothing
     int64_t d_model, d_ff, n_layers, n_heads, n_kv_heads, head_dim, vocab;
     double norm_eps;
     double rope_theta;
@@ -34,10 +37,14 @@ typedef struct hf_model_config {
         rope_scaling_json; // as found (belongs to `document`, or to the caller of _from_mlc), NULL when null or dropped
     bool tie_word_embeddings;
     bool attention_bias, mlp_bias;
-    int64_t context_window_size; // > 0
-    int64_t prefill_chunk_size;  // > 0, ≤ context_window_size
+    int64_t context_window_size; // > 0, or -1: no limit (types with a sliding window)
+    int64_t sliding_window_size; // tokens that a token sees; -1 = all
+    int64_t attention_sink_size; // of MLC's rolling cache; -1 = the type has none
+    int64_t prefill_chunk_size;  // > 0, ≤ context_window_size where that has a limit
     int64_t tensor_parallel_shards, pipeline_parallel_stages, max_batch_size;
     bool disaggregation;
+    quant_options
+        quantization; // of _from_mlc: key "quantization_options"; all zero otherwise (import_quant_options)
     const char *
         directory; // where config.json lay: weights and tokenizer files stand beside it; NULL for a preset and for _from_mlc
     mlcc_json *document; // keeps the JSON alive; hf_model_config_free ends it; NULL for _from_mlc

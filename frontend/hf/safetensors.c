@@ -1,20 +1,19 @@
 // A source over mapped .safetensors files: one file, or the shards that an index names.
 #include "frontend/hf/safetensors_header.h"
+#include "frontend/hf/weight_index.h"
 #include "runtime/base/file.h"
-#include "runtime/base/json.h"
 #include "runtime/base/log.h"
+#include "runtime/base/str.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define INDEX_NAME      "model.safetensors.index.json"
-#define SINGLE_NAME     "model.safetensors"
-#define MAX_INDEX_BYTES ((size_t)64 << 20)
+#define INDEX_NAME  "model.safetensors.index.json"
+#define SINGLE_NAME "model.safetensors"
 
 typedef struct weight_shard {
-    const char *name; // as the index spells it
     const char *path;
     mlcc_mapping mapping;
     hf_safetensors_header header;
@@ -29,8 +28,8 @@ typedef struct safetensors_source {
     hf_tensor *tensors;
     uint64_t *offsets; // of tensors[i] in its file
     mlcc_map *by_name;
-    void *bounce; // for tensors that their file does not align
-    size_t bounce_bytes;
+    // Whole tensors that their file does not align and that somebody views, until their release; NULL: none.
+    void **copies;
 } safetensors_source;
 
 static safetensors_source *source_of(hf_weight_source *source) {
@@ -42,19 +41,32 @@ static const char *data_of(const safetensors_source *source, const hf_tensor *te
            source->offsets[tensor - source->tensors];
 }
 
-// Old writers did not pad the header, so data may stand at any address; readers are promised aligned elements.
+// Whole pages, outwards: a neighbour's page that goes too is simply read again.
+static void drop_pages(const safetensors_source *self, const hf_tensor *tensor) {
+    const mlcc_mapping *mapping = &self->shards[tensor->file].mapping;
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    size_t begin = self->offsets[tensor - self->tensors];
+    size_t end = begin + tensor->size_bytes;
+    begin -= begin % page_bytes;
+    // madvise rounds the length up itself. It is advice: a failure changes nothing. It writes nothing, hence the cast.
+    (void)madvise((void *)((uintptr_t)mapping->data + begin), end - begin, MADV_DONTNEED);
+}
+
+// Old writers did not pad the header, so data may stand at any address; readers are promised aligned elements. The copy takes the place of the file's
+// pages, so that memory holds the tensor once.
 static mlcc_status *copy_aligned(
-    safetensors_source *self, const void *from, size_t size_bytes, const void **view) {
-    if (self->bounce_bytes < size_bytes) {
-        void *larger = realloc(self->bounce, size_bytes);
-        if (larger == NULL)
+    safetensors_source *self, const hf_tensor *tensor, const char **data) {
+    void **copy = &self->copies[tensor - self->tensors];
+    if (*copy == NULL) {
+        *copy = malloc(tensor->size_bytes);
+        if (*copy == NULL)
             return MLCC_ERROR(
-                NO_MEMORY, "no memory for %zu bytes of unaligned tensor data", size_bytes);
-        self->bounce = larger;
-        self->bounce_bytes = size_bytes;
+                NO_MEMORY, "no memory for the %llu bytes of tensor '%s', which lies unaligned",
+                (unsigned long long)tensor->size_bytes, tensor->name);
+        memcpy(*copy, *data, tensor->size_bytes);
+        drop_pages(self, tensor);
     }
-    memcpy(self->bounce, from, size_bytes);
-    *view = self->bounce;
+    *data = *copy;
     return NULL;
 }
 
@@ -70,31 +82,25 @@ static mlcc_status *safetensors_read(
             (unsigned long long)tensor->size_bytes);
     if (tensor->dtype >= IR_N_DTYPES)
         return MLCC_ERROR(
-            UNSUPPORTED,
-            "tensor '%s' in %s has dtype %s; accepted are F32, F16, BF16, I32, U32, I8 and U8",
+            UNSUPPORTED, "tensor '%s' in %s has dtype %s; accepted are " HF_READABLE_DTYPES,
             tensor->name, self->shards[tensor->file].path, tensor->dtype_text);
-    const char *data = data_of(self, tensor) + offset;
+    const char *data = data_of(self, tensor);
     if (view == NULL) {
-        if (size_bytes > 0) memcpy(buffer, data, size_bytes);
+        if (size_bytes > 0) memcpy(buffer, data + offset, size_bytes);
         return NULL;
     }
-    if ((uintptr_t)data % ir_dtype_bytes(tensor->dtype) != 0 && size_bytes > 0)
-        return copy_aligned(self, data, size_bytes, view);
-    *view = data;
+    if ((uintptr_t)data % ir_dtype_bytes(tensor->dtype) != 0 && tensor->size_bytes > 0)
+        MLCC_TRY(copy_aligned(self, tensor, &data));
+    *view = data + offset;
     return NULL;
 }
 
-// Whole pages, outwards: a neighbour's page that goes too is simply read again.
 static void safetensors_release(hf_weight_source *source, const hf_tensor *tensor) {
     safetensors_source *self = source_of(source);
-    if (tensor->size_bytes == 0) return;
-    const mlcc_mapping *mapping = &self->shards[tensor->file].mapping;
-    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-    size_t begin = self->offsets[tensor - self->tensors];
-    size_t end = begin + tensor->size_bytes;
-    begin -= begin % page_bytes;
-    // madvise rounds the length up itself. It is advice: a failure changes nothing. It writes nothing, hence the cast.
-    (void)madvise((void *)((uintptr_t)mapping->data + begin), end - begin, MADV_DONTNEED);
+    void **copy = &self->copies[tensor - self->tensors];
+    free(*copy);
+    *copy = NULL;
+    if (tensor->size_bytes > 0) drop_pages(self, tensor);
 }
 
 static void safetensors_close(hf_weight_source *source) {
@@ -104,10 +110,10 @@ static void safetensors_close(hf_weight_source *source) {
         mlcc_map_free(self->shards[i].by_name);
     }
     mlcc_map_free(self->by_name);
-    free(self->bounce);
+    for (size_t i = 0; i < self->source.n_tensors; i++) free(self->copies[i]);
     self->n_shards = 0;
     self->by_name = NULL;
-    self->bounce = NULL;
+    self->source.n_tensors = 0;
 }
 
 static mlcc_status *open_shard(weight_shard *shard, mlcc_arena *keep) {
@@ -138,6 +144,7 @@ static void add_tensor(
 static void reserve_tensors(safetensors_source *self, size_t n_tensors, mlcc_arena *keep) {
     self->tensors = MLCC_NEW_ARRAY(keep, hf_tensor, n_tensors + 1);
     self->offsets = MLCC_NEW_ARRAY(keep, uint64_t, n_tensors + 1);
+    self->copies = MLCC_NEW_ARRAY(keep, void *, n_tensors + 1);
     self->by_name = mlcc_map_create(n_tensors);
     self->source.tensors = self->tensors;
     self->source.by_name = self->by_name;
@@ -146,7 +153,6 @@ static void reserve_tensors(safetensors_source *self, size_t n_tensors, mlcc_are
 static mlcc_status *open_single(safetensors_source *self, const char *path, mlcc_arena *keep) {
     self->shards = MLCC_NEW(keep, weight_shard);
     self->n_shards = 1;
-    self->shards[0].name = mlcc_path_base(path);
     self->shards[0].path = path;
     MLCC_TRY(open_shard(&self->shards[0], keep));
     const hf_safetensors_header *header = &self->shards[0].header;
@@ -155,51 +161,16 @@ static mlcc_status *open_single(safetensors_source *self, const char *path, mlcc
     return NULL;
 }
 
-// Shards in the order in which the weight map first names them.
-static mlcc_status *collect_shards(
-    safetensors_source *self, const mlcc_json_value *weight_map, const char *dir, mlcc_map *by_name,
-    mlcc_arena *keep) {
-    self->shards = MLCC_NEW_ARRAY(keep, weight_shard, mlcc_json_count(weight_map) + 1);
-    for (const mlcc_json_iter *it = mlcc_json_first(weight_map); it != NULL;
-         it = mlcc_json_next(weight_map, it)) {
-        const char *name = mlcc_json_text(mlcc_json_iter_value(it), NULL);
-        if (name == NULL)
-            return MLCC_ERROR(
-                INVALID, "weight_map entry '%.200s' is %s; expected the name of a file",
-                mlcc_json_iter_key(it),
-                mlcc_json_kind_text(mlcc_json_kind_of(mlcc_json_iter_value(it))));
-        if (!mlcc_map_add_text(by_name, name, self->n_shards)) continue;
-        char *path = NULL;
-        MLCC_TRY_NOTE(
-            mlcc_path_join_checked(keep, dir, name, &path),
-            "looking for the file of tensor '%.200s'", mlcc_json_iter_key(it));
-        if (!mlcc_file_exists(path))
-            return MLCC_ERROR(
-                INVALID,
-                "the index names shard '%s' (for tensor '%.200s' and others), but %s does not "
-                "exist; "
-                "fetch the missing file",
-                name, mlcc_json_iter_key(it), path);
-        self->shards[self->n_shards].name = mlcc_arena_strdup(keep, name);
-        self->shards[self->n_shards++].path = path;
-    }
-    return NULL;
-}
-
-static mlcc_status *fill_from_index(
-    safetensors_source *self, const mlcc_json_value *weight_map, const mlcc_map *shard_of_name) {
-    for (const mlcc_json_iter *it = mlcc_json_first(weight_map); it != NULL;
-         it = mlcc_json_next(weight_map, it)) {
-        const char *name = mlcc_json_iter_key(it);
-        uint64_t shard_index = 0, entry_index = 0;
-        mlcc_map_get_text(
-            shard_of_name, mlcc_json_text(mlcc_json_iter_value(it), NULL), &shard_index);
-        const weight_shard *shard = &self->shards[shard_index];
-        if (!mlcc_map_get_text(shard->by_name, name, &entry_index))
+static mlcc_status *fill_from_index(safetensors_source *self, const hf_weight_index *index) {
+    for (size_t i = 0; i < index->n_entries; i++) {
+        const hf_weight_index_entry *entry = &index->entries[i];
+        const weight_shard *shard = &self->shards[entry->file];
+        uint64_t entry_index = 0;
+        if (!mlcc_map_get_text(shard->by_name, entry->tensor, &entry_index))
             return MLCC_ERROR(
                 INVALID, "the index says that tensor '%.200s' lies in %s, but that file lacks it",
-                name, shard->path);
-        add_tensor(self, shard_index, &shard->header.entries[entry_index]);
+                entry->tensor, shard->path);
+        add_tensor(self, entry->file, &shard->header.entries[entry_index]);
     }
     for (size_t i = 0; i < self->n_shards; i++)
         if (self->shards[i].n_used < self->shards[i].header.n_entries)
@@ -212,42 +183,57 @@ static mlcc_status *fill_from_index(
 }
 
 static mlcc_status *open_index(safetensors_source *self, const char *path, mlcc_arena *keep) {
-    mlcc_json *json = NULL;
-    mlcc_map *shard_of_name = mlcc_map_create(16);
-    const mlcc_json_value *weight_map = NULL;
-    mlcc_status *status = NULL;
-    MLCC_GOTO(mlcc_json_read_file(path, MAX_INDEX_BYTES, &json), done);
-    MLCC_GOTO(mlcc_json_get_object(mlcc_json_root(json), "weight_map", true, &weight_map), done);
-    MLCC_GOTO(
-        collect_shards(self, weight_map, mlcc_path_dir(keep, path), shard_of_name, keep), done);
-    for (size_t i = 0; i < self->n_shards; i++) MLCC_GOTO(open_shard(&self->shards[i], keep), done);
-    reserve_tensors(self, mlcc_json_count(weight_map), keep);
-    status = fill_from_index(self, weight_map, shard_of_name);
-done:
-    mlcc_map_free(shard_of_name);
-    mlcc_json_free(json);
-    return mlcc_status_note(status, "reading the index %s", path);
+    hf_weight_index index;
+    MLCC_TRY_NOTE(hf_weight_index_read(path, keep, &index), "reading the index %s", path);
+    self->shards = MLCC_NEW_ARRAY(keep, weight_shard, index.n_files + 1);
+    for (size_t i = 0; i < index.n_files; i++) self->shards[i].path = index.files[i];
+    self->n_shards = index.n_files;
+    for (size_t i = 0; i < self->n_shards; i++)
+        MLCC_TRY_NOTE(open_shard(&self->shards[i], keep), "reading the index %s", path);
+    reserve_tensors(self, index.n_entries, keep);
+    return mlcc_status_note(fill_from_index(self, &index), "reading the index %s", path);
 }
 
-// A directory without safetensors: say what lies there instead.
-static mlcc_status *no_weights(const char *dir, mlcc_arena *keep) {
+// "model-00001-of-00002.safetensors": useless without the index.
+static bool is_shard(const char *name) {
+    const char *of = strstr(name, "-of-");
+    return of != NULL && strspn(of + 4, "0123456789") > 0;
+}
+
+// A directory without the usual names: the one file or index that lies there (GPTQ tools write gptq_model-4bit-128g.safetensors), or what is wrong.
+static mlcc_status *find_other(const char *dir, mlcc_arena *keep, char **file) {
     char **names = NULL;
-    size_t n_names = 0;
+    size_t n_names = 0, n_files = 0, n_indices = 0;
+    const char *last_file = NULL, *last_index = NULL, *torch = NULL;
     MLCC_TRY(mlcc_dir_list(dir, keep, &names, &n_names));
     for (size_t i = 0; i < n_names; i++) {
         if (mlcc_text_ends_with(names[i], ".safetensors"))
-            return MLCC_ERROR(
-                INVALID,
-                "%s holds '%s' but neither %s nor %s; name the .safetensors file itself, or fetch "
-                "the index",
-                dir, names[i], SINGLE_NAME, INDEX_NAME);
-        if (mlcc_text_starts_with(names[i], "pytorch_model") &&
+            last_file = names[i], n_files++;
+        else if (mlcc_text_ends_with(names[i], ".safetensors.index.json"))
+            last_index = names[i], n_indices++;
+        else if (
+            mlcc_text_starts_with(names[i], "pytorch_model") &&
             mlcc_text_ends_with(names[i], ".bin"))
-            return MLCC_ERROR(
-                UNSUPPORTED,
-                "%s holds weights as a torch pickle ('%s'); accepted are safetensors: %s or %s",
-                dir, names[i], SINGLE_NAME, INDEX_NAME);
+            torch = names[i];
     }
+    const char *only = n_indices == 1                                           ? last_index
+                       : n_indices == 0 && n_files == 1 && !is_shard(last_file) ? last_file
+                                                                                : NULL;
+    if (only != NULL) {
+        *file = mlcc_path_join(keep, dir, only);
+        return NULL;
+    }
+    if (last_file != NULL)
+        return MLCC_ERROR(
+            INVALID,
+            "%s holds '%s' but neither %s nor %s; name the .safetensors file itself, or fetch the "
+            "index",
+            dir, last_file, SINGLE_NAME, INDEX_NAME);
+    if (torch != NULL)
+        return MLCC_ERROR(
+            UNSUPPORTED,
+            "%s holds weights as a torch pickle ('%s'), not as safetensors; expected %s or %s", dir,
+            torch, SINGLE_NAME, INDEX_NAME);
     return MLCC_ERROR(
         INVALID, "%s holds no weights; expected %s or %s", dir, SINGLE_NAME, INDEX_NAME);
 }
@@ -266,7 +252,7 @@ static mlcc_status *locate(const char *path, mlcc_arena *keep, char **file) {
     if (mlcc_file_exists(*file)) return NULL;
     *file = mlcc_path_join(keep, path, SINGLE_NAME);
     if (mlcc_file_exists(*file)) return NULL;
-    return no_weights(path, keep);
+    return find_other(path, keep, file);
 }
 
 mlcc_status *hf_safetensors_open(const char *path, mlcc_arena *keep, hf_weight_source **out) {

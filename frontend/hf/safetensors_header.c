@@ -1,12 +1,12 @@
 #include "frontend/hf/safetensors_header.h"
 
+#include "frontend/hf/lfs_pointer.h"
 #include "runtime/base/json.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define LENGTH_BYTES 8u
-#define LFS_MARK     "version https://git-lfs.github.com/spec/"
 
 // Every dtype of the format. bits: of one element. Those without an IR dtype may stand in a file but not be used.
 typedef struct dtype_row {
@@ -22,16 +22,16 @@ static const dtype_row dtype_rows[] = {
     {"BF16",    16, IR_BF16},
     {"I32",     32, IR_I32},
     {"U32",     32, IR_U32},
+    {"I64",     64, IR_I64},
+    {"I16",     16, IR_I16},
     {"I8",       8, IR_I8},
     {"U8",       8, IR_U8},
+    {"F8_E4M3",  8, IR_F8E4M3},
+    {"F8_E5M2",  8, IR_F8E5M2},
     {"F64",     64, IR_N_DTYPES},
-    {"I64",     64, IR_N_DTYPES},
     {"U64",     64, IR_N_DTYPES},
-    {"I16",     16, IR_N_DTYPES},
     {"U16",     16, IR_N_DTYPES},
     {"BOOL",     8, IR_N_DTYPES},
-    {"F8_E4M3",  8, IR_N_DTYPES},
-    {"F8_E5M2",  8, IR_N_DTYPES},
     {"F8_E8M0",  8, IR_N_DTYPES},
     {"F6_E2M3",  6, IR_N_DTYPES},
     {"F6_E3M2",  6, IR_N_DTYPES},
@@ -48,9 +48,7 @@ static const dtype_row *find_dtype(const char *text) {
 
 // Checks the first eight bytes and sets the JSON text's length.
 static mlcc_status *read_length(const unsigned char *bytes, size_t size_bytes, size_t *json_bytes) {
-    if (size_bytes >= strlen(LFS_MARK) && memcmp(bytes, LFS_MARK, strlen(LFS_MARK)) == 0)
-        return MLCC_ERROR(
-            INVALID, "this is a git-LFS pointer, not the weights; fetch them with 'git lfs pull'");
+    if (hf_is_lfs_pointer(bytes, size_bytes)) return hf_lfs_pointer_error();
     if (size_bytes < LENGTH_BYTES)
         return MLCC_ERROR(
             INVALID,

@@ -38,9 +38,8 @@ mlcc_status *hf_weight_source_require(
     if (tensor == NULL) return missing(source, name);
     if (tensor->dtype >= IR_N_DTYPES)
         return MLCC_ERROR(
-            UNSUPPORTED,
-            "tensor '%s' in %s has dtype %s; accepted are F32, F16, BF16, I32, U32, I8 and U8",
-            name, source->description, tensor->dtype_text != NULL ? tensor->dtype_text : "unknown");
+            UNSUPPORTED, "tensor '%s' in %s has dtype %s; accepted are " HF_READABLE_DTYPES, name,
+            source->description, tensor->dtype_text != NULL ? tensor->dtype_text : "unknown");
     *out = tensor;
     return NULL;
 }

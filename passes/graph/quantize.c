@@ -1,6 +1,7 @@
 // quantize: every param gets the element format that the mode gives to its use.
 //
-//     weight of a linear      mode.linear;  `lm_head.weight` and its like: mode.head
+//     weight of a linear      mode.linear;  `lm_head.weight` and its like: mode.head;  mode.fallback where the shape does not fit
+//                             mode.model when one of its sources is a module that the checkpoint keeps in float
 //     table of an embedding   mode.embedding (a tied table is one param and keeps this format in both uses)
 //     everything else         mode.model (norm gains, biases)
 //
@@ -9,6 +10,7 @@
 // Source: MLC LLM's quantization registry (reference: which modules a mode covers).
 #include "ir/walk.h"
 #include "passes/pass.h"
+#include "quantization/format.h"
 #include "runtime/base/str.h"
 
 #include <string.h>
@@ -36,6 +38,17 @@ static void note_uses(const ir_function *function, param_use *uses) {
     }
 }
 
+static ir_dtype format_of_linear(const quant_mode *mode, const ir_param *param) {
+    for (int32_t i = 0; i < param->n_sources; i++) {
+        if (quant_mode_keeps_float(mode, param->sources[i])) return mode->model;
+    }
+    if (is_head(param->value.name)) return mode->head;
+    ir_type type = param->value.type;
+    type.dtype = mode->linear;
+    return quant_format_accepts(quant_format_of(mode->linear), &type) ? mode->linear
+                                                                      : mode->fallback;
+}
+
 mlcc_status *pass_quantize(ir_module *module, pass_context *context) {
     const quant_mode *mode = context->mode;
     if (mode == NULL) return NULL;
@@ -47,9 +60,7 @@ mlcc_status *pass_quantize(ir_module *module, pass_context *context) {
         if (ir_dtype_get(value->type.dtype)->kind != IR_KIND_FLOAT) continue;
         switch (uses[i]) {
         case USE_EMBEDDING: value->type.dtype = mode->embedding; break;
-        case USE_LINEAR:
-            value->type.dtype = is_head(value->name) ? mode->head : mode->linear;
-            break;
+        case USE_LINEAR: value->type.dtype = format_of_linear(mode, module->params[i]); break;
         case USE_OTHER: value->type.dtype = mode->model; break;
         }
     }

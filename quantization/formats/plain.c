@@ -66,16 +66,22 @@ QUANT_FOR_VARIANTS(CAST_VARIANT, BF16)
         return NULL; \
     } \
     static void encode_##id( \
-        const void *source, ir_dtype source_dtype, int64_t n_rows, int64_t columns, \
-        void *const *outputs) { \
+        const void *source, ir_dtype source_dtype, const quant_range *range, float largest, \
+        void *const *pieces) { \
+        (void)largest; \
         cast_function *cast = QUANT_CHOOSE(cast_to_##id); \
-        cast(source, source_dtype, n_rows *columns, outputs[0]); \
+        cast(source, source_dtype, range->n_rows * range->columns, pieces[0]); \
     } \
-    static void decode_##id( \
-        const void *const *inputs, int64_t n_rows, int64_t columns, float *output) { \
-        quant_cast_to_f32(inputs[0], IR_##id, n_rows *columns, output); \
+    static void decode_##id(const void *const *pieces, const quant_range *range, float *output) { \
+        quant_cast_to_f32(pieces[0], IR_##id, range->n_rows * range->columns, output); \
     } \
-    const quant_format quant_format_##id = {IR_##id, pieces_##id, encode_##id, decode_##id};
+    const quant_format quant_format_##id = { \
+        .dtype = IR_##id, \
+        .is_streamed = true, \
+        .row_multiple = 1, \
+        .pieces = pieces_##id, \
+        .encode = encode_##id, \
+        .decode = decode_##id};
 
 void quant_cast_to_f32(const void *source, ir_dtype source_dtype, int64_t count, float *output) {
     cast_function *cast = QUANT_CHOOSE(cast_to_F32);

@@ -6,10 +6,16 @@
 static atomic_int chosen = QUANT_VECTOR_AUTO;
 
 static quant_vector best(void) {
-#if QUANT_HAS_AVX2
-    if (__builtin_cpu_supports("avx2")) return QUANT_VECTOR_AVX2;
-#endif
+#if defined(__x86_64__)
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("f16c"))
+        return QUANT_VECTOR_BASELINE;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return QUANT_VECTOR_AVX512;
+    return QUANT_VECTOR_AVX2;
+#else
     return QUANT_VECTOR_BASELINE;
+#endif
 }
 
 void quant_vector_set(quant_vector level) {

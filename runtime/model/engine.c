@@ -25,7 +25,12 @@ struct mlcc_engine {
     void **args;            // [n_args]; the inputs' addresses never change
     char **thread_scratch;  // [n_threads]
     int64_t *dims;          // [n_symbols]
+    mlcc_block observed;    // [n_observations, OBSERVATION_FLOATS]: what calls raise in place
+    float *observations;    // [n_observations]: the same without gaps, for whoever asks
 };
+
+// Inputs of a call lie at multiples of 64 bytes.
+enum { OBSERVATION_FLOATS = 64 / sizeof(float) };
 
 static mlcc_status *no_memory(const char *what) {
     return MLCC_ERROR(NO_MEMORY, "memory for %s cannot be had", what);
@@ -73,10 +78,12 @@ static void *address_of(mlcc_engine *engine, const mlcc_forward_arg *arg) {
     case MLCC_ARG_SEQ_IDS: return engine->batch.seq_ids;
     case MLCC_ARG_PAGE_TABLE: return engine->batch.page_table;
     case MLCC_ARG_LOGIT_ROWS: return engine->batch.logit_rows;
+    case MLCC_ARG_OBSERVATION:
+        return (float *)engine->observed.data + (ptrdiff_t)arg->index * OBSERVATION_FLOATS;
     case MLCC_ARG_KV:
     case MLCC_N_ARGS: break;
     }
-    return engine->cache.tensors[arg->layer].data;
+    return engine->cache.tensors[arg->index].data;
 }
 
 static mlcc_status *create_call_memory(mlcc_engine *engine) {
@@ -100,10 +107,16 @@ static mlcc_status *create_call_memory(mlcc_engine *engine) {
         (size_t)engine->cache.max_sequences * sizeof(int64_t), "the list of sequences",
         &engine->last_step_block));
     engine->last_step = engine->last_step_block.data;
+    MLCC_TRY(mlcc_block_alloc(
+        (size_t)forward->n_observations * OBSERVATION_FLOATS * sizeof(float), "the observations",
+        &engine->observed));
+    engine->observations =
+        calloc((size_t)forward->n_observations + 1, sizeof *engine->observations);
     engine->args = calloc((size_t)function->n_args + 1, sizeof *engine->args);
     engine->thread_scratch = calloc(n_threads, sizeof *engine->thread_scratch);
     engine->dims = calloc((size_t)forward->n_symbols + 1, sizeof *engine->dims);
-    if (engine->args == NULL || engine->thread_scratch == NULL || engine->dims == NULL) {
+    if (engine->args == NULL || engine->thread_scratch == NULL || engine->dims == NULL ||
+        engine->observations == NULL) {
         return no_memory("the call tables");
     }
     for (uint32_t i = 0; i < function->n_args; i++)
@@ -156,11 +169,13 @@ void mlcc_engine_free(mlcc_engine *engine) {
     mlcc_kv_cache_free(&engine->cache);
     mlcc_batch_free(&engine->batch);
     mlcc_block *blocks[] = {&engine->last_step_block, &engine->workspace,   &engine->scratch,
-                            &engine->counters,        &engine->pass_logits, &engine->step_logits};
+                            &engine->counters,        &engine->pass_logits, &engine->step_logits,
+                            &engine->observed};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) mlcc_block_free(blocks[i]);
     free(engine->args);
     free(engine->thread_scratch);
     free(engine->dims);
+    free(engine->observations);
     free(engine);
 }
 
@@ -359,4 +374,15 @@ mlcc_status *mlcc_engine_step(
         *logits = is_single ? engine->pass_logits.data : engine->step_logits.data;
     if (n_rows != NULL) *n_rows = rows;
     return NULL;
+}
+
+void mlcc_engine_observations(
+    mlcc_engine *engine, size_t *n_observations, const char *const **names, const float **values) {
+    const mlcc_forward *forward = &engine->model->forward;
+    const float *observed = engine->observed.data;
+    for (int32_t i = 0; i < forward->n_observations; i++)
+        engine->observations[i] = observed[(ptrdiff_t)i * OBSERVATION_FLOATS];
+    *n_observations = (size_t)forward->n_observations;
+    if (names != NULL) *names = forward->observation_names;
+    if (values != NULL) *values = engine->observations;
 }

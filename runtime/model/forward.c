@@ -102,12 +102,28 @@ static mlcc_status *bind_kv(const mlcc_abi_tensor *arg, int32_t layer, mlcc_forw
     return NULL;
 }
 
+static bool is_observation(const char *name) {
+    return mlcc_text_ends_with(name, MLCC_OBSERVATION_SUFFIX) &&
+           strlen(name) > strlen(MLCC_OBSERVATION_SUFFIX);
+}
+
+static mlcc_status *bind_observation(
+    const mlcc_abi_tensor *arg, mlcc_forward *out, mlcc_forward_arg *mine) {
+    if (arg->dtype != MLCC_ABI_F32 || arg->rank != 1 || arg->dims[0] != 1)
+        return MLCC_ERROR(MISMATCH, "the library's input '%s' is not a float32 [1]", arg->name);
+    mine->id = MLCC_ARG_OBSERVATION;
+    mine->index = out->n_observations;
+    out->observation_names[out->n_observations++] = arg->name;
+    return NULL;
+}
+
 static mlcc_status *bind_arg(
     const mlcc_abi_tensor *arg, mlcc_forward *out, mlcc_forward_arg *mine) {
-    if (is_kv(arg->name, &mine->layer)) {
+    if (is_kv(arg->name, &mine->index)) {
         mine->id = MLCC_ARG_KV;
-        return bind_kv(arg, mine->layer, out);
+        return bind_kv(arg, mine->index, out);
     }
+    if (is_observation(arg->name)) return bind_observation(arg, out, mine);
     int32_t id = 0;
     while (id < MLCC_ARG_KV && strcmp(arg_rows[id].name, arg->name) != 0) id++;
     if (id == MLCC_ARG_KV) return unknown("the input", arg->name);
@@ -128,10 +144,13 @@ static mlcc_status *bind_arg(
 static mlcc_status *bind_args(mlcc_arena *keep, mlcc_forward *out) {
     const mlcc_abi_function *function = out->function;
     int32_t layer = 0;
+    size_t n_observations = 0;
     bool is_present[MLCC_N_ARGS] = {false};
     for (uint32_t i = 0; i < function->n_args; i++) {
         if (is_kv(function->args[i].name, &layer)) out->n_layers++;
+        if (is_observation(function->args[i].name)) n_observations++;
     }
+    out->observation_names = MLCC_NEW_ARRAY(keep, const char *, n_observations + 1);
     out->args = MLCC_NEW_ARRAY(keep, mlcc_forward_arg, (size_t)function->n_args + 1);
     out->page_bytes = MLCC_NEW_ARRAY(keep, size_t, (size_t)out->n_layers + 1);
     for (uint32_t i = 0; i < function->n_args; i++) {

@@ -10,6 +10,8 @@
 //   logit_rows  i32 [n_logits]              tokens (rows of this call) whose logits are wanted
 //   kv.<i>      float [n_pages, 2, n_kv_heads, MLCC_PAGE_TOKENS, head_dim]
 //                                           cache of layer i, keys then values; f32, f16 or bf16
+//   <module>.q_calibration_scale  f32 [1]   largest |x| that the module's input had so far, raised in
+//                                           place (libraries that observe for `mlcc calibrate`)
 //
 // The only result is logits f32 [n_logits, vocab]. All symbols of a call are ≥ 1: where no logits
 // are wanted, one row is computed and dropped.
@@ -22,6 +24,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+// How the names of observations end, and the records that keep the scales made from them.
+#define MLCC_OBSERVATION_SUFFIX ".q_calibration_scale"
 
 typedef enum mlcc_symbol_id {
     MLCC_SYMBOL_N_TOKENS,
@@ -39,12 +44,13 @@ typedef enum mlcc_arg_id {
     MLCC_ARG_PAGE_TABLE,
     MLCC_ARG_LOGIT_ROWS,
     MLCC_ARG_KV,
+    MLCC_ARG_OBSERVATION,
     MLCC_N_ARGS
 } mlcc_arg_id;
 
 typedef struct mlcc_forward_arg {
     mlcc_arg_id id;
-    int32_t layer; // of MLCC_ARG_KV
+    int32_t index; // of MLCC_ARG_KV: the layer; of MLCC_ARG_OBSERVATION: its number, in call order
 } mlcc_forward_arg;
 
 typedef struct mlcc_forward {
@@ -57,6 +63,8 @@ typedef struct mlcc_forward {
     int64_t n_layers, n_kv_heads, head_dim; // n_kv_heads, head_dim of layer 0
     size_t *page_bytes;                     // [n_layers]: one page of a layer's cache
     size_t kv_bytes_per_token;              // over all layers
+    const char **observation_names;         // [n_observations]
+    int32_t n_observations;
 } mlcc_forward;
 
 // MISMATCH names what this runtime does not know.

@@ -15,10 +15,11 @@ static const struct {
     const char *text;
     size_t size_bytes;
 } abi_dtypes[] = {
-    [MLCC_ABI_F32] = {"float32", 4},   [MLCC_ABI_F16] = {"float16", 2},
-    [MLCC_ABI_BF16] = {"bfloat16", 2}, [MLCC_ABI_I32] = {"int32", 4},
-    [MLCC_ABI_U32] = {"uint32", 4},    [MLCC_ABI_I8] = {"int8", 1},
-    [MLCC_ABI_U8] = {"uint8", 1},
+    [MLCC_ABI_F32] = {"float32", 4},        [MLCC_ABI_F16] = {"float16", 2},
+    [MLCC_ABI_BF16] = {"bfloat16", 2},      [MLCC_ABI_I32] = {"int32", 4},
+    [MLCC_ABI_U32] = {"uint32", 4},         [MLCC_ABI_I8] = {"int8", 1},
+    [MLCC_ABI_U8] = {"uint8", 1},           [MLCC_ABI_F8E4M3] = {"float8_e4m3fn", 1},
+    [MLCC_ABI_F8E5M2] = {"float8_e5m2", 1},
 };
 enum { N_ABI_DTYPES = sizeof abi_dtypes / sizeof abi_dtypes[0] };
 

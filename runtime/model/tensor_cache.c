@@ -27,8 +27,10 @@ static const struct {
     {"int32", 4, MLCC_ABI_I32},
     {"int8", 1, MLCC_ABI_I8},
     {"uint8", 1, MLCC_ABI_U8},
-    {"float8_e4m3fn", 1, 0},
-    {"float8_e5m2", 1, 0},
+    {"float8_e4m3fn", 1, MLCC_ABI_F8E4M3},
+    {"float8_e5m2", 1, MLCC_ABI_F8E5M2},
+    {"e4m3_float8", 1, MLCC_ABI_F8E4M3}, // TVM's names until 2025
+    {"e5m2_float8", 1, MLCC_ABI_F8E5M2},
     {"float64", 8, 0},
     {"int64", 8, 0},
     {"uint64", 8, 0},

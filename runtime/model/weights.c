@@ -2,6 +2,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
+#include "runtime/model/forward.h"
 #include "runtime/model/library.h"
 #include "runtime/model/prepared_cache.h"
 
@@ -31,6 +32,14 @@ static mlcc_status *missing_piece(
             n_pieces++;
             if (mlcc_tensor_cache_find(store, abi->params[i].pieces[j].name) == NULL) n_missing++;
         }
+    }
+    // The weights fit, what was measured on them is not there yet.
+    if (mlcc_text_ends_with(piece->name, MLCC_OBSERVATION_SUFFIX)) {
+        return MLCC_ERROR(
+            MISMATCH,
+            "param '%s' needs the activation scale '%s', which %s does not hold: run mlcc "
+            "calibrate on this directory, or convert the weights for the library's mode",
+            param->name, piece->name, store->path);
     }
     return MLCC_ERROR(
         MISMATCH,

@@ -69,7 +69,8 @@ static void check_linear_rows(
         unit_launch(unit, &env, threads);
         for (int64_t i = 0; bias != NULL && i < n_rows * n; i++)
             result[i] -= kernel_f16_to_f32(bias[i % n]);
-        compare(unit, what, result, expected, n_rows * n, 3e-5);
+        // Sums of many terms lose more where they cancel.
+        compare(unit, what, result, expected, n_rows * n, 3e-5 + 2e-9 * (double)c->k);
         if (((const uint32_t *)result)[n_rows * n] != 0x55555555u)
             fail(unit, what, "writes beyond its rows");
         if (bias != NULL || n_rows == 0) continue;
@@ -89,13 +90,14 @@ static void check_linear_rows(
 
 static void check_linear(const kernel_unit *unit) {
     static const linear_case cases[] = {
-        {1, 1, 400},     {16, 32, 400},   {15, 33, 400},   {17, 64, 400},
-        {64, 64, 400},   {172, 100, 400}, {65, 257, 400},  {300, 192, 400},
-        {130, 384, 400}, {37, 1500, 260}, {119, 31000, 2},
+        {1, 1, 400},     {16, 32, 400},  {15, 33, 400},   {17, 64, 400},   {64, 64, 400},
+        {172, 100, 400}, {65, 257, 400}, {300, 192, 400}, {130, 384, 400}, {37, 1500, 260},
+        {119, 31000, 2}, {24, 344, 400}, {128, 576, 200},
     };
     static const int64_t rows[] = {0, 2, 1, 3, 4, 5, 6, 7, 8, 9, 13, 31, 193, 260, 400};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const linear_case *c = &cases[i];
+        if (!unit_weight_fits(unit->dtype, c->n, c->k)) continue;
         unit_weight weight = unit_weight_make(unit->dtype, c->n, c->k, 7 + i, true);
         float *x = random_floats(c->max_rows * c->k, 99 + i), *row0 = unit_alloc((size_t)c->n * 4);
         uint16_t *bias = unit_alloc((size_t)c->n * 2);

@@ -25,8 +25,7 @@ const kernel_unit *unit_find(const char *kernel, const char *variant, int32_t dt
 }
 
 const char *unit_dtype_text(int32_t dtype) {
-    static const char *const text[] = {"f32", "f16", "bf16", "i32", "u32", "i8", "u8", "q4g32_f16"};
-    return text[dtype];
+    return ir_dtype_get((ir_dtype)dtype)->text;
 }
 
 bool unit_runs_here(const char *variant) {
@@ -128,62 +127,59 @@ void unit_launch(const kernel_unit *unit, const kernel_env *env, int32_t n_threa
 
 // ---- weights ---------------------------------------------------------------------------------------------------------------
 
-static void fill_plain(unit_weight *weight, uint64_t *state) {
-    for (int64_t i = 0; i < weight->n * weight->k; i++) {
-        kernel_store_as(weight->pieces[0], weight->dtype, i, unit_random(state));
-        if (weight->values)
-            weight->values[i] = kernel_load_as_f32(weight->pieces[0], weight->dtype, i);
-    }
+static void must(mlcc_status *status) {
+    if (status == NULL) return;
+    fprintf(stderr, "%s\n", mlcc_status_message(status));
+    exit(1);
 }
 
-static void fill_q4(unit_weight *weight, uint64_t *state) {
-    const int64_t n_groups = (weight->k + 31) / 32;
-    uint32_t *words = weight->pieces[0];
-    uint16_t *scales = weight->pieces[1];
-    for (int64_t i = 0; i < weight->n * n_groups; i++)
-        scales[i] = kernel_f32_to_f16(0.1f + 0.05f * unit_random(state));
-    for (int64_t i = 0; i < weight->n * n_groups * 4; i++) {
-        uint32_t word = (uint32_t)(int32_t)(unit_random(state) * 32768.0f) ^
-                        (uint32_t)(int32_t)(unit_random(state) * 2147483000.0f);
-        for (int64_t e = 0; e < 8; e++) {
-            if (i % (n_groups * 4) * 8 + e >= weight->k) word &= ~(15u << (4 * e));
-        }
-        words[i] = word;
-    }
-    for (int64_t r = 0; weight->values != NULL && r < weight->n; r++) {
-        for (int64_t k = 0; k < weight->k; k++) {
-            const uint32_t code = words[r * n_groups * 4 + k / 8] >> (4 * (k % 8)) & 15u;
-            weight->values[r * weight->k + k] =
-                ((float)code - 7.0f) * kernel_f16_to_f32(scales[r * n_groups + k / 32]);
-        }
-    }
+static ir_type type_of(int32_t dtype, int64_t n, int64_t k) {
+    return ir_type_matrix((ir_dtype)dtype, ir_dim_const(n), ir_dim_const(k));
+}
+
+bool unit_weight_fits(int32_t dtype, int64_t n, int64_t k) {
+    const ir_type type = type_of(dtype, n, k);
+    return quant_format_accepts(quant_format_of((ir_dtype)dtype), &type);
+}
+
+// Stores random rows and, where the caller wants it, reads them back.
+static void fill(unit_weight *weight, uint64_t seed) {
+    const quant_format *format = quant_format_of((ir_dtype)weight->dtype);
+    const ir_type type = type_of(weight->dtype, weight->n, weight->k);
+    quant_piece pieces[QUANT_MAX_PIECES];
+    int32_t n_pieces = 0;
+    must(format->pieces(&type, pieces, &n_pieces));
+    for (int32_t i = 0; i < n_pieces; i++) weight->pieces[i] = unit_alloc(pieces[i].size_bytes);
+    float *source = unit_alloc((size_t)(weight->n * weight->k) * 4);
+    for (int64_t i = 0; i < weight->n * weight->k; i++) source[i] = unit_random(&seed);
+    const quant_range range = quant_range_all(weight->n, weight->k);
+    const float largest =
+        format->measure != NULL ? format->measure(source, IR_F32, weight->n, weight->k) : 0.0f;
+    format->encode(source, IR_F32, &range, largest, weight->pieces);
+    free(source);
+    if (weight->values == NULL) return;
+    const void *stored[QUANT_MAX_PIECES];
+    for (int32_t i = 0; i < n_pieces; i++) stored[i] = weight->pieces[i];
+    format->decode(stored, &range, weight->values);
 }
 
 unit_weight unit_weight_make(int32_t dtype, int64_t n, int64_t k, uint64_t seed, bool with_values) {
     unit_weight weight = {.dtype = dtype, .n = n, .k = k};
-    const size_t count = (size_t)(n * k), n_groups = (size_t)((k + 31) / 32);
-    if (with_values) weight.values = unit_alloc(count * 4);
-    weight.pieces[0] = unit_alloc(
-        dtype == KERNEL_Q4G32_F16 ? (size_t)n * n_groups * 16
-                                  : count * (dtype == KERNEL_F32 ? 4 : 2));
-    weight.pieces[1] = dtype == KERNEL_Q4G32_F16 ? unit_alloc((size_t)n * n_groups * 2) : NULL;
-    if (dtype == KERNEL_Q4G32_F16)
-        fill_q4(&weight, &seed);
-    else
-        fill_plain(&weight, &seed);
+    if (with_values) weight.values = unit_alloc((size_t)(n * k) * 4);
+    fill(&weight, seed);
     if (!kernel_panel16_size(dtype, n, k, &weight.prepared_bytes)) exit(1);
     weight.prepared = unit_alloc((size_t)weight.prepared_bytes);
     const kernel_unit *prepare = unit_find("prepare_panel16", "portable", dtype);
     prepare->prepare_shape(n, k);
-    const void *pieces[2] = {weight.pieces[0], weight.pieces[1]};
+    const void *pieces[QUANT_MAX_PIECES];
+    for (int32_t i = 0; i < QUANT_MAX_PIECES; i++) pieces[i] = weight.pieces[i];
     prepare->prepare(pieces, weight.prepared, 0, kernel_panel16_panels(n));
     return weight;
 }
 
 void unit_weight_free(unit_weight *weight) {
     free(weight->values);
-    free(weight->pieces[0]);
-    free(weight->pieces[1]);
+    for (int32_t i = 0; i < QUANT_MAX_PIECES; i++) free(weight->pieces[i]);
     free(weight->prepared);
     memset(weight, 0, sizeof *weight);
 }

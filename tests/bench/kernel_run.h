@@ -2,6 +2,7 @@
 #ifndef MLCC_TESTS_BENCH_KERNEL_RUN_H
 #define MLCC_TESTS_BENCH_KERNEL_RUN_H
 
+#include "quantization/format.h"
 #include "tests/bench/kernel_unit.h"
 
 #include <stdbool.h>
@@ -29,12 +30,14 @@ void unit_parallel(void (*work)(int32_t thread, void *user), void *user, int32_t
 typedef struct unit_weight {
     int32_t dtype;
     int64_t n, k;
-    void *pieces[2];
+    void *pieces[QUANT_MAX_PIECES];
     float *values;
     void *prepared;
     int64_t prepared_bytes;
 } unit_weight;
-// with_values: also the float32 form, for checks.
+// Whether the element format can hold a weight of this shape.
+bool unit_weight_fits(int32_t dtype, int64_t n, int64_t k);
+// Random numbers, stored as the element format stores them. with_values: also the float32 form, for checks.
 unit_weight unit_weight_make(int32_t dtype, int64_t n, int64_t k, uint64_t seed, bool with_values);
 void unit_weight_free(unit_weight *weight);
 

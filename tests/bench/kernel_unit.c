@@ -1,6 +1,6 @@
 // kernel_unit: the hooks in C, then one kernel file. Compiled with
 //   -DUNIT_NAME=…  symbol of the unit      -DUNIT_KERNEL=linear_panel16  -DUNIT_VARIANT="x86_avx512"  -DUNIT_FILE="…/linear_panel16.c"
-//   -DUNIT_DTYPE=n element type (kernel.h) -DUNIT_PREPARE                for prepare_panel16
+//   -DUNIT_DTYPE=KERNEL_F16 element type   -DUNIT_PREPARE                for prepare_panel16
 #include "tests/bench/kernel_unit.h"
 
 #define JOIN2(a, b)    a##b
@@ -126,33 +126,48 @@ HOOK double kernel_attr_softcap(const kernel_env *env) {
 HOOK double kernel_attr_eps(const kernel_env *env) {
     return env->eps;
 }
+HOOK int64_t kernel_attr_mantissa_bits(const kernel_env *env) {
+    return (void)env, 3;
+}
+HOOK int64_t kernel_attr_group(const kernel_env *env) {
+    return (void)env, 0;
+}
+HOOK double kernel_attr_floor(const kernel_env *env) {
+    return (void)env, 1e-10;
+}
 HOOK double kernel_attr_magnitude(const kernel_env *env) {
     return env->magnitude;
 }
 
 // The kernel's own names become unique, so that all units fit one program.
-#define kernel_linear_panel16          JOIN(UNIT_NAME, _run)
-#define kernel_linear_panel16_items    JOIN(UNIT_NAME, _items)
-#define kernel_linear_panel16_chunk    JOIN(UNIT_NAME, _chunk)
-#define kernel_paged_attention         JOIN(UNIT_NAME, _run)
-#define kernel_paged_attention_items   JOIN(UNIT_NAME, _items)
-#define kernel_paged_attention_chunk   JOIN(UNIT_NAME, _chunk)
-#define kernel_embedding_panel16       JOIN(UNIT_NAME, _run)
-#define kernel_embedding_panel16_items JOIN(UNIT_NAME, _items)
-#define kernel_embedding_panel16_chunk JOIN(UNIT_NAME, _chunk)
-#define kernel_rms_norm                JOIN(UNIT_NAME, _run)
-#define kernel_rms_norm_items          JOIN(UNIT_NAME, _items)
-#define kernel_rms_norm_chunk          JOIN(UNIT_NAME, _chunk)
-#define kernel_rope_table              JOIN(UNIT_NAME, _run)
-#define kernel_rope_table_items        JOIN(UNIT_NAME, _items)
-#define kernel_rope_table_chunk        JOIN(UNIT_NAME, _chunk)
-#define kernel_kv_append               JOIN(UNIT_NAME, _run)
-#define kernel_kv_append_items         JOIN(UNIT_NAME, _items)
-#define kernel_kv_append_chunk         JOIN(UNIT_NAME, _chunk)
-#define kernel_take_rows               JOIN(UNIT_NAME, _run)
-#define kernel_take_rows_items         JOIN(UNIT_NAME, _items)
-#define kernel_take_rows_chunk         JOIN(UNIT_NAME, _chunk)
-#define kernel_prepare_panel16         JOIN(UNIT_NAME, _run)
+#define kernel_linear_panel16            JOIN(UNIT_NAME, _run)
+#define kernel_linear_panel16_items      JOIN(UNIT_NAME, _items)
+#define kernel_linear_panel16_chunk      JOIN(UNIT_NAME, _chunk)
+#define kernel_paged_attention           JOIN(UNIT_NAME, _run)
+#define kernel_paged_attention_items     JOIN(UNIT_NAME, _items)
+#define kernel_paged_attention_chunk     JOIN(UNIT_NAME, _chunk)
+#define kernel_embedding_panel16         JOIN(UNIT_NAME, _run)
+#define kernel_embedding_panel16_items   JOIN(UNIT_NAME, _items)
+#define kernel_embedding_panel16_chunk   JOIN(UNIT_NAME, _chunk)
+#define kernel_rms_norm                  JOIN(UNIT_NAME, _run)
+#define kernel_rms_norm_items            JOIN(UNIT_NAME, _items)
+#define kernel_rms_norm_chunk            JOIN(UNIT_NAME, _chunk)
+#define kernel_rope_table                JOIN(UNIT_NAME, _run)
+#define kernel_rope_table_items          JOIN(UNIT_NAME, _items)
+#define kernel_rope_table_chunk          JOIN(UNIT_NAME, _chunk)
+#define kernel_kv_append                 JOIN(UNIT_NAME, _run)
+#define kernel_kv_append_items           JOIN(UNIT_NAME, _items)
+#define kernel_kv_append_chunk           JOIN(UNIT_NAME, _chunk)
+#define kernel_take_rows                 JOIN(UNIT_NAME, _run)
+#define kernel_take_rows_items           JOIN(UNIT_NAME, _items)
+#define kernel_take_rows_chunk           JOIN(UNIT_NAME, _chunk)
+#define kernel_prepare_panel16           JOIN(UNIT_NAME, _run)
+#define kernel_quantize_activation       JOIN(UNIT_NAME, _run)
+#define kernel_quantize_activation_items JOIN(UNIT_NAME, _items)
+#define kernel_quantize_activation_chunk JOIN(UNIT_NAME, _chunk)
+#define kernel_observe_max               JOIN(UNIT_NAME, _run)
+#define kernel_observe_max_items         JOIN(UNIT_NAME, _items)
+#define kernel_observe_max_chunk         JOIN(UNIT_NAME, _chunk)
 
 #ifndef UNIT_PREPARE
 void JOIN(UNIT_NAME, _run)(const kernel_env *env, int64_t begin, int64_t end);

@@ -11,7 +11,7 @@ file(GLOB unit_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/codegen/cpu/kernels
 set(unit_objects)
 set(unit_names)
 
-# mlcc_kernel_units(VARIANT MARCH KERNEL DTYPE…): numbers of enum kernel_dtype.
+# mlcc_kernel_units(VARIANT MARCH KERNEL DTYPE…): names of enum kernel_dtype without KERNEL_.
 function(mlcc_kernel_units variant march kernel)
     set(file ${CMAKE_SOURCE_DIR}/codegen/cpu/kernels/${variant}/${kernel}.c)
     foreach(dtype ${ARGN})
@@ -23,7 +23,7 @@ function(mlcc_kernel_units variant march kernel)
         endif()
         add_custom_command(OUTPUT ${object}
             COMMAND ${MLCC_CLANG} ${unit_flags} ${march} -DUNIT_NAME=${name} -DUNIT_KERNEL=${kernel} "-DUNIT_VARIANT=\"${variant}\""
-                "-DUNIT_FILE=\"${file}\"" -DUNIT_DTYPE=${dtype} ${prepare} -c ${CMAKE_CURRENT_SOURCE_DIR}/bench/kernel_unit.c -o ${object}
+                "-DUNIT_FILE=\"${file}\"" -DUNIT_DTYPE=KERNEL_${dtype} ${prepare} -c ${CMAKE_CURRENT_SOURCE_DIR}/bench/kernel_unit.c -o ${object}
             DEPENDS ${file} ${unit_headers} bench/kernel_unit.c bench/kernel_unit.h COMMENT "kernel unit ${variant}/${kernel} ${dtype}" VERBATIM)
         list(APPEND unit_objects ${object})
         list(APPEND unit_names ${name})
@@ -32,25 +32,29 @@ function(mlcc_kernel_units variant march kernel)
     set(unit_names ${unit_names} PARENT_SCOPE)
 endfunction()
 
-set(plain 0 1 2)
-set(all_dtypes 0 1 2 7)
+# Of formats that differ in storage or group size only, one.
+set(plain F32 F16 BF16)
+set(int4 Q4G32_F16 Q4G32_F32 U4G32_F16 U4G128_F16 Q4FT_F16)
+set(weights ${plain} ${int4} Q3G40_F16 Q8G32_F16 E4M3_F32 E5M2)
 set(portable_march)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     set(portable_march -march=x86-64-v2)
-    mlcc_kernel_units(x86_avx2 -march=x86-64-v3 linear_panel16 ${all_dtypes})
+    mlcc_kernel_units(x86_avx2 -march=x86-64-v3 linear_panel16 ${weights})
     mlcc_kernel_units(x86_avx2 -march=x86-64-v3 paged_attention ${plain})
-    mlcc_kernel_units(x86_avx512 -march=x86-64-v4 linear_panel16 ${all_dtypes})
+    mlcc_kernel_units(x86_avx512 -march=x86-64-v4 linear_panel16 ${weights})
     mlcc_kernel_units(x86_avx512 -march=x86-64-v4 paged_attention ${plain})
-    mlcc_kernel_units(x86_avx512vnni "-march=x86-64-v4;-mavx512vnni" linear_panel16 7)
+    mlcc_kernel_units(x86_avx512vnni "-march=x86-64-v4;-mavx512vnni" linear_panel16 ${int4})
 endif()
-mlcc_kernel_units(portable "${portable_march}" linear_panel16 ${all_dtypes})
-mlcc_kernel_units(portable "${portable_march}" prepare_panel16 ${all_dtypes})
-mlcc_kernel_units(portable "${portable_march}" embedding_panel16 ${all_dtypes})
+mlcc_kernel_units(portable "${portable_march}" linear_panel16 ${weights})
+mlcc_kernel_units(portable "${portable_march}" prepare_panel16 ${weights})
+mlcc_kernel_units(portable "${portable_march}" embedding_panel16 ${plain} Q4G32_F16 Q3G40_F16 Q8G32_F16)
 foreach(kernel paged_attention kv_append rms_norm)
     mlcc_kernel_units(portable "${portable_march}" ${kernel} ${plain})
 endforeach()
-mlcc_kernel_units(portable "${portable_march}" rope_table 0)
-mlcc_kernel_units(portable "${portable_march}" take_rows 0)
+mlcc_kernel_units(portable "${portable_march}" rope_table F32)
+mlcc_kernel_units(portable "${portable_march}" take_rows F32)
+mlcc_kernel_units(portable "${portable_march}" quantize_activation F32)
+mlcc_kernel_units(portable "${portable_march}" observe_max F32)
 
 set(unit_table "#include \"tests/bench/kernel_unit.h\"\n")
 foreach(name ${unit_names})
@@ -70,6 +74,6 @@ add_custom_command(OUTPUT ${unit_folder}/kernel_ceilings.o
     DEPENDS bench/kernel_ceilings.c bench/kernel_run.h ${unit_headers} COMMENT "kernel ceilings" VERBATIM)
 add_executable(bench_kernels bench/kernels_bench.c bench/kernel_check.c bench/kernel_run.c ${unit_folder}/units.c ${unit_folder}/kernel_ceilings.o
     ${unit_objects})
-target_link_libraries(bench_kernels PRIVATE mlcc_base)
+target_link_libraries(bench_kernels PRIVATE mlcc_quantization mlcc_base)
 add_test(NAME kernels_units COMMAND bench_kernels --check WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(kernels_units PROPERTIES LABELS kernels TIMEOUT 600)

@@ -1,6 +1,6 @@
 // kernels_bench: times the kernels natively on the shapes of TinyLlama-1.1B, beside the ceilings of the machine.
 //
-//   bench_kernels [--check] [--variant NAME] [--kernel NAME] [--threads N] [--rows M,M,…] [--seconds S]
+//   bench_kernels [--check] [--variant NAME] [--kernel NAME] [--dtype NAME] [--threads N] [--rows M,M,…] [--seconds S]
 //
 // --check compares every kernel with plain loops instead (exit 1 on a difference). As many runs as fit into S seconds a row
 // (default 0.5); rates are those of the fastest tenth, as the ceilings are, because neighbours on a shared machine only ever
@@ -15,7 +15,7 @@
 #include <string.h>
 
 typedef struct bench_options {
-    const char *variant, *kernel;
+    const char *variant, *kernel, *dtype;
     int32_t threads;
     const char *rows;
     double seconds;
@@ -159,7 +159,8 @@ static void bench_attention(const kernel_unit *unit, const bench_options *option
     }
 }
 
-static void bench_rms_norm(const kernel_unit *unit, const bench_options *options) {
+// Kernels that take rows and give rows.
+static void bench_rows(const kernel_unit *unit, const bench_options *options) {
     static const int64_t rows[] = {1, 128};
     const int64_t columns = 2048;
     float *x = unit_alloc((size_t)(128 * columns) * 4),
@@ -192,6 +193,8 @@ int main(int argc, char **argv) {
             options.variant = argv[++i];
         else if (i + 1 < argc && strcmp(argv[i], "--kernel") == 0)
             options.kernel = argv[++i];
+        else if (i + 1 < argc && strcmp(argv[i], "--dtype") == 0)
+            options.dtype = argv[++i];
         else if (i + 1 < argc && strcmp(argv[i], "--threads") == 0)
             options.threads = atoi(argv[++i]);
         else if (i + 1 < argc && strcmp(argv[i], "--rows") == 0)
@@ -201,7 +204,7 @@ int main(int argc, char **argv) {
         else {
             fprintf(
                 stderr, "usage: bench_kernels [--check] [--variant NAME] [--kernel NAME] "
-                        "[--threads 1|2] [--rows M,M,...] [--seconds S]\n");
+                        "[--dtype NAME] [--threads 1|2] [--rows M,M,...] [--seconds S]\n");
             return 2;
         }
     }
@@ -217,12 +220,16 @@ int main(int argc, char **argv) {
             if (options.kernel != NULL &&
                 strncmp(unit->kernel, options.kernel, strlen(options.kernel)) != 0)
                 continue;
+            if (options.dtype != NULL && strcmp(unit_dtype_text(unit->dtype), options.dtype) != 0)
+                continue;
             if (strcmp(unit->kernel, "linear_panel16") == 0)
                 bench_linear(unit, &one);
             else if (strcmp(unit->kernel, "paged_attention") == 0)
                 bench_attention(unit, &one);
             else if (strcmp(unit->kernel, "rms_norm") == 0)
-                bench_rms_norm(unit, &one);
+                bench_rows(unit, &one);
+            else if (strcmp(unit->kernel, "quantize_activation") == 0)
+                bench_rows(unit, &one);
         }
     }
     return 0;

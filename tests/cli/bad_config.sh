@@ -36,7 +36,9 @@ wrong "another activation" hidden_act gelu silu -- set 'hidden_act="gelu"'
 wrong "biases" attention_bias true false -- set attention_bias=true
 wrong "another RoPE scaling" rope_scaling yarn llama3 -- set 'rope_scaling={"rope_type":"yarn","factor":4.0}'
 wrong "incomplete RoPE scaling" rope_scaling low_freq_factor -- set 'rope_scaling={"rope_type":"llama3","factor":8.0}'
-wrong "a checkpoint that is already quantized" quantization_config -- set 'quantization_config={"quant_method":"gptq","bits":4}'
+wrong "quantized with an unknown method" quantization_config quip awq gptq -- set 'quantization_config={"quant_method":"quip","bits":4}'
+wrong "quantized to five bits" quantization_config bits 5 -- set 'quantization_config={"quant_method":"gptq","bits":5,"group_size":128}'
+wrong "quantized in groups of none" quantization_config group_size 0 -- set 'quantization_config={"quant_method":"awq","bits":4,"group_size":0}'
 wrong "an unknown model type" mamba llama -- set 'model_type="mamba"'
 wrong "a near model type" "lama" "'llama'" -- set 'model_type="lama"'
 wrong "no model type" model_type -- drop model_type
@@ -71,7 +73,7 @@ for command in gen_config convert_weight compile; do
     [ $command = gen_config ] && extra=(--conv-template LM)
     target=$model
     [ $command = compile ] && target=$model.so
-    refuses "$work" "an unknown mode ($command)" q4f16_9 "'q4f16_1'" q0f32 q0f16 -- "$mlcc" $command "$hf" --quantization q4f16_9 "${extra[@]}" -o "$target"
+    refuses "$work" "an unknown mode ($command)" q4f16_9 "did you mean 'q4f16_0'" q0f32 q0f16 -- "$mlcc" $command "$hf" --quantization q4f16_9 "${extra[@]}" -o "$target"
 done
 refuses "$work" "an unknown template" chatlm "'chatml'" LM llama-2 llama-3 -- "$mlcc" gen_config "$hf" --quantization q0f16 --conv-template chatlm -o "$model"
 refuses "$work" "an unknown model type on the command line" mamba llama -- \

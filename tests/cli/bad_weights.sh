@@ -112,6 +112,12 @@ refuses "$work" "an index that is cut off" model.safetensors.index.json -- conve
 rm "$hf/model.safetensors.index.json"
 refuses "$work" "no weights at all" "$hf" model.safetensors -- convert
 refuses "$work" "--source that is not there" no_such_source -- "$mlcc" convert_weight "$hf" --source no_such_source --quantization q0f16 -o "$model"
-refuses "$work" "a source format of another kind" huggingface-torch huggingface-safetensor -- \
+refuses "$work" "a source format of another kind" torch pytorch_model.bin -- \
     "$mlcc" convert_weight $tiny --source-format huggingface-torch --quantization q0f16 -o "$model"
+refuses "$work" "a quantized source format of float weights" awq "quantized" -- \
+    "$mlcc" convert_weight $tiny --source-format awq --quantization q0f16 -o "$model"
+refuses "$work" "a source format that does not exist" gguf huggingface-safetensor awq gptq -- \
+    "$mlcc" convert_weight $tiny --source-format gguf --quantization q0f16 -o "$model"
+refuses "$work" "a mode that does not exist" q4f16_9 q4f16_1 -- \
+    "$mlcc" convert_weight $tiny --quantization q4f16_9 -o "$model"
 check_done

@@ -20,29 +20,64 @@ for program in "$mlcc" "$mlcc_run"; do
     expect 2 "unknown command without a neighbour" "unknown command 'frobnicate'"
 done
 run "$mlcc" --help
-expect_out "mlcc --help lists" gen_config convert_weight compile generate perplexity tokenize bench inspect opt
+expect_out "mlcc --help lists" gen_config convert_weight compile calibrate generate perplexity tokenize bench inspect diff opt
 run "$mlcc_run" compile x
 expect 2 "mlcc-run cannot compile" "unknown command 'compile'"
 run "$mlcc" gen-config --help
 expect 0 "dashes stand for underscores in command names"
+
+# ---- names that MLC LLM has or documents ----
+run "$mlcc" convert_weights $tiny --quantization q0f16 -o "$work/renamed"
+expect 0 "an old command name" "warning: 'convert_weights' is now called 'convert_weight'"
+[ -e "$work/renamed/tensor-cache.json" ] || failed "convert_weights does not convert"
+run "$mlcc_run" convert_weights x
+expect 2 "no such command on the run side" "unknown command 'convert_weights'"
+run "$mlcc" gen_config $tiny --quantization q4f16_awq --conv-template LM --max-batch-size 3 -o "$work/renamed"
+expect 0 "an old mode name" "warning:" "'q4f16_awq' is now called 'q4f16_autoawq'"
+expect_same "one warning" 1 "$(grep -c warning "$err")"
+expect_same "the mode has its name of today" q4f16_autoawq "$(py get "$work/renamed/mlc-chat-config.json" quantization)"
+run "$mlcc" compile "$work/renamed" --quantization e4m3_e4m3_f16_calibrate --opt O3 --host auto --enable-subgroups --system-lib-prefix auto \
+    --device auto --overrides "context_window_size=64;prefill_chunk_size=32" --target "$any_cpu" --output "$work/renamed/lib.so"
+expect 0 "options of MLC's compile" "'e4m3_e4m3_f16_calibrate' is now called 'e4m3_e4m3_f16_max_calibrate'"
+run "$mlcc" compile "$work/renamed" --host x86_64-linux-gnu
+expect 1 "another host" "--host is 'x86_64-linux-gnu'" --target
+run "$mlcc" compile "$work/renamed" --system-lib-prefix my_
+expect 1 "a prefix" "--system-lib-prefix is 'my_'"
+for command in gen_config convert_weight compile calibrate opt; do
+    run "$mlcc" $command --help
+    expect_out "$command takes both spellings of the output" "-o, --output"
+done
+for command in gen_config convert_weight compile; do
+    run "$mlcc" $command --help
+    expect_out "$command --help says where the modes are" "mlcc inspect --modes"
+done
+run "$mlcc" inspect --modes
+expect_out "all modes" q0f16 q0bf16 q0f32 q3f16_0 q3f16_1 q4f16_0 q4f16_1 q4bf16_0 q4bf16_1 q4f32_1 q4f16_2 q8f16_1 q4f16_autoawq q4f16_ft e5m2_e5m2_f16 \
+    e4m3_e4m3_f16 e4m3_e4m3_f16_max_calibrate fp8_e4m3fn_bf16_block_scale fp8_e4m3fn_bf16_block_scale_static_activation \
+    "bits per weight" activation aliases q4f16_awq "e4m3, calibrated"
+run "$mlcc" inspect --modes --json
+expect_same "bits of q4f16_1" 4.5 "$(py get "$out" modes 6 bits_per_weight)"
 
 # ---- every command ----
 options_of() {
     case $1 in
         gen_config) echo quantization output conv-template model-type context-window-size sliding-window-size prefill-chunk-size \
             attention-sink-size tensor-parallel-shards pipeline-parallel-stages max-batch-size disaggregation ;;
-        convert_weight) echo quantization output source source-format model-type device f32-as-bf16 threads ;;
-        compile) echo output quantization model-type device target opt overrides linker debug-dump dump-ir explain-kernels time-passes ;;
+        convert_weight) echo quantization output source source-format model-type device f32-as-bf16 resume threads json ;;
+        compile) echo output quantization model-type device target opt overrides linker debug-dump dump-ir explain-kernels time-passes host enable-subgroups \
+            system-lib-prefix ;;
+        calibrate) echo dataset num-calibration-samples seed max-tokens output json model-lib opt overrides device threads verify ;;
         generate) echo prompt prompt-file max-tokens temperature top-p top-k min-p repetition-penalty presence-penalty frequency-penalty seed \
             threads device json logits model-lib ignore-eos echo batch verify no-cache ;;
         perplexity) echo text lines json model-lib device threads verify no-cache ;;
         tokenize) echo text file no-special json decode ;;
         bench) echo prompt-tokens gen-tokens batch repetitions threads format depth model-lib ;;
+        diff) echo tolerance top source-format threads json ;;
         inspect) echo json modes kernels passes ops presets templates targets architectures ;;
         opt) echo passes check bless dump-ir quantization target output ;;
     esac
 }
-for command in gen_config convert_weight compile generate perplexity tokenize bench inspect opt; do
+for command in gen_config convert_weight compile calibrate generate perplexity tokenize bench inspect diff opt; do
     run "$mlcc" $command --help
     expect 0 "$command --help"
     names=()
@@ -63,7 +98,7 @@ for command in generate perplexity tokenize bench; do
     expect_out "mlcc-run $command --help" "usage: mlcc-run $command"
 done
 # A line of help fits a wide terminal.
-for command in gen_config convert_weight compile generate perplexity tokenize bench inspect opt; do
+for command in gen_config convert_weight compile calibrate generate perplexity tokenize bench inspect diff opt; do
     "$mlcc" $command --help >"$out"
     [ "$(awk '{ if (length($0) > n) n = length($0) } END { print n }' "$out")" -le 180 ] || failed "$command --help has a line beyond 180 columns"
 done

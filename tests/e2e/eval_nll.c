@@ -8,10 +8,10 @@
 #include "frontend/import.h"
 #include "ir/eval.h"
 #include "passes/pipeline.h"
-#include "quantization/format.h"
 #include "runtime/base/file.h"
 #include "runtime/mlcc.h"
 #include "runtime/model/tensor_cache.h"
+#include "tests/support/store_params.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -29,65 +29,10 @@ typedef struct oracle {
     ir_dtype kv_dtype;
     mlcc_tensor_cache *store;
     mlcc_tokenizer *tokenizer;
-    ir_tensor **params; // by index, filled when first asked for
+    store_params params;
     double sum_nll;
     int64_t n_scored;
 } oracle;
-
-// ---- weights ------------------------------------------------------------------------------------------------
-
-// The stored piece, in memory aligned for its element type; float32 stored as halves becomes float32 again.
-static mlcc_status *read_piece(
-    const oracle *self, const ir_param *param, const quant_piece *piece, mlcc_arena *scratch,
-    const void **out) {
-    const char *name = quant_piece_name(scratch, param->value.name, piece);
-    const mlcc_tensor_record *record = mlcc_tensor_cache_find(self->store, name);
-    if (record == NULL) return MLCC_ERROR(INVALID, "the store lacks '%s'", name);
-    const void *stored = mlcc_tensor_cache_data(self->store, record);
-    char *copy = mlcc_arena_alloc_aligned(scratch, piece->size_bytes, 64);
-    if (record->is_bf16_halves) {
-        for (size_t i = 0; i < piece->size_bytes / sizeof(float); i++) {
-            uint16_t half;
-            memcpy(&half, (const char *)stored + i * sizeof half, sizeof half);
-            const float value = ir_bf16_to_f32(half);
-            memcpy(copy + i * sizeof value, &value, sizeof value);
-        }
-    } else {
-        if (record->size_bytes != piece->size_bytes)
-            return MLCC_ERROR(INVALID, "'%s' has another size than its format", name);
-        memcpy(copy, stored, piece->size_bytes);
-    }
-    *out = copy;
-    return NULL;
-}
-
-static mlcc_status *read_param(
-    void *user, const ir_param *param, mlcc_arena *keep, ir_tensor **out) {
-    oracle *self = user;
-    (void)keep;
-    ir_tensor **kept = &self->params[param->value.index];
-    *out = *kept;
-    if (*kept != NULL) return NULL;
-    const ir_type *type = &param->value.type;
-    const quant_format *format = quant_format_of(type->dtype);
-    quant_piece pieces[QUANT_MAX_PIECES];
-    const void *inputs[QUANT_MAX_PIECES] = {NULL};
-    int32_t n_pieces = 0;
-    int64_t n_rows = 0, columns = 0, dims[IR_MAX_RANK];
-    MLCC_TRY(format->pieces(type, pieces, &n_pieces));
-    MLCC_TRY(quant_rows_of(type, &n_rows, &columns));
-    mlcc_arena *scratch = mlcc_arena_create();
-    mlcc_status *status = NULL;
-    for (int32_t i = 0; i < n_pieces && status == NULL; i++)
-        status = read_piece(self, param, &pieces[i], scratch, &inputs[i]);
-    if (status == NULL) {
-        for (int32_t i = 0; i < type->rank; i++) dims[i] = type->dims[i].value;
-        *out = *kept = ir_tensor_create(self->keep, type->dtype, type->rank, dims);
-        format->decode(inputs, n_rows, columns, (*out)->f32);
-    }
-    mlcc_arena_free(scratch);
-    return status;
-}
 
 // ---- the model ----------------------------------------------------------------------------------------------
 
@@ -113,9 +58,12 @@ static mlcc_status *open_model(oracle *self, const char *directory) {
     mlcc_status *status = pass_pipeline_run(self->module, &passes, &context);
     mlcc_arena_free(scratch);
     MLCC_TRY(status);
-    self->params = MLCC_NEW_ARRAY(self->keep, ir_tensor *, self->module->n_params);
     MLCC_TRY(mlcc_tensor_cache_open(directory, &self->store));
     MLCC_TRY(mlcc_tensor_cache_map(self->store));
+    self->params =
+        (store_params){.keep = self->keep,
+                       .store = self->store,
+                       .tensors = MLCC_NEW_ARRAY(self->keep, ir_tensor *, self->module->n_params)};
     return mlcc_tokenizer_open(directory, &self->tokenizer);
 }
 
@@ -138,8 +86,9 @@ static mlcc_status *forward(
     oracle *self, const int32_t *ids, int64_t n_ids, mlcc_arena *scratch, const float **logits) {
     const hf_model_config *config = self->config;
     const int64_t n_pages = (n_ids + PAGE_TOKENS - 1) / PAGE_TOKENS, n_layers = config->n_layers;
-    ir_tensor **args = MLCC_NEW_ARRAY(scratch, ir_tensor *, (size_t)(5 + n_layers));
-    ir_tensor **results = MLCC_NEW_ARRAY(scratch, ir_tensor *, (size_t)(1 + n_layers));
+    const ir_function *function = ir_module_find(self->module, "forward");
+    ir_tensor **args = MLCC_NEW_ARRAY(scratch, ir_tensor *, (size_t)function->n_args);
+    ir_tensor **results = MLCC_NEW_ARRAY(scratch, ir_tensor *, (size_t)function->n_returns);
     args[0] = counting(scratch, n_ids, 0);
     memcpy(args[0]->i32, ids, (size_t)n_ids * sizeof *ids);
     args[1] = counting(scratch, n_ids, 1);
@@ -150,9 +99,11 @@ static mlcc_status *forward(
     const int64_t cache[] = {n_pages, 2, config->n_kv_heads, PAGE_TOKENS, config->head_dim};
     for (int64_t i = 0; i < n_layers; i++)
         args[5 + i] = ir_tensor_create(scratch, self->kv_dtype, 5, cache);
-    const ir_eval_options options = {.param = read_param, .user = self};
-    MLCC_TRY(ir_eval_function(
-        ir_module_find(self->module, "forward"), args, &options, scratch, results));
+    // What is left are maxima that a calibrating model records.
+    for (int64_t i = 5 + n_layers; i < function->n_args; i++)
+        args[i] = ir_tensor_create(scratch, IR_F32, 1, (int64_t[]){1});
+    const ir_eval_options options = {.param = store_params_read, .user = &self->params};
+    MLCC_TRY(ir_eval_function(function, args, &options, scratch, results));
     *logits = results[0]->f32;
     return NULL;
 }

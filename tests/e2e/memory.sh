@@ -10,7 +10,7 @@ largest=$((32000 * 768 * 2))
 total=$(stat -c %s "$hf/model.safetensors")
 limit=$((2 * largest + 64 * 1024 * 1024))
 [ "$total" -gt $limit ] || failed "the model is too small to show anything"
-for mode in q0f32 q0f16 q4f16_1; do
+for mode in q0f32 q0f16 q4f16_0 q4f16_autoawq q4f16_ft e4m3_e4m3_f16_max_calibrate fp8_e4m3fn_bf16_block_scale q4f16_1; do
     run py peak "$mlcc" convert_weight "$hf" --quantization $mode -o "$model"
     expect 0 "convert_weight $mode"
     peak=$(cat "$out")

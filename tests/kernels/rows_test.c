@@ -1,7 +1,11 @@
 // Every row of the kernel table that this machine can run, forced, on odd shapes and every element format, with one and three threads, against
 // ir/eval; weights are encoded by quantization/format.h and prepared through the ABI.
+#include "codegen/cpu/kernels/panel16.h"
+#include "quantization/format.h"
 #include "tests/support/compile_module.h"
 #include "tests/support/random_module.h"
+
+#include <math.h>
 
 typedef struct fixture {
     mlcc_arena *keep;
@@ -84,6 +88,17 @@ static void close_subject(subject *s) {
     mlcc_arena_free(s->keep);
 }
 
+// As a tolerance of run_subject: every bit counts, but NaN is NaN.
+static const double same_bits = -1;
+
+static void assert_same_bits(const ir_tensor *actual, const ir_tensor *expected, const char *what) {
+    assert_tensors_near(actual, expected, 0, 0, what);
+    for (int64_t i = 0; i < ir_tensor_count(expected); i++) {
+        if (signbit(actual->f32[i]) != signbit(expected->f32[i]) && !isnan(expected->f32[i]))
+            fail_msg("%s: element %lld has the other sign", what, (long long)i);
+    }
+}
+
 static void run_subject(
     const subject *s, ir_tensor *const *args, double absolute, double relative) {
     mlcc_arena *keep = mlcc_arena_create();
@@ -98,7 +113,10 @@ static void run_subject(
         // Half a unit of the result's own dtype comes on top.
         ir_dtype dtype = expected[i]->dtype;
         double own = dtype == IR_F16 ? 0x1p-10 : dtype == IR_BF16 ? 0x1p-7 : 0;
-        assert_tensors_near(one[i], expected[i], absolute, relative + own, what);
+        if (absolute < 0)
+            assert_same_bits(one[i], expected[i], what);
+        else
+            assert_tensors_near(one[i], expected[i], absolute, relative + own, what);
         assert_tensors_near(three[i], one[i], 0, 0, what); // threads change no bit
     }
     mlcc_arena_free(keep);
@@ -177,23 +195,56 @@ static void test_linear_format(
     close_subject(&s);
 }
 
-static void test_linear(fixture *f, const kernel_row *row) {
-    static const char *const formats[] = {"f32", "f16", "bf16", "q4g32_f16"};
-    // Every N of 1 7 16 33 64 and every K of 1 8 31 32 33 64 172, tails on both sides.
-    static const linear_shape shapes[4][4] = {
-        {{1, 172}, {7, 33}, {33, 64}, {64, 31}},
-        {{16, 1}, {33, 172}, {7, 8}, {64, 32}},
-        {{64, 33}, {1, 64}, {16, 31}, {33, 8}},
-        {{33, 172}, {64, 64}, {16, 33}, {7, 1}},
-    };
-    bool takes_any_x = strstr(row->name, "linear_elements") != NULL;
-    for (int i = 0; i < 4; i++) {
-        test_linear_format(
-            f, row, formats[i], takes_any_x ? float_dtypes[i % 3] : IR_F32, shapes[i], 4);
+// Calls `test` for every element format that weights may have and this build stores.
+static void for_every_format(
+    void (*test)(fixture *f, const kernel_row *row, ir_dtype dtype), fixture *f,
+    const kernel_row *row) {
+    for (int i = 0; i < IR_N_DTYPES; i++) {
+        const ir_dtype_kind kind = ir_dtype_get((ir_dtype)i)->kind;
+        if (kind != IR_KIND_FLOAT && kind != IR_KIND_GROUPED) continue;
+        if (quant_format_of((ir_dtype)i) == NULL)
+            print_message(
+                "  %s: this build cannot store it: skipped\n", ir_dtype_get((ir_dtype)i)->text);
+        else
+            test(f, row, (ir_dtype)i);
     }
+}
+
+static bool accepts_shape(ir_dtype dtype, linear_shape shape) {
+    const ir_type type = ir_type_matrix(dtype, ir_dim_const(shape.n), ir_dim_const(shape.k));
+    return quant_format_accepts(quant_format_of(dtype), &type);
+}
+
+// Small shapes that the format takes, others for every row of the table and every format, and a large one.
+static void test_linear_dtype(fixture *f, const kernel_row *row, ir_dtype dtype) {
+    // Tails on both sides of every group, unit and panel; among them multiples that formats without tails ask for.
+    static const linear_shape shapes[] = {
+        {1, 172}, {64, 64},  {15, 41}, {128, 192}, {17, 130}, {24, 128}, {33, 344}, {64, 320},
+        {64, 33}, {40, 384}, {7, 80},  {8, 96},    {16, 1},   {64, 128}, {40, 300},
+    };
+    enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
     // Wide and long enough for every blocking: several panels a tile, several blocks of K, a long run of streams.
-    static const linear_shape large[] = {{100, 300}, {300, 260}};
-    test_linear_format(f, row, "q4g32_f16", IR_F32, large, 2);
+    static const linear_shape large[] = {{300, 260}, {320, 640}};
+    if (strstr(row->name, "avx512vnni") != NULL &&
+        kernel_panel16_format_of((int32_t)dtype).code != KERNEL_CODE_INT4) {
+        return;
+    }
+    linear_shape accepted[3];
+    int n_accepted = 0;
+    const int n_small = strstr(row->name, "portable") != NULL ? 2 : 1;
+    const size_t start = (size_t)dtype * 5 + strlen(row->name) * 3;
+    for (size_t i = 0; i < N_SHAPES && n_accepted < n_small; i++) {
+        const linear_shape shape = shapes[(start + i) % N_SHAPES];
+        if (accepts_shape(dtype, shape)) accepted[n_accepted++] = shape;
+    }
+    accepted[n_accepted++] = large[accepts_shape(dtype, large[0]) ? 0 : 1];
+    const bool takes_any_x = strstr(row->name, "linear_elements") != NULL;
+    const ir_dtype x_dtype = takes_any_x ? float_dtypes[(int)dtype % 3] : IR_F32;
+    test_linear_format(f, row, ir_dtype_get(dtype)->text, x_dtype, accepted, n_accepted);
+}
+
+static void test_linear(fixture *f, const kernel_row *row) {
+    for_every_format(test_linear_dtype, f, row);
 }
 
 // ---- rows ---------------------------------------------------------------------------------------------
@@ -225,29 +276,31 @@ static void test_rms_norm(fixture *f, const kernel_row *row) {
     }
 }
 
-static void test_embedding(fixture *f, const kernel_row *row) {
-    static const char *const formats[] = {"f32", "f16", "bf16", "q4g32_f16"};
-    static const linear_shape shapes[] = {{1, 33}, {17, 64}, {40, 172}, {33, 31}};
-    for (int i = 0; i < 4; i++) {
-        for (int j = 0; j < 4; j += 3) {
-            const linear_shape shape = shapes[(i + j) % 4];
-            char text[512];
-            snprintf(
-                text, sizeof text,
-                "module @m level=graph\nsymbol n_tokens <= 256\nparam @table.weight : %s[%d, %d]\n"
-                "func @forward(%%ids: i32[n_tokens]) {\n"
-                "  %%0 = embedding %%ids, @table.weight : %s[n_tokens, %d]\n"
-                "  %%1 = scale %%0 {factor = 0.75} : %s[n_tokens, %d]\n  return %%1\n}\n",
-                formats[i], shape.n, shape.k, float_names[j % 3], shape.k, float_names[j % 3],
-                shape.k);
-            subject s = open_subject(f, row, text);
-            for (int r = 0; r < N_ROW_COUNTS; r += 3) {
-                ir_tensor *ids = random_ids(row_counts[r], shape.n, (uint64_t)r, s.keep);
-                run_subject(&s, &ids, 0, 0);
-            }
-            close_subject(&s);
+static void test_embedding_dtype(fixture *f, const kernel_row *row, ir_dtype dtype) {
+    static const linear_shape shapes[] = {{1, 33}, {17, 64}, {40, 172}, {33, 41}, {64, 128}};
+    for (int i = 0; i < 5; i++) {
+        const linear_shape shape = shapes[i];
+        if (!accepts_shape(dtype, shape) || (i + (int)dtype) % 2 == 0) continue;
+        char text[512];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\nparam @table.weight : %s[%d, %d]\n"
+            "func @forward(%%ids: i32[n_tokens]) {\n"
+            "  %%0 = embedding %%ids, @table.weight : %s[n_tokens, %d]\n"
+            "  %%1 = scale %%0 {factor = 0.75} : %s[n_tokens, %d]\n  return %%1\n}\n",
+            ir_dtype_get(dtype)->text, shape.n, shape.k, float_names[i % 3], shape.k,
+            float_names[i % 3], shape.k);
+        subject s = open_subject(f, row, text);
+        for (int r = 0; r < N_ROW_COUNTS; r += 3) {
+            ir_tensor *ids = random_ids(row_counts[r], shape.n, (uint64_t)r, s.keep);
+            run_subject(&s, &ids, 0, 0);
         }
+        close_subject(&s);
     }
+}
+
+static void test_embedding(fixture *f, const kernel_row *row) {
+    for_every_format(test_embedding_dtype, f, row);
 }
 
 static void test_take_rows(fixture *f, const kernel_row *row) {
@@ -298,6 +351,95 @@ static void test_elementwise(fixture *f, const kernel_row *row) {
                 random_matrix(float_dtypes[c % 3], row_counts[r], 2 * columns[c], 7, s.keep), v};
             // A product and a sum may become one multiply-add in f32.
             run_subject(&s, args, c % 3 == 0 ? 1e-6 : 0, 0);
+        }
+        close_subject(&s);
+    }
+}
+
+// ---- activations in fp8 -------------------------------------------------------------------------------
+
+// Values over the whole range of fp8 and beyond: subnormal numbers, ties, saturation, zeros of both signs.
+static ir_tensor *wide_matrix(
+    ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
+    ir_tensor *tensor = random_matrix(dtype, rows, columns, seed, keep);
+    random_state random = {seed + 77};
+    for (int64_t i = 0; i < rows * columns; i++) {
+        const float factor = ldexpf(1.0f, (int)random_below(&random, 40) - 28);
+        float value = tensor->f32[i] * factor;
+        if (random_below(&random, 8) == 0) value = (float)random_below(&random, 33) * factor;
+        if (random_below(&random, 16) == 0) value = -0.0f;
+        tensor->f32[i] = ir_round_to(dtype, value);
+    }
+    return tensor;
+}
+
+static void test_quantize_activation(fixture *f, const kernel_row *row) {
+    static const int columns[] = {1, 31, 128, 130, 300, 1000};
+    for (int c = 0; c < 6; c++) {
+        const int group = c % 2 == 0 ? 128 : 0,
+                  n_groups = group == 0 ? 1 : (columns[c] + 127) / 128;
+        const char *name = float_names[c % 3];
+        char text[2048];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\n"
+            "func @forward(%%x: %s[n_tokens, %d], %%s: f32[%d]) {\n"
+            "  %%0 = quantize_activation %%x {group = %d} : %s[n_tokens, %d]\n"
+            "  %%1 = quantize_activation %%x, %%s {group = %d} : %s[n_tokens, %d]\n"
+            "  %%2 = quantize_activation %%x {mantissa_bits = 2, floor = 0.001} : %s[n_tokens, "
+            "%d]\n"
+            "  %%3 = quantize_activation %%x, %%s {mantissa_bits = 2, group = %d} : %s[n_tokens, "
+            "%d]\n"
+            "  %%4 = relu %%x : %s[n_tokens, %d]\n"
+            "  %%5 = quantize_activation %%4 {group = %d} : %s[n_tokens, %d]\n"
+            "  return %%0, %%1, %%2, %%3, %%5\n}\n",
+            name, columns[c], n_groups, group, name, columns[c], group, name, columns[c], name,
+            columns[c], group, name, columns[c], name, columns[c], group, name, columns[c]);
+        subject s = open_subject(f, row, text);
+        for (int r = 0; r < N_ROW_COUNTS; r += 2) {
+            ir_tensor *scales = random_matrix(IR_F32, 1, n_groups, (uint64_t)r, s.keep);
+            scales->rank = 1;
+            scales->dims[0] = n_groups;
+            for (int i = 0; i < n_groups; i++)
+                scales->f32[i] = r == 0 ? 1.0f : fabsf(scales->f32[i]);
+            if (r % 4 == 2) scales->f32[n_groups - 1] = 0; // the marker: computed at run time
+            ir_tensor *args[] = {
+                wide_matrix(
+                    float_dtypes[c % 3], row_counts[r], columns[c], (uint64_t)(c * 100 + r),
+                    s.keep),
+                scales};
+            if (r == 4) {
+                args[0]->f32[0] = NAN;
+                args[0]->f32[columns[c]] = INFINITY;
+                for (int i = 0; i < columns[c]; i++) args[0]->f32[2 * columns[c] + i] = 0;
+            }
+            run_subject(&s, args, same_bits, 0);
+        }
+        close_subject(&s);
+    }
+}
+
+static void test_observe_max(fixture *f, const kernel_row *row) {
+    static const int columns[] = {1, 33, 2048, 5000};
+    for (int c = 0; c < 4; c++) {
+        const char *name = float_names[c % 3];
+        char text[512];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\n"
+            "func @forward(%%m: f32[1], %%x: %s[n_tokens, %d]) {\n"
+            "  %%0 = scale %%x {factor = -2.0} : %s[n_tokens, %d]\n"
+            "  %%1 = observe_max %%m, %%0 : f32[1]\n  return %%1\n}\n",
+            name, columns[c], name, columns[c]);
+        subject s = open_subject(f, row, text);
+        for (int r = 0; r < N_ROW_COUNTS; r++) {
+            ir_tensor *maximum = ir_tensor_create(s.keep, IR_F32, 1, (int64_t[]){1});
+            maximum->f32[0] = r % 3 == 0 ? 0.0f : r % 3 == 1 ? 3.9f : 1000.0f;
+            ir_tensor *args[] = {
+                maximum,
+                random_matrix(float_dtypes[c % 3], row_counts[r], columns[c], (uint64_t)r, s.keep)};
+            if (r == 6) args[1]->f32[columns[c] - 1] = NAN;
+            run_subject(&s, args, same_bits, 0);
         }
         close_subject(&s);
     }
@@ -474,6 +616,8 @@ static void test_row(fixture *f, const kernel_row *row) {
     case IR_OP_RMS_NORM: test_rms_norm(f, row); return;
     case IR_OP_EMBEDDING: test_embedding(f, row); return;
     case IR_OP_TAKE_ROWS: test_take_rows(f, row); return;
+    case IR_OP_QUANTIZE_ACTIVATION: test_quantize_activation(f, row); return;
+    case IR_OP_OBSERVE_MAX: test_observe_max(f, row); return;
     case IR_OP_ROPE_TABLE: test_rope_table(f, row); return;
     case IR_OP_KV_APPEND: test_kv_append(f, row); return;
     case IR_OP_PAGED_ATTENTION: test_attention(f, row); return;

@@ -12,7 +12,7 @@ quantization    quantization ir runtime/base
 frontend        frontend ir quantization runtime/base
 passes          passes ir quantization runtime/base
 codegen         codegen ir quantization runtime/base runtime/abi.h
-dist/artifact   dist/artifact frontend passes codegen quantization ir runtime/base runtime/abi.h
+dist/artifact   dist/artifact frontend passes codegen quantization ir runtime
 dist/cli/run    dist/cli/run runtime
 dist/cli        dist frontend passes codegen quantization ir runtime
 '

@@ -117,11 +117,14 @@ static void make_weight(
     out->name = param->value.name;
     int64_t columns = type->rank > 0 ? source->dims[type->rank - 1] : 1;
     int64_t n_rows = columns > 0 ? ir_tensor_count(source) / columns : 0;
-    format->encode(source->f32, IR_F32, n_rows, columns, out->pieces);
+    const quant_range range = quant_range_all(n_rows, columns);
+    const float largest =
+        format->measure != NULL ? format->measure(source->f32, IR_F32, n_rows, columns) : 0.0f;
+    format->encode(source->f32, IR_F32, &range, largest, out->pieces);
     out->decoded = ir_tensor_create(keep, type->dtype, type->rank, source->dims);
     const void *inputs[QUANT_MAX_PIECES];
     for (int32_t i = 0; i < n_pieces; i++) inputs[i] = out->pieces[i];
-    format->decode(inputs, n_rows, columns, out->decoded->f32);
+    format->decode(inputs, &range, out->decoded->f32);
 }
 
 model_weights *model_weights_make(const ir_module *module, ir_eval_param *value, mlcc_arena *keep) {

@@ -25,6 +25,8 @@ double random_unit(random_state *random) {
 
 // ---- the module --------------------------------------------------------------------------------
 
+enum { MAX_LAYERS = 4, MAX_OBSERVED = 16 };
+
 typedef struct generator {
     random_state random;
     ir_module *module;
@@ -33,6 +35,9 @@ typedef struct generator {
     int64_t d_model, d_ff, n_heads, n_kv_heads, head_dim, vocab;
     int32_t layer;
     int32_t n_names; // for names that only need to differ
+    uint32_t features;
+    ir_value *observed[MAX_OBSERVED]; // what the arguments "observed.N" have become
+    int32_t n_observed;
     ir_value *ids, *positions, *seq_ids, *page_table, *logit_rows;
     ir_value *rope_table;
 } generator;
@@ -131,6 +136,50 @@ static void dead_nodes(generator *g, ir_value *x) {
     elementwise_chain(g, dead);
 }
 
+// A scale for `n_groups` groups of columns that says "computed at run time" in all, some or no entries.
+static ir_value *activation_scale(generator *g, int64_t n_groups) {
+    const ir_type type = ir_type_vector(IR_F32, ir_dim_const(n_groups));
+    const char *name = mlcc_arena_printf(g->module->keep, "scale.%d", g->n_names++);
+    if (chance(g, 50)) {
+        float *data = MLCC_NEW_ARRAY(g->module->keep, float, (size_t)n_groups);
+        for (int64_t i = 0; i < n_groups; i++)
+            data[i] = chance(g, 70) ? (float)random_below(&g->random, 100) / 1024.0f : 0.0f;
+        return &ir_module_add_const(g->module, name, type, data)->value;
+    }
+    const char *source = mlcc_arena_printf(g->module->keep, "%s.input_scale", name);
+    ir_param *param = ir_module_add_param(g->module, name, type, &source, 1);
+    param->has_fallback = true;
+    param->fallback = 0.0;
+    return &param->value;
+}
+
+static void observe(generator *g, ir_value *x) {
+    ir_value *maximum = NULL;
+    if (g->n_observed == MAX_OBSERVED) return;
+    // Sometimes one argument sees two values.
+    if (g->n_observed > 0 && chance(g, 20)) {
+        maximum = g->observed[g->n_observed - 1];
+        g->observed[g->n_observed - 1] = ir_observe_max(&g->b, maximum, x);
+        return;
+    }
+    const char *name = mlcc_arena_printf(g->module->keep, "observed.%d", g->n_observed);
+    maximum = ir_function_add_arg(g->b.function, name, ir_type_vector(IR_F32, ir_dim_const(1)));
+    g->observed[g->n_observed++] = ir_observe_max(&g->b, maximum, x);
+}
+
+// The rows as an fp8 mode hands them to a linear.
+static ir_value *quantized(generator *g, ir_value *x) {
+    if ((g->features & RANDOM_FLOAT8) == 0 || chance(g, 30)) return x;
+    if (chance(g, 30)) observe(g, x);
+    const int64_t columns = x->type.dims[1].value;
+    const int64_t group = chance(g, 50) ? 0 : 1 + random_below(&g->random, columns + 3);
+    const int64_t n_groups = group == 0 ? 1 : (columns + group - 1) / group;
+    ir_value *scale = chance(g, 50) ? activation_scale(g, n_groups) : NULL;
+    const int64_t mantissa_bits = chance(g, 70) ? 3 : 2;
+    return ir_quantize_activation(
+        &g->b, x, scale, mantissa_bits, group, chance(g, 50) ? 1e-10 : 1.0 / 512);
+}
+
 // ---- blocks ------------------------------------------------------------------------------------
 
 static ir_value *projection(
@@ -153,7 +202,7 @@ static ir_value *attention_block(generator *g, ir_value *x, ir_value **cache) {
     bool bias = chance(g, 25);
     const char *fused = chance(g, 85) ? "self_attn.qkv_proj" : NULL;
     int64_t kv_columns = g->n_kv_heads * g->head_dim;
-    ir_value *h = norm(g, x, "input_layernorm.weight");
+    ir_value *h = quantized(g, norm(g, x, "input_layernorm.weight"));
     ir_value *q = projection(g, h, "self_attn.q_proj", g->n_heads * g->head_dim, fused, bias);
     ir_value *k = projection(g, h, "self_attn.k_proj", kv_columns, fused, bias);
     dead_nodes(g, h);
@@ -165,6 +214,7 @@ static ir_value *attention_block(generator *g, ir_value *x, ir_value **cache) {
     ir_value *attended = ir_paged_attention(
         &g->b, q, *cache, g->page_table, g->seq_ids, g->positions, g->head_dim, 0.4,
         chance(g, 25) ? 5 : 0, chance(g, 25) ? 20.0 : 0.0);
+    attended = quantized(g, attended);
     ir_value *out = projection(g, attended, "self_attn.o_proj", g->d_model, NULL, false);
     if (chance(g, 30)) out = no_op(g, out);
     return chance(g, 50) ? ir_binary(&g->b, IR_OP_ADD, x, out)
@@ -173,11 +223,11 @@ static ir_value *attention_block(generator *g, ir_value *x, ir_value **cache) {
 
 static ir_value *feed_forward_block(generator *g, ir_value *x) {
     const char *fused = chance(g, 85) ? "mlp.gate_up_proj" : NULL;
-    ir_value *h = norm(g, x, "post_attention_layernorm.weight");
+    ir_value *h = quantized(g, norm(g, x, "post_attention_layernorm.weight"));
     ir_value *gate = projection(g, h, "mlp.gate_proj", g->d_ff, fused, false);
     ir_value *up = projection(g, h, "mlp.up_proj", g->d_ff, fused, false);
     ir_value *activated = ir_unary(&g->b, chance(g, 70) ? IR_OP_SILU : IR_OP_GELU_TANH, gate);
-    ir_value *product = ir_binary(&g->b, IR_OP_MUL, activated, up);
+    ir_value *product = quantized(g, ir_binary(&g->b, IR_OP_MUL, activated, up));
     ir_value *out = projection(g, product, "mlp.down_proj", g->d_model, NULL, false);
     return ir_binary(&g->b, IR_OP_ADD, x, elementwise_chain(g, out));
 }
@@ -241,9 +291,14 @@ static ir_value *add_rope_table(generator *g) {
 }
 
 ir_module *random_module(uint64_t seed, mlcc_arena *keep) {
-    generator g = {.random = {seed}, .module = ir_module_create(keep, "random")};
-    ir_value *caches[4];
-    ir_value *returns[8];
+    return random_module_with(seed, 0, keep);
+}
+
+ir_module *random_module_with(uint64_t seed, uint32_t features, mlcc_arena *keep) {
+    generator g = {
+        .random = {seed}, .module = ir_module_create(keep, "random"), .features = features};
+    ir_value *caches[MAX_LAYERS];
+    ir_value *returns[1 + MAX_LAYERS + MAX_OBSERVED];
     choose_sizes(&g);
     g.b = ir_build_start(ir_module_add_function(g.module, "forward", false));
     add_inputs(&g);
@@ -265,8 +320,10 @@ ir_module *random_module(uint64_t seed, mlcc_arena *keep) {
     ir_value *head = tied ? embedding : add_param(&g, "lm_head.weight", table, NULL);
     returns[0] = ir_linear(&g.b, last, head, NULL, IR_F32);
     if (chance(&g, 30)) returns[0] = ir_softcap(&g.b, returns[0], 30.0);
-    for (int32_t i = 0; i < n_layers; i++) returns[1 + i] = caches[i];
-    ir_function_set_returns(g.b.function, returns, 1 + n_layers);
+    int32_t n_returns = 1;
+    for (int32_t i = 0; i < n_layers; i++) returns[n_returns++] = caches[i];
+    for (int32_t i = 0; i < g.n_observed; i++) returns[n_returns++] = g.observed[i];
+    ir_function_set_returns(g.b.function, returns, n_returns);
     if (g.b.status != NULL) {
         fprintf(
             stderr, "random_module(%llu): %s\n", (unsigned long long)seed,
@@ -381,6 +438,15 @@ static void fill_piece(const char *name, bool is_vector, float *out, int64_t cou
     }
 }
 
+static void fill_scale(const ir_param *param, float *out, int64_t count) {
+    random_state random = {hash_name(param->value.name)};
+    const bool is_static = random_below(&random, 2) == 0;
+    for (int64_t i = 0; i < count; i++) {
+        const float scale = (float)(1 + random_below(&random, 100)) / 1024.0f;
+        out[i] = is_static ? scale : (float)param->fallback;
+    }
+}
+
 static int64_t rows_of(const char *source, int64_t all_rows) {
     const char *rows = strstr(source, ".rows");
     return rows != NULL ? atoll(rows + 5) : all_rows;
@@ -394,6 +460,10 @@ mlcc_status *random_param(void *user, const ir_param *param, mlcc_arena *keep, i
     *out = ir_tensor_create(keep, type->dtype, type->rank, dims);
     int64_t columns = type->rank > 1 ? dims[1] : 1;
     int64_t row = 0;
+    if (param->has_fallback) {
+        fill_scale(param, (*out)->f32, ir_tensor_count(*out));
+        return NULL;
+    }
     for (int32_t i = 0; i < param->n_sources; i++) {
         int64_t n_rows = rows_of(param->sources[i], dims[0]);
         if (row + n_rows > dims[0]) break;

@@ -27,6 +27,13 @@ int64_t random_below(random_state *random, int64_t n);
 double random_unit(random_state *random);
 
 ir_module *random_module(uint64_t seed, mlcc_arena *keep);
+// What a module may hold besides; a bit mask. Without any it is random_module's.
+enum random_features {
+    // Rows of linears are rounded to fp8 with every kind of scale (a constant, a param, computed; for
+    // the row, for groups of columns), and maxima are recorded: arguments "observed.N", returned.
+    RANDOM_FLOAT8 = 1
+};
+ir_module *random_module_with(uint64_t seed, uint32_t features, mlcc_arena *keep);
 
 // One tensor per argument of `f`: a ragged batch over 1 to 3 sequences, each with tokens from
 // before in the cache. The arguments ids, positions, seq_ids, page_table, logit_rows and kv.N get
@@ -37,7 +44,8 @@ ir_tensor **random_inputs(const ir_function *f, uint64_t seed, mlcc_arena *keep)
 // ir_eval_param: a param's value follows from the names of its sources alone, so a joined param is
 // the concatenation of what its sources were alone. A source's name ends in ".rowsN", its extent
 // along axis 0; a param without sources, or with one whose name does not end so, is one piece. All
-// values are exact in bf16, f16 and f32; a GROUPED param is given as if it were not quantized.
+// values are exact in bf16, f16 and f32; a GROUPED param is given as if it were not quantized. A
+// param with a fallback, a scale, is the fallback or small positive numbers, as its name decides.
 // `user` is not used.
 mlcc_status *random_param(void *user, const ir_param *param, mlcc_arena *keep, ir_tensor **out);
 

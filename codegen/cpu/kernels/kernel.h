@@ -31,7 +31,7 @@
 
 typedef struct kernel_env kernel_env;
 
-// Values of kernel_dtype_<i>: the rows of ir/dtypes.def in order (codegen checks that they agree).
+// Values of kernel_dtype_<i>: the rows of ir/dtypes.def in order (emit_llvm_hooks.c does not compile when they differ).
 enum kernel_dtype {
     KERNEL_F32,
     KERNEL_F16,
@@ -40,7 +40,26 @@ enum kernel_dtype {
     KERNEL_U32,
     KERNEL_I8,
     KERNEL_U8,
-    KERNEL_Q4G32_F16
+    KERNEL_I16,
+    KERNEL_I64,
+    KERNEL_F8E4M3,
+    KERNEL_F8E5M2,
+    KERNEL_Q4G32_F16,
+    KERNEL_Q4G32_BF16,
+    KERNEL_Q4G32_F32,
+    KERNEL_Q4G32T_F16,
+    KERNEL_Q4G32T_BF16,
+    KERNEL_Q3G40_F16,
+    KERNEL_Q3G40T_F16,
+    KERNEL_Q8G32_F16,
+    KERNEL_U4G32_F16,
+    KERNEL_U4G64_F16,
+    KERNEL_U4G128_F16,
+    KERNEL_Q4FT_F16,
+    KERNEL_E4M3_F32,
+    KERNEL_E4M3B128_F32,
+    KERNEL_E5M2,
+    KERNEL_N_DTYPES
 };
 
 #define KERNEL_DIM(i, axis)        int64_t kernel_dim_##i##_##axis(const kernel_env *env)

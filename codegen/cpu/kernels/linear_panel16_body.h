@@ -5,34 +5,44 @@
 //   LINEAR_STREAM_ROWS, LINEAR_STREAM_PANELS  of the streaming path: its most rows; a macro that gives panels for rows
 //
 // Few rows go through linear_panel16_stream.h, many through linear_panel16_blocked.h. A machine that defines LINEAR_INTEGER takes
-// Q4G32_F16 weights through linear_panel16_integer.h instead, whatever the number of rows.
+// linear_panel16_integer.h instead, whatever the number of rows, and 4-bit integer weights only.
 //
 // Order of summation, the same in both paths and for every M, split and thread count, so that a row's result depends on nothing
-// but the row: within a group of k (32 for Q4G32_F16, 128 for plain dtypes) one chain of multiply-adds in ascending k, from
-// linear_group_start for Q4G32_F16 and from zero for plain dtypes; then sum = group * scale + sum (scale 1 for plain dtypes),
-// groups ascending.
+// but the row: within the format's group of k one chain of multiply-adds in ascending k, from linear_group_start (times the
+// stored zero, if any); then sum = group * scale + sum (scale 1 for plain dtypes), groups ascending. The chains of plain dtypes
+// and of fp8 end where blocks of K do, because folding a chain into the sums costs a load and a store.
 #ifndef MLCC_CODEGEN_CPU_KERNELS_LINEAR_PANEL16_BODY_H
 #define MLCC_CODEGEN_CPU_KERNELS_LINEAR_PANEL16_BODY_H
 
-#include "codegen/cpu/kernels/linear_panel16_blocked.h"
 #ifdef LINEAR_INTEGER
 #    include "codegen/cpu/kernels/linear_panel16_integer.h"
-#endif
-#include "codegen/cpu/kernels/linear_panel16_stream.h"
+
+int64_t kernel_linear_panel16_items(const kernel_env *env) {
+    return linear_integer_items(env);
+}
+
+int64_t kernel_linear_panel16_chunk(const kernel_env *env, int64_t n_threads) {
+    return linear_integer_chunk(env, n_threads);
+}
+
+void kernel_linear_panel16(const kernel_env *env, int64_t begin, int64_t end) {
+    linear_integer_run(env, begin, end);
+}
+
+#else
+#    include "codegen/cpu/kernels/linear_panel16_blocked.h"
+#    include "codegen/cpu/kernels/linear_panel16_stream.h"
 
 KERNEL_INLINE int64_t linear_tiles(int64_t n_panels) {
     return (n_panels + LINEAR_TILE_PANELS - 1) / LINEAR_TILE_PANELS;
 }
 
 KERNEL_INLINE int linear_streams(const kernel_env *env) {
-    return linear_stream_fits(kernel_dtype_1(env), kernel_dim_0_0(env), kernel_dim_1_1(env));
+    return linear_stream_fits(linear_format(env), kernel_dim_0_0(env), kernel_dim_1_1(env));
 }
 
 // Streaming: an item is a panel. Blocked: an item is a tile of panels for one block of rows, tiles of a row block side by side.
 int64_t kernel_linear_panel16_items(const kernel_env *env) {
-#ifdef LINEAR_INTEGER
-    if (kernel_dtype_1(env) == KERNEL_Q4G32_F16) return linear_integer_items(env);
-#endif
     const int64_t n_rows = kernel_dim_0_0(env),
                   n_panels = kernel_panel16_panels(kernel_dim_1_0(env));
     if (n_rows == 0) return 0;
@@ -43,9 +53,6 @@ int64_t kernel_linear_panel16_items(const kernel_env *env) {
 
 // Four chunks a thread, so that a slow thread costs little; streams get runs of equal length.
 int64_t kernel_linear_panel16_chunk(const kernel_env *env, int64_t n_threads) {
-#ifdef LINEAR_INTEGER
-    if (kernel_dtype_1(env) == KERNEL_Q4G32_F16) return linear_integer_chunk(env, n_threads);
-#endif
     const int64_t share = kernel_linear_panel16_items(env) / (n_threads * 4);
     if (linear_streams(env)) {
         const int64_t runs = share / LINEAR_STREAM_MAX_PANELS;
@@ -55,12 +62,6 @@ int64_t kernel_linear_panel16_chunk(const kernel_env *env, int64_t n_threads) {
 }
 
 void kernel_linear_panel16(const kernel_env *env, int64_t begin, int64_t end) {
-#ifdef LINEAR_INTEGER
-    if (kernel_dtype_1(env) == KERNEL_Q4G32_F16) {
-        linear_integer_run(env, begin, end);
-        return;
-    }
-#endif
     const linear_job job = linear_job_of(env);
     if (linear_streams(env)) {
         linear_stream(env, &job, begin, end);
@@ -78,5 +79,7 @@ void kernel_linear_panel16(const kernel_env *env, int64_t begin, int64_t end) {
         begin += take;
     }
 }
+
+#endif
 
 #endif

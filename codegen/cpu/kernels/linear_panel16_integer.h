@@ -1,5 +1,6 @@
-// linear_panel16_integer: the path of Q4G32_F16 weights on machines that multiply bytes and add them up (AVX-512 VNNI), for any
-// number of rows. Weights stay integers; x becomes integers of 24 bits: in every group of 32,
+// linear_panel16_integer: the path of 4-bit integer weights on machines that multiply bytes and add them up (AVX-512 VNNI), for
+// any number of rows. Weights stay integers; x becomes integers of 24 bits: in every group of 32 k (weights may share a scale
+// over more of them),
 //
 //   x = X * scale,  |X| <= 2^22,  scale = largest |x| of the group * 2^-22
 //   X = digit[0] + 256 digit[1] + 65536 digit[2],  digits are signed bytes
@@ -7,7 +8,9 @@
 // which keeps float32's precision relative to the largest element of the group. The sums of code * digit are exact, so the only
 // roundings are those of X, of one conversion per group and of the running sum; and their order cannot matter. Then
 //
-//   sum = (sum of (code - 7) X) * (weight scale * scale) + sum,  groups ascending.
+//   sum = (sum of (code - zero) X) * (weight scale * scale) + sum,  groups ascending.
+//
+// Zero times the sum of X comes in as what the sum starts from: 15 * 32 * 2^22 fits 32 bits, and so does the whole.
 //
 // A weight costs 1.3 instructions against 3 of the float path: a stream is bound by memory again, and more rows by the byte
 // multiplier. The includer supplies simd_dot4.
@@ -37,7 +40,7 @@ typedef struct linear_digits {
     int8_t digit
         [3]
         [32]; // of every word of eight: k = 0, 2, 4, 6, then 1, 3, 5, 7: how a word's low and high nibbles lie
-    int32_t start; // -7 times the sum of X
+    int32_t start; // minus the constant zero, or 1, times the sum of X
     float scale;
 } linear_digits;
 
@@ -56,8 +59,8 @@ KERNEL_INLINE i8x32 linear_digit_bytes(i32x16 low, i32x16 high) {
         29, 31);
 }
 
-// A group of 32 elements (zeros beyond K) as digits.
-KERNEL_INLINE void linear_digits_of(const float *x, linear_digits *group) {
+// A group of 32 elements (zeros beyond K) as digits; zero: what its sum is taken off times, negated.
+KERNEL_INLINE void linear_digits_of(const float *x, int32_t zero, linear_digits *group) {
     f32x16 value[2] = {simd_load(x), simd_load(x + 16)};
     // The largest magnitude by its bits, so that a NaN is the largest and comes out in the scale.
     const i32x16 a = (i32x16)value[0] & 0x7fffffff, b = (i32x16)value[1] & 0x7fffffff;
@@ -79,7 +82,7 @@ KERNEL_INLINE void linear_digits_of(const float *x, linear_digits *group) {
         const i8x32 bytes = linear_digit_bytes(digit[d][0], digit[d][1]);
         __builtin_memcpy(group->digit[d], &bytes, sizeof bytes);
     }
-    group->start = -7 * simd_sum_i32(total);
+    group->start = -zero * simd_sum_i32(total);
     group->scale = largest < 1e-30f ? 0.0f : largest * 0x1p-22f;
 }
 
@@ -87,6 +90,7 @@ KERNEL_INLINE void linear_digits_of(const float *x, linear_digits *group) {
 KERNEL_INLINE void linear_digits_of_rows(
     const linear_job *job, linear_digits *digits, int64_t first_row, int64_t n_rows,
     int64_t first_group, int64_t n_groups) {
+    const int32_t zero = job->format.zero == KERNEL_ZERO_STORED ? 1 : job->format.zero;
     for (int64_t r = 0; r < n_rows; r++) {
         const float *row = job->x + (first_row + r) * job->k;
         for (int64_t g = 0; g < n_groups; g++) {
@@ -97,7 +101,7 @@ KERNEL_INLINE void linear_digits_of_rows(
                 for (int64_t i = 0; i < 32; i++) part[i] = k + i < job->k ? row[k + i] : 0.0f;
                 x = part;
             }
-            linear_digits_of(x, &digits[r * n_groups + g]);
+            linear_digits_of(x, zero, &digits[r * n_groups + g]);
         }
     }
 }
@@ -106,15 +110,21 @@ typedef struct linear_integer_sums {
     f32x16 of[LINEAR_INTEGER_ROWS][LINEAR_INTEGER_MAX_PANELS];
 } linear_integer_sums;
 
-// One group of R rows (x_stride groups apart) and P panels (panel_stride bytes apart).
+// One group of 32 k of R rows (x_stride groups apart) and P panels (panel_stride bytes apart): its words, and the group of its
+// unit whose scale and zero it has.
 KERNEL_INLINE void linear_integer_group(
-    const int R, const int P, const linear_digits *x, int64_t x_stride, const char *words_at,
-    const char *scales_at, int64_t panel_stride, linear_integer_sums *sums) {
+    const int R, const int P, kernel_panel16_format format, const linear_digits *x,
+    int64_t x_stride, const char *unit, const char *words_at, int64_t unit_group,
+    int64_t panel_stride, linear_integer_sums *sums) {
     i32x16 acc[LINEAR_INTEGER_ROWS][LINEAR_INTEGER_MAX_PANELS][3];
-    KERNEL_UNROLL for (int r = 0; r < R; r++) {
-        KERNEL_UNROLL for (int p = 0; p < P; p++) {
+    KERNEL_UNROLL for (int p = 0; p < P; p++) {
+        KERNEL_UNROLL for (int r = 0; r < R; r++) {
             acc[r][p][0] = (i32x16){0} + x[r * x_stride].start;
             acc[r][p][1] = acc[r][p][2] = (i32x16){0};
+        }
+        if (format.zero == KERNEL_ZERO_STORED) {
+            const i32x16 zeros = panel16_zeros(format, unit + p * panel_stride, unit_group);
+            KERNEL_UNROLL for (int r = 0; r < R; r++) acc[r][p][0] *= zeros;
         }
     }
     KERNEL_UNROLL for (int w = 0; w < 4; w++) {
@@ -141,7 +151,7 @@ KERNEL_INLINE void linear_integer_group(
         }
     }
     KERNEL_UNROLL for (int p = 0; p < P; p++) {
-        const f32x16 scale = simd_load_f16(scales_at + p * panel_stride);
+        const f32x16 scale = panel16_scales(format, unit + p * panel_stride, unit_group);
         KERNEL_UNROLL for (int r = 0; r < R; r++) {
             const i32x16 whole = acc[r][p][0] + (acc[r][p][1] << 8) + (acc[r][p][2] << 16);
             const f32x16 factor = scale * x[r * x_stride].scale;
@@ -153,9 +163,10 @@ KERNEL_INLINE void linear_integer_group(
 
 // R rows by P panels over n_groups groups; values[p * values_stride + r] are the sums so far, if any, and after.
 KERNEL_INLINE void linear_integer_tile(
-    const int R, const int P, const linear_digits *x, int64_t x_stride, const char *panel,
-    int64_t panel_stride, int64_t first_group, int64_t n_groups, float (*values)[16],
-    int64_t values_stride) {
+    const int R, const int P, kernel_panel16_format format, const linear_digits *x,
+    int64_t x_stride, const char *panel, int64_t panel_stride, int64_t first_group,
+    int64_t n_groups, float (*values)[16], int64_t values_stride) {
+    const int64_t unit_groups = format.unit_k / 32; // of x
     linear_integer_sums sums;
     KERNEL_UNROLL for (int r = 0; r < R; r++) {
         KERNEL_UNROLL for (int p = 0; p < P; p++) {
@@ -165,10 +176,13 @@ KERNEL_INLINE void linear_integer_tile(
     }
     _Pragma("clang loop unroll(disable)") for (int64_t g = 0; g < n_groups; g++) {
         const int64_t group = first_group + g;
-        const char *unit = panel + group / 2 * KERNEL_PANEL16_UNIT_BYTES;
-        const char *words_at = unit + KERNEL_PANEL16_UNIT_WORDS + group % 2 * 256;
+        const char *unit = panel + group / unit_groups * kernel_panel16_unit_bytes(format);
+        const int64_t inside = group % unit_groups;
+        const char *words_at =
+            unit + kernel_panel16_lines_at(format) + inside * 4 * KERNEL_PANEL16_LINE;
         linear_integer_group(
-            R, P, x + g, x_stride, words_at, unit + group % 2 * 32, panel_stride, &sums);
+            R, P, format, x + g, x_stride, unit, words_at, inside * 32 / format.group, panel_stride,
+            &sums);
     }
     KERNEL_UNROLL for (int r = 0; r < R; r++) {
         KERNEL_UNROLL for (int p = 0; p < P; p++)
@@ -183,11 +197,12 @@ KERNEL_INLINE int64_t linear_integer_side(int64_t n_rows) {
 
 // n_rows rows by one set of panels. More than four rows go in tiles of four, the last ones in two of about the same height.
 KERNEL_INLINE void linear_integer_set(
-    int64_t n_rows, const linear_digits *x, const char *panel, int64_t panel_stride,
-    int64_t first_group, int64_t n_groups, float (*values)[16], int64_t values_stride) {
+    int64_t n_rows, kernel_panel16_format format, const linear_digits *x, const char *panel,
+    int64_t panel_stride, int64_t first_group, int64_t n_groups, float (*values)[16],
+    int64_t values_stride) {
 #define LINEAR_INTEGER_TILE(R, P) \
     linear_integer_tile( \
-        R, P, x + row * n_groups, n_groups, panel, panel_stride, first_group, n_groups, \
+        R, P, format, x + row * n_groups, n_groups, panel, panel_stride, first_group, n_groups, \
         values + row, values_stride)
     for (int64_t row = 0, height; row < n_rows; row += height) {
         const int64_t left = n_rows - row;
@@ -219,8 +234,9 @@ KERNEL_INLINE void linear_integer_panels(
                                   : i < run              ? i * n_side
                                                          : run * n_side + (i - run)];
         linear_integer_set(
-            n_rows, scratch->x, job->weights + first * job->panel_bytes, stride * job->panel_bytes,
-            first_group, n_groups, values, i < run ? LINEAR_INTEGER_BLOCK_ROWS : 0);
+            n_rows, job->format, scratch->x, job->weights + first * job->panel_bytes,
+            stride * job->panel_bytes, first_group, n_groups, values,
+            i < run ? LINEAR_INTEGER_BLOCK_ROWS : 0);
         if (first_group + n_groups < all_groups) continue;
         for (int64_t p = 0; p < n_valid; p++) {
             for (int64_t r = 0; r < n_rows; r++) {

@@ -2,9 +2,8 @@
 #ifndef MLCC_CODEGEN_CPU_KERNELS_LINEAR_PANEL16_JOB_H
 #define MLCC_CODEGEN_CPU_KERNELS_LINEAR_PANEL16_JOB_H
 
-#include "codegen/cpu/kernels/panel16.h"
+#include "codegen/cpu/kernels/panel16_codes.h"
 #include "codegen/cpu/kernels/scratch.h"
-#include "codegen/cpu/kernels/simd.h"
 
 KERNEL_DIM(0, 0);
 KERNEL_DIM(1, 0);
@@ -17,13 +16,24 @@ KERNEL_POINTER(2);
 KERNEL_STORE(0);
 KERNEL_SCRATCH;
 
+// The format of operand 1. A file compiled for one kind of code (LINEAR_CODE, see kernels.cmake) knows it before the dtype: what
+// unrolls over the codes of a line can do so when mlcc is built, and the other kinds leave no code behind.
+KERNEL_INLINE kernel_panel16_format linear_format(const kernel_env *env) {
+    kernel_panel16_format format = kernel_panel16_format_of(kernel_dtype_1(env));
+#ifdef LINEAR_CODE
+    format.code = LINEAR_CODE;
+#endif
+    return format;
+}
+
 // Constants of the launch (all but n_rows, as a rule) gathered once.
 typedef struct linear_job {
     const float *x;      // [n_rows, k]
     const char *weights; // panels
     const void *bias;    // [n] or NULL
     int64_t n_rows, n, k, n_panels, panel_bytes;
-    int32_t dtype, bias_dtype;
+    kernel_panel16_format format;
+    int32_t bias_dtype;
 } linear_job;
 
 KERNEL_INLINE linear_job linear_job_of(const kernel_env *env) {
@@ -34,29 +44,52 @@ KERNEL_INLINE linear_job linear_job_of(const kernel_env *env) {
     job.n_rows = kernel_dim_0_0(env);
     job.n = kernel_dim_1_0(env);
     job.k = kernel_dim_1_1(env);
-    job.dtype = kernel_dtype_1(env);
+    job.format = linear_format(env);
     job.bias_dtype = kernel_dtype_2(env);
     job.n_panels = kernel_panel16_panels(job.n);
-    job.panel_bytes = kernel_panel16_panel_bytes(job.dtype, job.k);
+    job.panel_bytes = kernel_panel16_panel_bytes(job.format, job.k);
     return job;
 }
 
-// Bytes of one panel per k.
-KERNEL_INLINE int64_t linear_k_bytes(const linear_job *job) {
-    if (job->dtype == KERNEL_Q4G32_F16) return KERNEL_PANEL16_UNIT_BYTES / KERNEL_PANEL16_UNIT;
-    return job->dtype == KERNEL_F32 ? 64 : 32;
+// Bytes of a panel before k, a multiple of the unit or close to it.
+KERNEL_INLINE int64_t linear_k_bytes(kernel_panel16_format format, int64_t k) {
+    return k * kernel_panel16_unit_bytes(format) / format.unit_k;
 }
 
-// k that one chain of multiply-adds covers. Plain dtypes have no scale to apply; their chains end where blocks of K do, because
-// folding a chain into the sums costs a load and a store.
-KERNEL_INLINE int64_t linear_group_k(const linear_job *job) {
-    return job->dtype == KERNEL_Q4G32_F16 ? KERNEL_PANEL16_GROUP : KERNEL_LINEAR_BLOCK_K;
+// What a group's chain starts from: integer codes are used as they are, 0 … 2^bits - 1, and this takes the constant zero times
+// every x off again; where zeros are stored, minus the sum of x, which the kernel multiplies by them.
+// x: the group's elements, zeros beyond K.
+KERNEL_INLINE float linear_group_start(kernel_panel16_format format, const float *x) {
+    if (!kernel_code_is_int(format.code)) return 0.0f;
+    f32x16 total = simd_load(x) + simd_load(x + 16);
+    int64_t i = 32;
+    for (; i + 16 <= format.group; i += 16) total += simd_load(x + i);
+    if (i < format.group) total += simd_load_part(x + i, format.group - i);
+    const float zero = format.zero == KERNEL_ZERO_STORED ? 1.0f : (float)format.zero;
+    return -zero * simd_sum(total);
 }
 
-// What a group's chain of a Q4G32_F16 weight starts from: codes are used as 0 … 15, and this takes 7 times every x off again.
-// x: the group's 32 elements, zeros beyond K.
-KERNEL_INLINE float linear_group_start(const float *x) {
-    return -7.0f * simd_sum(simd_load(x) + simd_load(x + 16));
+// Zeros of 16 rows as floats.
+KERNEL_INLINE f32x16 linear_zeros(kernel_panel16_format format, const char *unit, int64_t group) {
+    return __builtin_convertvector(panel16_zeros(format, unit, group), f32x16);
+}
+
+// Four k of 16 rows: an fp8 line as float32, without scales. Halves of odd k lie in the high bytes, those of even k are moved
+// there.
+KERNEL_INLINE void linear_float8_line(int32_t code, const char *line, f32x16 weights[4]) {
+    u16x32 odd, even;
+    __builtin_memcpy(&odd, line, sizeof odd);
+    even = odd << 8;
+    if (code == KERNEL_CODE_E4M3) { // as panel16_half_of
+        odd = (u16x32)((i16x32)odd >> 1) & 0xbf80u;
+        even = (u16x32)((i16x32)even >> 1) & 0xbf80u;
+    } else {
+        odd &= 0xff00u;
+    }
+    weights[0] = simd_f16_to_f32(simd_low(even));
+    weights[1] = simd_f16_to_f32(simd_low(odd));
+    weights[2] = simd_f16_to_f32(simd_high(even));
+    weights[3] = simd_f16_to_f32(simd_high(odd));
 }
 
 // Hands 16 columns of one row to the epilogue.

@@ -11,13 +11,12 @@ enum {
     KERNEL_LINEAR_SCRATCH_BYTES =
         KERNEL_LINEAR_BLOCK_ROWS * KERNEL_LINEAR_BLOCK_K * 4          // x
         + 4 * KERNEL_LINEAR_BLOCK_K * 64                              // weights of 4 panels
-        + 4 * (KERNEL_LINEAR_BLOCK_K / 32) * 64                       // their scales
+        + 2 * 4 * (KERNEL_LINEAR_BLOCK_K / 32) * 64                   // their scales and zeros
         + KERNEL_LINEAR_BLOCK_ROWS * (KERNEL_LINEAR_BLOCK_K / 32) * 4 // starts of groups
         + KERNEL_LINEAR_BLOCK_ROWS * KERNEL_LINEAR_BLOCK_PANELS * 64, // accumulators
 
-    // rms_norm: one row as float32; wider rows are refused.
-    KERNEL_RMS_NORM_MAX_COLUMNS = 65536,
-    KERNEL_RMS_NORM_SCRATCH_BYTES = KERNEL_RMS_NORM_MAX_COLUMNS * 4,
+    // rms_norm, quantize_activation: one row as float32; wider rows are refused.
+    KERNEL_ROW_MAX_COLUMNS = 65536,
 
     // paged_attention: queries and sums of one slice, one step of keys and values; larger heads are refused.
     KERNEL_ATTENTION_MAX_HEAD_DIM = 512,

@@ -13,6 +13,9 @@ typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
 typedef uint16_t u16x16 __attribute__((vector_size(32)));
+typedef int16_t i16x16 __attribute__((vector_size(32)));
+typedef uint16_t u16x32 __attribute__((vector_size(64)));
+typedef int16_t i16x32 __attribute__((vector_size(64)));
 typedef _Float16 f16x16 __attribute__((vector_size(32)));
 
 // A loop over elements whose loads and stores (hooks included) do not depend on each other across iterations.
@@ -70,9 +73,7 @@ KERNEL_INLINE f32x16 simd_max(f32x16 a, f32x16 b) {
 }
 
 // 16 halves as float32.
-KERNEL_INLINE f32x16 simd_load_f16(const void *source) {
-    u16x16 half;
-    __builtin_memcpy(&half, source, sizeof half);
+KERNEL_INLINE f32x16 simd_f16_to_f32(u16x16 half) {
 #if KERNEL_HAS_F16
     return __builtin_convertvector((f16x16)half, f32x16);
 #else
@@ -84,6 +85,12 @@ KERNEL_INLINE f32x16 simd_load_f16(const void *source) {
     f32x16 special = (f32x16)(magnitude | 0x7f800000u);
     return (f32x16)((u32x16)simd_select((i32x16)magnitude >= 0x0f800000, special, finite) | sign);
 #endif
+}
+
+KERNEL_INLINE f32x16 simd_load_f16(const void *source) {
+    u16x16 half;
+    __builtin_memcpy(&half, source, sizeof half);
+    return simd_f16_to_f32(half);
 }
 
 KERNEL_INLINE f32x16 simd_load_bf16(const void *source) {
@@ -100,6 +107,14 @@ KERNEL_INLINE f32x16 simd_load_as_f32(const void *array, int32_t dtype, int64_t 
 }
 
 #define KERNEL_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+
+KERNEL_INLINE u16x16 simd_low(u16x32 v) {
+    return KERNEL_SHUFFLE(v, v, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+KERNEL_INLINE u16x16 simd_high(u16x32 v) {
+    return KERNEL_SHUFFLE(v, v, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+}
 
 // Sum and maximum of 16 elements: halves are folded on each other, so the order is the same everywhere.
 KERNEL_INLINE float simd_sum(f32x16 v) {

@@ -11,12 +11,15 @@
 // clang-format off
 static const args_option options[] = {
     {.name = "output", .letter = 'o', .kind = ARGS_TEXT, .value_name = "FILE.so", .help = "library to write; without it DIR/lib.so"},
-    {.name = "quantization", .letter = 'q', .kind = ARGS_TEXT, .value_name = "MODE", .help = "without it the config's"},
+    {.name = "quantization", .letter = 'q', .kind = ARGS_TEXT, .value_name = "MODE", .help = "without it the config's; mlcc inspect --modes lists them"},
     {.name = "model-type", .kind = ARGS_TEXT, .value_name = "TYPE", .help = "auto = the config's", .fallback = "auto"},
     {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, or auto (which is cpu today)", .fallback = "auto"},
     {.name = "target", .kind = ARGS_TEXT, .value_name = "CPU", .help = "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, or an LLVM CPU name such as znver4", .fallback = "native"},
     {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|K=V;…", .help = "MLC's knobs; checked, without effect on the CPU", .fallback = "O2"},
     {.name = "overrides", .kind = ARGS_TEXT, .value_name = "K=V;K=V", .help = "context_window_size, prefill_chunk_size, max_batch_size, …"},
+    {.name = "host", .kind = ARGS_TEXT, .value_name = "TRIPLE", .help = "MLC's triple of the host code; only auto, which follows --target", .fallback = "auto"},
+    {.name = "enable-subgroups", .kind = ARGS_FLAG, .help = "MLC's WebGPU switch; accepted, without effect on the CPU"},
+    {.name = "system-lib-prefix", .kind = ARGS_TEXT, .value_name = "NAME", .help = "MLC's prefix in object archives; only auto, for a .so has none", .fallback = "auto"},
     {.name = "linker", .kind = ARGS_TEXT, .value_name = "FILE", .help = "without it MLCC_LINKER, ld.lld, ld"},
     {.name = "looking inside", .kind = ARGS_HEADING},
     {.name = "debug-dump", .kind = ARGS_TEXT, .value_name = "DIR", .help = "keep IR, LLVM IR and the report there"},
@@ -26,9 +29,28 @@ static const args_option options[] = {
 };
 // clang-format on
 
+// Options of MLC LLM that name what this compiler has no use for: their defaults are accepted.
+static mlcc_status *check_mlc_options(const args_values *values) {
+    const char *host = args_text(values, "host"), *prefix = args_text(values, "system-lib-prefix");
+    if (strcmp(host, "auto") != 0) {
+        return MLCC_ERROR(
+            UNSUPPORTED, "--host is '%s'; accepted is auto: name the machine with --target", host);
+    }
+    if (strcmp(prefix, "auto") != 0 && prefix[0] != '\0') {
+        return MLCC_ERROR(
+            UNSUPPORTED,
+            "--system-lib-prefix is '%s'; accepted is auto: prefixes belong to MLC's object "
+            "archives "
+            "(.tar), mlcc writes .so files",
+            prefix);
+    }
+    return NULL;
+}
+
 static mlcc_status *run_compile(const args_values *values) {
     const char *model = args_operand(values, 0);
     MLCC_TRY(open_model_check_device(args_text(values, "device")));
+    MLCC_TRY(check_mlc_options(values));
     mlcc_arena *keep = mlcc_arena_create();
     const char *output = args_text(values, "output");
     if (output == NULL) {

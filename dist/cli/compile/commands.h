@@ -5,6 +5,6 @@
 #include "dist/cli/run/args.h"
 
 extern const args_command cmd_gen_config, cmd_convert_weight, cmd_compile, cmd_bench_compile,
-    cmd_inspect, cmd_opt;
+    cmd_inspect, cmd_opt, cmd_diff, cmd_calibrate;
 
 #endif

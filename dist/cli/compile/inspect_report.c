@@ -254,6 +254,16 @@ void inspect_cell_int(inspect_report *report, int64_t value) {
     }
 }
 
+void inspect_cell_real(inspect_report *report, double value, int n_decimals) {
+    if (report->as_json) {
+        begin_cell(report);
+        mlcc_json_put_f64(&report->json, value);
+        end_cell(report);
+    } else {
+        keep_cell(report, mlcc_arena_printf(report->keep, "%.*f", n_decimals, value));
+    }
+}
+
 void inspect_cell_bytes(inspect_report *report, uint64_t size_bytes) {
     char text[24];
     if (report->as_json) {

@@ -24,7 +24,7 @@ typedef struct inspect_column {
     bool is_number; // right-aligned
 } inspect_column;
 
-#define INSPECT_MAX_COLUMNS 8
+#define INSPECT_MAX_COLUMNS 12
 
 inspect_report *inspect_report_open(bool as_json);
 // Prints what was collected to standard output (or drops it: after an error) and frees the report.
@@ -44,6 +44,7 @@ void inspect_table(
     inspect_report *report, const char *key, const inspect_column *columns, size_t n_columns);
 void inspect_cell_text(inspect_report *report, const char *text); // NULL: null, "-"
 void inspect_cell_int(inspect_report *report, int64_t value);
+void inspect_cell_real(inspect_report *report, double value, int n_decimals); // in JSON all digits
 void inspect_cell_bytes(inspect_report *report, uint64_t size_bytes);
 void inspect_table_end(inspect_report *report);
 

@@ -6,6 +6,7 @@
 #include "frontend/chat/conv_templates.h"
 #include "ir/tables.h"
 #include "passes/pipeline.h"
+#include "quantization/format.h"
 #include "quantization/mode.h"
 #include "runtime/base/arena.h"
 #include "runtime/base/str.h"
@@ -16,20 +17,76 @@ static const char *dtype_text(ir_dtype dtype) {
     return ir_dtype_get(dtype)->text;
 }
 
+static const char *activation_text(quant_activation activation) {
+    switch (activation) {
+    case QUANT_ACTIVATION_NONE: break;
+    case QUANT_ACTIVATION_E5M2: return "e5m2";
+    case QUANT_ACTIVATION_E4M3_CALIBRATED: return "e4m3, calibrated";
+    case QUANT_ACTIVATION_E4M3_OBSERVED: return "e4m3, observed";
+    case QUANT_ACTIVATION_E4M3_BLOCK: return "e4m3, blocks";
+    case QUANT_ACTIVATION_E4M3_BLOCK_STATIC: return "e4m3, stored blocks";
+    }
+    return NULL;
+}
+
+// What a weight of a large linear takes in the store, scales and zeros with it: of a square matrix
+// whose side all group sizes divide.
+static bool bits_per_weight(ir_dtype dtype, double *bits) {
+    const int64_t side = 5120;
+    const ir_type type = {
+        .dtype = dtype, .rank = 2, .dims = {ir_dim_const(side), ir_dim_const(side)}};
+    quant_piece pieces[QUANT_MAX_PIECES];
+    int32_t n_pieces = 0;
+    mlcc_status *status = quant_format_of(dtype)->pieces(&type, pieces, &n_pieces);
+    *bits = 0.0;
+    for (int32_t i = 0; i < n_pieces; i++)
+        *bits += 8.0 * (double)pieces[i].size_bytes / (double)(side * side);
+    mlcc_status_free(status);
+    return status == NULL;
+}
+
+// Old names of a mode, with commas.
+static void put_mode_aliases(inspect_report *report, const char *name) {
+    static const struct {
+        const char *alias, *name;
+    } aliases[] = {
+#define MODE(...)
+#define MODE_ALIAS(alias, name) {alias, name},
+#include "quantization/modes.def"
+    };
+    mlcc_str text = {0};
+    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
+        if (strcmp(aliases[i].name, name) == 0)
+            mlcc_str_printf(&text, "%s%s", text.length > 0 ? ", " : "", aliases[i].alias);
+    }
+    inspect_cell_text(report, mlcc_str_text(&text));
+    mlcc_str_free(&text);
+}
+
 static void put_modes(inspect_report *report) {
     static const inspect_column columns[] = {
-        {"name", false},      {"kind", false}, {"model", false},  {"linear", false},
-        {"embedding", false}, {"head", false}, {"meaning", false}};
+        {"name", false},       {"kind", false},      {"bits_per_weight", true}, {"model", false},
+        {"linear", false},     {"embedding", false}, {"head", false},           {"fallback", false},
+        {"activation", false}, {"aliases", false},   {"meaning", false}};
     size_t n = 0;
     const quant_mode *modes = quant_mode_table(&n);
     inspect_table(report, "modes", columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < n; i++) {
         inspect_cell_text(report, modes[i].name);
         inspect_cell_text(report, modes[i].kind);
+        double bits = 0.0;
+        if (bits_per_weight(modes[i].linear, &bits)) {
+            inspect_cell_real(report, bits, 2);
+        } else {
+            inspect_cell_text(report, NULL);
+        }
         inspect_cell_text(report, dtype_text(modes[i].model));
         inspect_cell_text(report, dtype_text(modes[i].linear));
         inspect_cell_text(report, dtype_text(modes[i].embedding));
         inspect_cell_text(report, dtype_text(modes[i].head));
+        inspect_cell_text(report, dtype_text(modes[i].fallback));
+        inspect_cell_text(report, activation_text(modes[i].activation));
+        put_mode_aliases(report, modes[i].name);
         inspect_cell_text(report, modes[i].meaning);
     }
     inspect_table_end(report);

@@ -301,10 +301,13 @@ int args_main(
     }
     const char *names[64];
     for (size_t i = 0; i < n_commands; i++) {
-        if (same_name(commands[i]->name, word, strlen(word))) {
-            return run_command(program, commands[i], argc - 2, argv + 2);
-        }
-        names[i] = commands[i]->name;
+        const args_command *command = commands[i];
+        const bool is_old =
+            command->old_name != NULL && same_name(command->old_name, word, strlen(word));
+        if (is_old) fprintf(stderr, "warning: '%s' is now called '%s'\n", word, command->name);
+        if (is_old || same_name(command->name, word, strlen(word)))
+            return run_command(program, command, argc - 2, argv + 2);
+        names[i] = command->name;
     }
     const char *near = mlcc_text_nearest(word, names, n_commands);
     fprintf(

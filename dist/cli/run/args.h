@@ -27,6 +27,8 @@ typedef struct args_values args_values;
 
 typedef struct args_command {
     const char *name;
+    const char *
+        old_name; // MLC LLM's documentation has this one, too: accepted with a warning; may be NULL
     const char *operands; // "DIR [PROMPT]" as shown in the usage line
     int min_operands, max_operands;
     const char *summary; // one line, for the list of commands

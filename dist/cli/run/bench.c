@@ -14,6 +14,7 @@ enum { MAX_LENGTHS = 16, MAX_REPETITIONS = 1000, MAX_BATCH = 128 };
 typedef struct bench_row {
     int64_t prompt_tokens, gen_tokens, batch, depth;
     double tokens_per_s, spread; // median; (max - min) / median
+    double bytes_per_token;      // weights, and in decode the cache, over the tokens of a step
     double gb_per_s, gflop_per_s;
 } bench_row;
 
@@ -94,6 +95,7 @@ static mlcc_status *measure(benching *b, int64_t prompt, int64_t gen, int64_t ba
     double kv_bytes = gen > 0 ? (double)b->info.kv_bytes_per_token *
                                     ((double)b->depth + (double)gen / 2) * (double)batch
                               : 0.0;
+    const double bytes_per_token = (b->weight_bytes_per_step + kv_bytes) / (double)step_tokens;
     // The head runs once a step and sequence.
     double flop_per_token =
         b->flop_per_token + b->flop_per_logits_row / (double)(gen > 0 ? 1 : prompt);
@@ -104,7 +106,8 @@ static mlcc_status *measure(benching *b, int64_t prompt, int64_t gen, int64_t ba
         .depth = gen > 0 ? b->depth : 0,
         .tokens_per_s = median,
         .spread = (rates[b->n_repetitions - 1] - rates[0]) / median,
-        .gb_per_s = median / (double)step_tokens * (b->weight_bytes_per_step + kv_bytes) * 1e-9,
+        .bytes_per_token = bytes_per_token,
+        .gb_per_s = median * bytes_per_token * 1e-9,
         .gflop_per_s = median * flop_per_token * 1e-9,
     };
     return NULL;
@@ -129,32 +132,33 @@ static void print_markdown(const benching *b, const char *label, int32_t n_threa
         "%s, %s, %s, %d threads; ceilings measured now: %.1f GB/s read, %.0f GFLOP/s f32\n\n",
         label, b->info.quantization, b->info.target, n_threads, b->machine.gb_per_s,
         b->machine.gflop_per_s);
-    printf("| test | batch | tokens/s | spread | GB/s | of ceiling | GFLOP/s | of ceiling |\n"
-           "|---|---|---|---|---|---|---|---|\n");
+    printf("| test | batch | tokens/s | spread | MB/token | GB/s | of ceiling | GFLOP/s | of "
+           "ceiling |\n"
+           "|---|---|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < b->n_rows; i++) {
         const bench_row *r = &b->rows[i];
         printf(
-            "| %s %lld%s | %lld | %.2f | %.1f %% | %.2f | %.0f %% | %.1f | %.0f %% |\n",
+            "| %s %lld%s | %lld | %.2f | %.1f %% | %.3g | %.2f | %.0f %% | %.1f | %.0f %% |\n",
             r->gen_tokens > 0 ? "decode" : "prefill",
             (long long)(r->gen_tokens > 0 ? r->gen_tokens : r->prompt_tokens),
             r->depth > 0 ? " deep" : "", (long long)r->batch, r->tokens_per_s, r->spread * 100,
-            r->gb_per_s, r->gb_per_s / b->machine.gb_per_s * 100, r->gflop_per_s,
-            r->gflop_per_s / b->machine.gflop_per_s * 100);
+            r->bytes_per_token * 1e-6, r->gb_per_s, r->gb_per_s / b->machine.gb_per_s * 100,
+            r->gflop_per_s, r->gflop_per_s / b->machine.gflop_per_s * 100);
     }
 }
 
 static void print_csv(const benching *b, const char *label, int32_t n_threads) {
     printf("model,quantization,target,prompt_tokens,gen_tokens,depth,batch,threads,tokens_per_s,"
-           "spread,gb_per_s,"
+           "spread,bytes_per_token,gb_per_s,"
            "gflop_per_s,ceiling_gb_per_s,ceiling_gflop_per_s\n");
     for (size_t i = 0; i < b->n_rows; i++) {
         const bench_row *r = &b->rows[i];
         printf(
-            "%s,%s,%s,%lld,%lld,%lld,%lld,%d,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f\n", label,
+            "%s,%s,%s,%lld,%lld,%lld,%lld,%d,%.4f,%.4f,%.0f,%.4f,%.4f,%.4f,%.4f\n", label,
             b->info.quantization, b->info.target, (long long)r->prompt_tokens,
             (long long)r->gen_tokens, (long long)r->depth, (long long)r->batch, n_threads,
-            r->tokens_per_s, r->spread, r->gb_per_s, r->gflop_per_s, b->machine.gb_per_s,
-            b->machine.gflop_per_s);
+            r->tokens_per_s, r->spread, r->bytes_per_token, r->gb_per_s, r->gflop_per_s,
+            b->machine.gb_per_s, b->machine.gflop_per_s);
     }
 }
 
@@ -178,10 +182,13 @@ static void put_row(
     } reals[] = {
         {"tokens_per_s", r->tokens_per_s},
         {"spread", r->spread},
+        {"bytes_per_token", r->bytes_per_token},
         {"gb_per_s", r->gb_per_s},
         {"gflop_per_s", r->gflop_per_s},
         {"ceiling_gb_per_s", b->machine.gb_per_s},
         {"ceiling_gflop_per_s", b->machine.gflop_per_s},
+        {"share_of_gb_per_s", r->gb_per_s / b->machine.gb_per_s},
+        {"share_of_gflop_per_s", r->gflop_per_s / b->machine.gflop_per_s},
         {"load_s", b->info.load_s},
     };
     mlcc_json_begin_object(w);

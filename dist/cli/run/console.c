@@ -16,12 +16,23 @@ static void print_log(void *user, mlcc_log_level level, const char *area, const 
     fprintf(stderr, "%s: %s: %s\n", names[level], area, message);
 }
 
+static const char *volatile interrupt_note;
+
+void console_interrupt_note(const char *text) {
+    interrupt_note = text;
+}
+
 // Temporaries go, then the signal does what it would have done without us (exit code 130 for Ctrl-C).
 static void on_signal(int number) {
     mlcc_writer_remove_all_temporaries();
     static const char newline = '\n';
     if (isatty(2)) {
         ssize_t ignored = write(2, &newline, 1);
+        (void)ignored;
+    }
+    const char *note = interrupt_note;
+    if (note != NULL) {
+        ssize_t ignored = write(2, note, strlen(note));
         (void)ignored;
     }
     signal(number, SIG_DFL);
@@ -79,8 +90,19 @@ static void print_seconds_left(double seconds) {
     }
 }
 
+// "1.2 GB", or "340 tokens".
+static const char *amount_text(const console_progress *progress, uint64_t amount, char text[48]) {
+    char bytes[24];
+    if (progress->unit == NULL) {
+        snprintf(text, 48, "%s", console_bytes(amount, bytes));
+    } else {
+        snprintf(text, 48, "%llu %s", (unsigned long long)amount, progress->unit);
+    }
+    return text;
+}
+
 static void print_line(console_progress *progress, uint64_t done, uint64_t total, int is_terminal) {
-    char done_text[24], total_text[24], rate_text[24];
+    char done_text[48], total_text[48], rate_text[48];
     double seconds = mlcc_clock_s() - progress->start_s;
     double rate = seconds > 0.0 ? (double)(done - progress->start_bytes) / seconds : 0.0;
     if (is_terminal) {
@@ -93,8 +115,8 @@ static void print_line(console_progress *progress, uint64_t done, uint64_t total
         fprintf(stderr, "%s: ", progress->phase);
     }
     fprintf(
-        stderr, "%s of %s, %s/s, ", console_bytes(done, done_text),
-        console_bytes(total, total_text), console_bytes((uint64_t)rate, rate_text));
+        stderr, "%s of %s, %s/s, ", amount_text(progress, done, done_text),
+        amount_text(progress, total, total_text), amount_text(progress, (uint64_t)rate, rate_text));
     if (done >= total) {
         fprintf(stderr, "%.1f s", seconds);
     } else {

@@ -8,6 +8,8 @@
 
 // Log sink (level from MLCC_LOG: error, warn, info, debug, trace; default warn) and the Ctrl-C handler, which removes temporaries.
 void console_start(void);
+// A line that Ctrl-C prints last, for commands that can be continued; a constant text; NULL = none.
+void console_interrupt_note(const char *text);
 void console_print_status(
     const mlcc_status *status); // to stderr; MLCC_LOG=debug adds the source place
 
@@ -17,7 +19,8 @@ typedef struct console_progress {
     char phase[64];
     double start_s, shown_s;
     uint64_t start_bytes;
-    int is_open; // a line without its newline is on the screen
+    int is_open;      // a line without its newline is on the screen
+    const char *unit; // what is counted: "tokens"; NULL = bytes
 } console_progress;
 void console_progress_report(
     void *user, const char *phase, uint64_t done_bytes, uint64_t total_bytes);

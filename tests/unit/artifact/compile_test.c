@@ -80,8 +80,8 @@ static void the_same_bytes_anywhere(void **state) {
     must(ir_parse_module(text, length, "before.mlcir", b.keep, &module));
     assert_int_equal(module->level, IR_LEVEL_GRAPH);
     free(text);
-    text = file_text(&b, "dump/10-plan_memory.mlcir", &length);
-    must(ir_parse_module(text, length, "10-plan_memory.mlcir", b.keep, &module));
+    text = file_text(&b, "dump/11-plan_memory.mlcir", &length);
+    must(ir_parse_module(text, length, "11-plan_memory.mlcir", b.keep, &module));
     assert_int_equal(module->level, IR_LEVEL_PLAN);
     free(text);
     text = file_text(&b, "dump/report.txt", &length);
@@ -157,6 +157,86 @@ static void metadata(void **state) {
     mlcc_json_free(json);
     free(text);
     end_place(&p);
+}
+
+// Modules that a checkpoint left in float stay so, whether the mode comes from its own config or from mlc-chat-config.json.
+static void a_checkpoint_changes_the_mode(void **state) {
+    (void)state;
+    place p = make_place();
+    const char *quantized = mlcc_arena_printf(
+        p.keep,
+        "%.*s, \"quantization_config\": {\"quant_method\": \"awq\", "
+        "\"modules_to_not_convert\": [\"layers.1.mlp.down_proj\"]}}",
+        (int)(strlen(config_text) - 1), config_text);
+    write_text(p.dir, "config.json", quantized);
+    for (int round = 0; round < 2; round++) {
+        must(artifact_compile(
+            &(artifact_compile_options){.model = p.dir,
+                                        .quantization = round == 0 ? "q4f16_1" : NULL,
+                                        .target = portable,
+                                        .output = p.library,
+                                        .debug_dump = p.dir},
+            NULL));
+        size_t length = 0;
+        char *text = file_text(&p, "metadata.json", &length);
+        mlcc_json *json = NULL;
+        must(mlcc_json_parse(text, length, "metadata", 0, &json));
+        const mlcc_json_value *params = mlcc_json_get(mlcc_json_root(json), "params");
+        assert_non_null(find_param(params, "model.layers.0.mlp.down_proj.q_weight"));
+        assert_null(find_param(params, "model.layers.1.mlp.down_proj.q_weight"));
+        assert_non_null(find_param(params, "model.layers.1.mlp.down_proj.weight"));
+        mlcc_json_free(json);
+        free(text);
+        must(artifact_gen_config(
+            &(artifact_gen_config_options){
+                .config = p.dir, .quantization = "q4f16_1", .conv_template = "LM", .output = p.dir},
+            p.keep));
+    }
+    end_place(&p);
+}
+
+// Other families through the whole compiler: biases that are joined, a sliding window.
+static void other_families(void **state) {
+    (void)state;
+    static const struct {
+        const char *type, *rest, *param;
+        int64_t context, window, sink;
+    } cases[] = {
+        {"qwen2", "", "model.layers.1.self_attn.c_attn.bias", 1024, -1, -1},
+        {"mistral", ", \"sliding_window\": 32", "model.layers.1.self_attn.qkv_proj.weight", -1, 32,
+         4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        place p = make_place();
+        const char *type = strstr(config_text, "\"llama\"");
+        write_text(
+            p.dir, "config.json",
+            mlcc_arena_printf(
+                p.keep, "%.*s\"%s\"%.*s%s}", (int)(type - config_text), config_text, cases[i].type,
+                (int)(strlen(type) - strlen("\"llama\"") - 1), type + strlen("\"llama\""),
+                cases[i].rest));
+        must(artifact_compile(
+            &(artifact_compile_options){.model = p.dir,
+                                        .quantization = "q0f32",
+                                        .target = portable,
+                                        .output = p.library,
+                                        .debug_dump = p.dir},
+            NULL));
+        size_t length = 0;
+        char *text = file_text(&p, "metadata.json", &length);
+        mlcc_json *json = NULL;
+        must(mlcc_json_parse(text, length, "metadata", 0, &json));
+        const mlcc_json_value *root = mlcc_json_root(json);
+        assert_non_null(find_param(mlcc_json_get(root, "params"), cases[i].param));
+        assert_int_equal(
+            mlcc_json_int(mlcc_json_get(root, "context_window_size")), cases[i].context);
+        assert_int_equal(
+            mlcc_json_int(mlcc_json_get(root, "sliding_window_size")), cases[i].window);
+        assert_int_equal(mlcc_json_int(mlcc_json_get(root, "attention_sink_size")), cases[i].sink);
+        mlcc_json_free(json);
+        free(text);
+        end_place(&p);
+    }
 }
 
 // What compile makes, the runtime opens, with weights that convert_weight made; other weights it refuses.
@@ -255,10 +335,9 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_same_bytes_anywhere),
-        cmocka_unit_test(metadata),
-        cmocka_unit_test(the_runtime_opens_it),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(the_same_bytes_anywhere),       cmocka_unit_test(metadata),
+        cmocka_unit_test(a_checkpoint_changes_the_mode), cmocka_unit_test(other_families),
+        cmocka_unit_test(the_runtime_opens_it),          cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

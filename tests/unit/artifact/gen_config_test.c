@@ -1,5 +1,6 @@
 // gen_config: the file is MLC LLM's to the byte, overrides act as there, and a failure leaves nothing behind.
 #include "dist/artifact/gen_config.h"
+#include "frontend/import.h"
 #include "tests/unit/frontend/fixture.h"
 
 #include <signal.h>
@@ -168,14 +169,111 @@ static void test_preset(void **state) {
     expect_no_warning(self);
 }
 
+#define SMALL(type, rest) \
+    "{\"model_type\":\"" type "\",\"hidden_size\":64,\"intermediate_size\":128," \
+    "\"num_attention_heads\":4,\"num_hidden_layers\":2,\"rms_norm_eps\":1e-06,\"vocab_size\":50," \
+    "\"max_position_embeddings\":64,\"hidden_act\":\"silu\"" rest "}"
+
+static hf_model_config *read_output_config(fixture *self) {
+    mlcc_json *json = NULL;
+    hf_model_config *config = NULL;
+    expect_ok(mlcc_json_read_file(fixture_path(self, "out/mlc-chat-config.json"), 0, &json));
+    expect_ok(hf_model_config_from_mlc(mlcc_json_root(json), "out", NULL, self->keep, &config));
+    mlcc_json_free(json);
+    return config;
+}
+
+// What a quantized checkpoint changes about the mode is stored for compile; what changes nothing is not.
+static void test_quantized_folder(void **state) {
+    fixture *self = *state;
+    artifact_gen_config_options options = default_options(self);
+    options.conv_template = "LM";
+    options.quantization = "q4f16_autoawq";
+    fixture_write_text(
+        self, "config.json",
+        SMALL(
+            "qwen2", ",\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":"
+                     "64,\"version\":\"gemm\",\"zero_point\":true,\"modules_to_not_convert\":["
+                     "\"layers.1.mlp.down_proj\",\"lm_head\"]}"));
+    expect_ok(artifact_gen_config(&options, self->keep));
+    assert_non_null(strstr(
+        read_output(self, "mlc-chat-config.json"),
+        "\"embedding_metadata\": null,\n  \"quantization_options\": {\n    \"group_size\": 64,\n"
+        "    \"modules_to_not_convert\": [\n      \"model.layers.1.mlp.down_proj\"\n    ]\n  "
+        "}\n}"));
+    hf_model_config *config = read_output_config(self);
+    quant_options stored;
+    expect_ok(import_quant_options(config, self->keep, &stored));
+    assert_int_equal(stored.group_size, 64);
+    assert_int_equal(stored.n_float_modules, 1);
+    assert_string_equal(stored.float_modules[0], "model.layers.1.mlp.down_proj");
+    hf_model_config_free(config);
+
+    // The mode's own group size, and a mode that quantizes nothing: no key.
+    static const char *const silent[][2] = {
+        {"q4f16_autoawq", "{\"quant_method\":\"awq\",\"group_size\":128}"},
+        {"q4f16_1", "{\"quant_method\":\"awq\",\"group_size\":32}"},
+        {"q0f16", "{\"quant_method\":\"awq\",\"modules_to_not_convert\":[\"down_proj\"]}"},
+        {"q4f16_1", "{\"quant_method\":\"fp8\",\"ignored_layers\":[[\"lm_head\"]]}"},
+    };
+    for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++) {
+        fixture_write_text(
+            self, "config.json",
+            mlcc_arena_printf(
+                self->keep, SMALL("qwen2", ",\"quantization_config\":%s"), silent[i][1]));
+        options.quantization = silent[i][0];
+        expect_ok(artifact_gen_config(&options, self->keep));
+        assert_null(strstr(read_output(self, "mlc-chat-config.json"), "quantization_options"));
+    }
+    // AutoAWQ's older file beside the config.
+    fixture_write_text(self, "config.json", SMALL("mistral", ",\"sliding_window\":32"));
+    fixture_write_text(
+        self, "quant_config.json",
+        "{\"zero_point\":true,\"q_group_size\":32,\"w_bit\":4,\"version\":\"GEMM\"}");
+    options.quantization = "q4f16_autoawq";
+    expect_ok(artifact_gen_config(&options, self->keep));
+    const char *text = read_output(self, "mlc-chat-config.json");
+    assert_non_null(strstr(text, "\"quantization_options\": {\n    \"group_size\": 32\n  }\n}"));
+    assert_non_null(strstr(
+        text, "\n  \"context_window_size\": -1,\n  \"sliding_window_size\": 32,\n  "
+              "\"prefill_chunk_size\": 32,\n  \"attention_sink_size\": 4,"));
+}
+
+static void test_bad_quantization(void **state) {
+    fixture *self = *state;
+    artifact_gen_config_options options = default_options(self);
+    static const struct {
+        const char *object;
+        mlcc_code code;
+        const char *found, *accepted;
+    } cases[] = {
+        {"{\"quant_method\":\"gptq\",\"bits\":5}", MLCC_INVALID, "'bits' is 5", "2, 3, 4, 8"},
+        {"{\"quant_method\":\"awq\",\"group_size\":0}", MLCC_INVALID, "'group_size' is 0", "-1"},
+        {"{\"quant_method\":\"bitsandbytes\"}", MLCC_UNSUPPORTED, "'bitsandbytes'", "awq, gptq"},
+        {"{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\",\"ignore\":"
+         "[\"re:(?=a)\"]}",
+         MLCC_UNSUPPORTED, "'(?=a)'", "accepted are"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fixture_write_text(
+            self, "config.json",
+            mlcc_arena_printf(
+                self->keep, SMALL("llama", ",\"quantization_config\":%s"), cases[i].object));
+        expect_error(
+            artifact_gen_config(&options, self->keep), cases[i].code, cases[i].found,
+            cases[i].accepted, "config.json", NULL);
+        assert_false(mlcc_dir_exists(options.output));
+    }
+}
+
 // Each failure: one message, and no output directory.
 static void test_failures_leave_nothing(void **state) {
     fixture *self = *state;
     fixture_write_text(self, "config.json", llama_3_1_config);
     artifact_gen_config_options options = default_options(self);
-    options.quantization = "q4f16_2";
+    options.quantization = "q4f16_9";
     expect_error(
-        artifact_gen_config(&options, self->keep), MLCC_UNSUPPORTED, "q4f16_2", "q4f16_1", NULL);
+        artifact_gen_config(&options, self->keep), MLCC_UNSUPPORTED, "q4f16_9", "q4f16_1", NULL);
     options = default_options(self);
     options.conv_template = "raw";
     expect_error(artifact_gen_config(&options, self->keep), MLCC_UNSUPPORTED, "'raw'", "LM", NULL);
@@ -252,9 +350,10 @@ static void test_read_only_output(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_whole_file), TEST(test_overrides),
-        TEST(test_preset),     TEST(test_failures_leave_nothing),
-        TEST(test_full_disk),  TEST(test_read_only_output),
+        TEST(test_whole_file),       TEST(test_overrides),
+        TEST(test_preset),           TEST(test_failures_leave_nothing),
+        TEST(test_full_disk),        TEST(test_read_only_output),
+        TEST(test_quantized_folder), TEST(test_bad_quantization),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,7 +111,7 @@ static void publish_new(const char *dir, size_t n_new, int new_value) {
     mlcc_arena *keep = mlcc_arena_create();
     int lock = -1;
     char *staging = NULL;
-    must(store_staging_make(dir, keep, &lock, &staging));
+    must(store_staging_make(dir, false, keep, &lock, &staging));
     const long saved = kill_at;
     kill_at = -1;
     make_store(staging, "tensor-cache.json", n_new, new_value);
@@ -241,11 +241,11 @@ static void one_writer_at_a_time(void **state) {
     kill_at = -1;
     int first = -1, second = -1;
     char *staging = NULL, *unused = NULL;
-    must(store_staging_make(dir, keep, &first, &staging));
-    must_fail(store_staging_make(dir, keep, &second, &unused), MLCC_IO, "another process");
+    must(store_staging_make(dir, false, keep, &first, &staging));
+    must_fail(store_staging_make(dir, false, keep, &second, &unused), MLCC_IO, "another process");
     close(second);
     close(first);
-    must(store_staging_make(dir, keep, &second, &staging));
+    must(store_staging_make(dir, false, keep, &second, &staging));
     close(second);
     must(mlcc_dir_remove_tree(dir));
     mlcc_arena_free(keep);

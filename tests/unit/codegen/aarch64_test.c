@@ -125,6 +125,34 @@ static void test_formats(void **state) {
     check(f, module, &x, NULL, 2e-2);
 }
 
+// One weight of every kind of code, fp8 activations, a maximum in place.
+static void test_codes(void **state) {
+    skip_without_tools();
+    fixture *f = *state;
+    static const char text[] =
+        "module @m level=graph\nsymbol n_tokens <= 8\n"
+        "param @a.weight : u4g32_f16[40, 33]\nparam @b.weight : q3g40_f16[50, 40]\n"
+        "param @c.weight : q8g32_f16[33, 50]\nparam @d.weight : e4m3_f32[20, 33]\n"
+        "param @e.weight : e5m2[7, 20]\n"
+        "func @forward(%x: f32[n_tokens, 33], %m: f32[1]) {\n"
+        "  %0 = quantize_activation %x : f32[n_tokens, 33]\n"
+        "  %1 = linear %0, @a.weight : f32[n_tokens, 40]\n"
+        "  %2 = linear %1, @b.weight : f32[n_tokens, 50]\n"
+        "  %3 = linear %2, @c.weight : f32[n_tokens, 33]\n"
+        "  %4 = observe_max %m, %3 : f32[1]\n"
+        "  %5 = linear %3, @d.weight : f32[n_tokens, 20]\n"
+        "  %6 = linear %5, @e.weight : f32[n_tokens, 7]\n"
+        "  return %6, %4\n}\n";
+    ir_module *module = compile_parse(text, f->keep);
+    ir_tensor *args[] = {
+        ir_tensor_create(f->keep, IR_F32, 2, (int64_t[]){5, 33}),
+        ir_tensor_create(f->keep, IR_F32, 1, (int64_t[]){1})};
+    random_state random = {11};
+    for (int64_t i = 0; i < 5 * 33; i++) args[0]->f32[i] = (float)random_unit(&random);
+    args[1]->f32[0] = 0;
+    check(f, module, args, NULL, 2e-4);
+}
+
 static void test_decoder(void **state) {
     skip_without_tools();
     fixture *f = *state;
@@ -136,6 +164,7 @@ static void test_decoder(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_formats, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_codes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_decoder, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,10 +106,91 @@ static void test_layouts(void **state) {
     int64_t prepared_bytes = 0, n_items = 0;
     assert_true(layout->measure(&matrix, &prepared_bytes, &n_items));
     assert_int_equal(n_items, 3);
-    assert_int_equal(prepared_bytes, 3 * 2 * KERNEL_PANEL16_UNIT_BYTES);
+    assert_int_equal(prepared_bytes, 3 * 2 * 576);
     ir_type huge = ir_type_matrix(IR_F32, ir_dim_const(INT64_MAX / 2), ir_dim_const(INT64_MAX / 2));
     assert_false(layout->measure(&huge, &prepared_bytes, &n_items));
     assert_false(layout->measure(&vector, &prepared_bytes, &n_items));
+}
+
+// Every element format that weights may have, 33 rows of 100: three panels.
+static void test_sizes(void **state) {
+    (void)state;
+    static const struct {
+        ir_dtype dtype;
+        int64_t n_units, unit_bytes; // of a panel
+    } rows[] = {
+        {IR_F32, 100, 64},       {IR_F16, 100, 32},          {IR_BF16, 100, 32},
+        {IR_Q4G32_F16, 2, 576},  {IR_Q4G32_BF16, 2, 576},    {IR_Q4G32_F32, 2, 640},
+        {IR_Q4G32T_F16, 2, 576}, {IR_Q4G32T_BF16, 2, 576},   {IR_Q3G40_F16, 2, 576},
+        {IR_Q3G40T_F16, 2, 576}, {IR_Q8G32_F16, 2, 1088},    {IR_U4G32_F16, 2, 640},
+        {IR_U4G64_F16, 2, 576},  {IR_U4G128_F16, 1, 1088},   {IR_Q4FT_F16, 1, 1088},
+        {IR_E4M3_F32, 1, 2112},  {IR_E4M3B128_F32, 1, 2112}, {IR_E5M2, 1, 2112},
+    };
+    const cpu_layout *layout = cpu_layout_find("panel16");
+    int32_t n_measured = 0;
+    for (int32_t i = 0; i < IR_N_DTYPES; i++) {
+        ir_type type = ir_type_matrix((ir_dtype)i, ir_dim_const(33), ir_dim_const(100));
+        int64_t prepared_bytes = 0, n_items = 0;
+        bool measured = layout->measure(&type, &prepared_bytes, &n_items);
+        const ir_dtype_kind kind = ir_dtype_get((ir_dtype)i)->kind;
+        assert_int_equal(measured, kind == IR_KIND_FLOAT || kind == IR_KIND_GROUPED);
+        for (size_t r = 0; measured && r < sizeof rows / sizeof rows[0]; r++) {
+            if (rows[r].dtype != (ir_dtype)i) continue;
+            n_measured++;
+            assert_int_equal(n_items, 3);
+            assert_int_equal(prepared_bytes, 3 * rows[r].n_units * rows[r].unit_bytes);
+            const kernel_panel16_format format = kernel_panel16_format_of(i);
+            if (kind != IR_KIND_GROUPED) continue;
+            const int32_t group = ir_dtype_get((ir_dtype)i)->group;
+            assert_int_equal(format.group, group == 0 ? 128 : group);
+            assert_int_equal(kernel_code_bits(format.code), ir_dtype_get((ir_dtype)i)->bits);
+            assert_int_equal(format.scale, ir_dtype_get((ir_dtype)i)->scale);
+            assert_int_equal(kernel_panel16_unit_bytes(format) % 64, 0);
+        }
+    }
+    assert_int_equal(n_measured, sizeof rows / sizeof rows[0]);
+}
+
+// Which machine's kernel multiplies which weights.
+static void test_weight_kernels(void **state) {
+    (void)state;
+    static const struct {
+        const char *target, *weight, *kernel;
+    } rows[] = {
+        {"cascadelake", "u4g128_f16[8, 128]", "linear_panel16__x86_avx512vnni"},
+        {"cascadelake", "q4ft_f16[64, 128]", "linear_panel16__x86_avx512vnni"},
+        {"cascadelake", "q8g32_f16[8, 128]", "linear_panel16__x86_avx512"},
+        {"cascadelake", "q3g40_f16[8, 128]", "linear_panel16__x86_avx512"},
+        {"cascadelake", "f16[8, 128]", "linear_panel16__x86_avx512"},
+        {"x86-64-v4", "q4g32_f32[8, 128]", "linear_panel16__x86_avx512"},
+        {"x86-64-v3", "e4m3b128_f32[8, 128]", "linear_panel16__x86_avx2"},
+        {"aarch64", "e5m2[8, 128]", "linear_panel16__portable"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[512];
+        const int n = (int)strcspn(strchr(rows[i].weight, '[') + 1, ",");
+        snprintf(
+            text, sizeof text,
+            "module @m level=fused\nsymbol n_tokens <= 8\n"
+            "group @linear(%%x: f32[n_tokens, 128], %%w: %s) {\n"
+            "  %%0 = linear %%x, %%w : f32[n_tokens, %.*s]\n  return %%0\n}\n"
+            "func @forward(%%x: f32[n_tokens, 128]) {\n  return %%x\n}\n",
+            rows[i].weight, n, strchr(rows[i].weight, '[') + 1);
+        ir_module *module = NULL;
+        assert_ok(ir_parse_module(text, strlen(text), "test", keep, &module));
+        codegen_options options = {.target = rows[i].target};
+        codegen_target *target = NULL;
+        assert_ok(codegen_open(&options, keep, &target));
+        const char *kernel = NULL;
+        mlcc_str why = {0};
+        assert_ok(codegen_choose_kernel(target, ir_module_find(module, "linear"), &kernel, &why));
+        assert_string_equal(kernel, rows[i].kernel);
+        if (strcmp(rows[i].kernel, "linear_panel16__x86_avx512") == 0 &&
+            strcmp(rows[i].target, "cascadelake") == 0) {
+            assert_non_null(strstr(mlcc_str_text(&why), "codes are not 4-bit integers"));
+        }
+        mlcc_str_free(&why);
+    }
 }
 
 static void test_choice(void **state) {
@@ -148,9 +229,10 @@ static void test_choice(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_levels),  cmocka_unit_test(test_names),
-        cmocka_unit_test(test_native),  cmocka_unit_test(test_every_cpu),
-        cmocka_unit_test(test_layouts), cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_levels),         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_native),         cmocka_unit_test(test_every_cpu),
+        cmocka_unit_test(test_layouts),        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_weight_kernels), cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -4,6 +4,8 @@
 
 #include "runtime/base/hash.h"
 
+#include <math.h>
+
 typedef struct fixture {
     mlcc_arena *keep;
     char *folder;
@@ -161,6 +163,107 @@ static void test_tables(void **state) {
     model_library_close(library);
 }
 
+// A calibrated fp8 linear: pieces of bytes, a scale as rows, an argument that is changed in place; the weights of an AWQ checkpoint.
+static void test_quantized(void **state) {
+    fixture *f = *state;
+    static const char text[] =
+        "module @m level=graph\nsymbol n_tokens <= 8\n"
+        "param @a.weight : e4m3_f32[24, 40]\nparam @a.q_calibration_scale : f32[1]\n"
+        "param @b.weight : u4g32_f16[16, 24]\n"
+        "func @forward(%x: f32[n_tokens, 40], %m: f32[1]) {\n"
+        "  %0 = observe_max %m, %x : f32[1]\n"
+        "  %1 = quantize_activation %x, @a.q_calibration_scale : f32[n_tokens, 40]\n"
+        "  %2 = linear %1, @a.weight : f32[n_tokens, 24]\n"
+        "  %3 = linear %2, @b.weight : f32[n_tokens, 16]\n"
+        "  return %3, %0\n}\n";
+    ir_module *module = compile_parse(text, f->keep);
+    char *path = compile_module(module, "native", NULL, f->folder, "lib.so", f->keep);
+    const ir_function *forward = ir_module_find(module, "forward");
+    model_weights *weights = model_weights_make(module, NULL, f->keep);
+    model_library *library = model_library_open(path, weights, f->keep);
+    assert_int_equal(library->abi->n_params, 3);
+    for (uint32_t i = 0; i < library->abi->n_params; i++) {
+        const mlcc_abi_param *param = &library->abi->params[i];
+        if (strcmp(param->name, "a.weight") == 0) {
+            assert_int_equal(param->n_pieces, 2);
+            assert_int_equal(param->pieces[0].dtype, MLCC_ABI_F8E4M3);
+            assert_int_equal(param->pieces[0].size_bytes, 24 * 40);
+            assert_int_equal(param->pieces[1].dtype, MLCC_ABI_F32);
+            assert_int_equal(param->pieces[1].size_bytes, 4);
+            assert_int_equal(param->prepared_bytes, 2 * 2112);
+        } else if (strcmp(param->name, "a.q_calibration_scale") == 0) {
+            assert_string_equal(param->layout, "rows");
+            assert_int_equal(param->pieces[0].dtype, MLCC_ABI_F32);
+        } else {
+            assert_int_equal(param->n_pieces, 3);
+            assert_string_equal(param->pieces[0].name, "b.qweight");
+            assert_int_equal(param->prepared_bytes, 640);
+        }
+    }
+    assert_int_equal(library->abi->functions[0].n_results, 1); // the maximum is an argument
+    for (int64_t n = 1; n <= 8; n += 7) {
+        ir_tensor *args[] = {
+            random_matrix(IR_F32, n, 40, 3, f->keep),
+            ir_tensor_create(f->keep, IR_F32, 1, (int64_t[]){1})};
+        args[1]->f32[0] = n == 1 ? 0.0f : 1.9f;
+        compare_run(library, forward, args, weights, 1, 2e-5, f->keep);
+        compare_run(library, forward, args, weights, 3, 2e-5, f->keep);
+    }
+    model_library_close(library);
+}
+
+// Row n of the weight is fp8 code n at one k, and zeros.
+static mlcc_status *every_code(
+    void *user, const ir_param *param, mlcc_arena *keep, ir_tensor **out) {
+    (void)user;
+    *out = ir_tensor_create(keep, param->value.type.dtype, 2, (int64_t[]){256, 6});
+    for (int n = 0; n < 256; n++) {
+        (*out)->f32[n * 6 + n % 6] = param->value.type.dtype == IR_E5M2
+                                         ? ir_f8e5m2_to_f32((uint8_t)n)
+                                         : ir_f8e4m3_to_f32((uint8_t)n);
+    }
+    return NULL;
+}
+
+// All codes come through storage, preparation and both paths of the product as they are: subnormal numbers, NaN, infinity (which
+// is stored saturated).
+static void test_float8_codes(void **state) {
+    fixture *f = *state;
+    static const char text[] = "module @m level=graph\nsymbol n_tokens <= 40\n"
+                               "param @a.weight : e4m3_f32[256, 6]\n"
+                               "param @b.weight : e4m3b128_f32[256, 6]\n"
+                               "param @c.weight : e5m2[256, 6]\n"
+                               "func @forward(%x: f32[n_tokens, 6]) {\n"
+                               "  %0 = linear %x, @a.weight : f32[n_tokens, 256]\n"
+                               "  %1 = linear %x, @b.weight : f32[n_tokens, 256]\n"
+                               "  %2 = linear %x, @c.weight : f32[n_tokens, 256]\n"
+                               "  return %0, %1, %2\n}\n";
+    ir_module *module = compile_parse(text, f->keep);
+    model_weights *weights = model_weights_make(module, every_code, f->keep);
+    static const char *const targets[] = {"x86-64-v2", "native"};
+    for (int t = 0; t < 2; t++) {
+        module = compile_parse(text, f->keep);
+        char *path = compile_module(module, targets[t], NULL, f->folder, "lib.so", f->keep);
+        model_library *library = model_library_open(path, weights, f->keep);
+        for (int64_t rows = 1; rows <= 40; rows += 39) {
+            ir_tensor *x = ir_tensor_create(f->keep, IR_F32, 2, (int64_t[]){rows, 6});
+            for (int64_t i = 0; i < rows * 6; i++) x->f32[i] = 1.0f;
+            ir_tensor *results[3];
+            const ir_function *forward = ir_module_find(module, "forward");
+            model_library_run(library, forward, &x, 2, f->keep, results);
+            for (int64_t i = 0; i < 3 * rows * 256; i++) {
+                const uint8_t code = (uint8_t)(i % 256);
+                float expected =
+                    i / (rows * 256) == 2 ? ir_f8e5m2_to_f32(code) : ir_f8e4m3_to_f32(code);
+                if (isinf(expected)) expected = copysignf(57344.0f, expected);
+                const float actual = results[i / (rows * 256)]->f32[i % (rows * 256)];
+                assert_true(isnan(expected) ? isnan(actual) : actual == expected);
+            }
+        }
+        model_library_close(library);
+    }
+}
+
 static mlcc_hash128 hash_of_file(const char *path) {
     mlcc_mapping mapping = {0};
     assert_ok(mlcc_file_map(path, &mapping));
@@ -268,6 +371,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_plan, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tables, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_quantized, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_float8_codes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_same_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_random_modules, set_up, tear_down),

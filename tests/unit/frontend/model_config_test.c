@@ -149,8 +149,6 @@ static void test_bad_configs(void **state) {
         {LLAMA(",\"mlp_bias\":true"), MLCC_UNSUPPORTED, "'mlp_bias'", "accepted: false"},
         {LLAMA(",\"partial_rotary_factor\":0.5"), MLCC_UNSUPPORTED,
          "'partial_rotary_factor' is 0.5", "1.0, 1"},
-        {LLAMA(",\"quantization_config\":{\"quant_method\":\"gptq\"}"), MLCC_UNSUPPORTED, "gptq",
-         "quantized from"},
         {LLAMA(",\"num_key_value_heads\":3"), MLCC_INVALID, "num_key_value_heads 3", "8"},
         {LLAMA(",\"head_dim\":7"), MLCC_INVALID, "head_dim 7", "odd"},
         {LLAMA(",\"head_dim\":\"8\""), MLCC_INVALID, "'head_dim' is \"8\"", "an integer from 1"},
@@ -299,8 +297,8 @@ static void test_write_read_write(void **state) {
         hf_model_config *config = NULL, *again = NULL;
         expect_ok(hf_model_config_read(names[i], NULL, NULL, self->keep, &config));
         const char *first = written(self, config);
-        char *text =
-            mlcc_arena_printf(self->keep, "{\"model_type\":\"llama\",\"model_config\":%s}", first);
+        char *text = mlcc_arena_printf(
+            self->keep, "{\"model_type\":\"%s\",\"model_config\":%s}", config->model_type, first);
         mlcc_json *json = NULL;
         expect_ok(mlcc_json_parse(text, strlen(text), names[i], 0, &json));
         expect_ok(
@@ -394,6 +392,168 @@ static void test_llama3_frequencies(void **state) {
     assert_memory_equal(frequencies, expected, sizeof expected);
 }
 
+#define MISTRAL(rest) \
+    "{\"model_type\":\"mistral\"," REQUIRED ",\"max_position_embeddings\":32768" rest "}"
+
+// The window decides about the context, the chunk and what attention sees; null and -1 are off.
+static void test_mistral_windows(void **state) {
+    fixture *self = *state;
+    static const struct {
+        const char *text;
+        int64_t sliding, context, chunk, sink;
+    } cases[] = {
+        {MISTRAL(""), -1, 32768, 8192, 4},
+        {MISTRAL(",\"sliding_window\":null"), -1, 32768, 8192, 4},
+        {MISTRAL(",\"sliding_window\":4096"), 4096, -1, 4096, 4},
+        {MISTRAL(",\"sliding_window_size\":9000"), 9000, -1, 8192, 4},
+        {MISTRAL(",\"sliding_window\":4096,\"context_window_size\":1024"), 4096, 1024, 1024, 4},
+        {MISTRAL(",\"sliding_window\":100,\"attention_sink_size\":0"), 100, -1, 100, 0},
+        {MISTRAL(",\"sliding_window\":100,\"prefill_chunk_size\":64"), 100, -1, 64, 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        hf_model_config *config = NULL, *again = NULL;
+        expect_ok(parse(self, cases[i].text, &config));
+        assert_int_equal(config->sliding_window_size, cases[i].sliding);
+        assert_int_equal(config->context_window_size, cases[i].context);
+        assert_int_equal(config->prefill_chunk_size, cases[i].chunk);
+        assert_int_equal(config->attention_sink_size, cases[i].sink);
+        // MLC's file says the same, at the top level too.
+        const char *first = written(self, config);
+        expect_ok(from_mlc(
+            self,
+            mlcc_arena_printf(
+                self->keep,
+                "{\"model_type\":\"mistral\",\"model_config\":%s,\"context_window_size\":%lld,"
+                "\"sliding_window_size\":%lld,\"attention_sink_size\":%lld}",
+                first, (long long)cases[i].context, (long long)cases[i].sliding,
+                (long long)cases[i].sink),
+            NULL, &again));
+        assert_string_equal(written(self, again), first);
+        hf_model_config_free(again);
+        hf_model_config_free(config);
+    }
+    expect_no_warning(self);
+}
+
+static void test_mistral_fields_and_overrides(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_ok(parse(self, MISTRAL(",\"sliding_window\":4096,\"rope_theta\":10000.0"), &config));
+    assert_string_equal(
+        written(self, config),
+        "{\"hidden_size\": 64, \"intermediate_size\": 172, \"num_attention_heads\": 8, "
+        "\"num_hidden_layers\": 5, \"rms_norm_eps\": 1e-05, \"vocab_size\": 512, "
+        "\"position_embedding_base\": 10000.0, \"num_key_value_heads\": 8, \"head_dim\": 8, "
+        "\"context_window_size\": -1, \"sliding_window_size\": 4096, \"prefill_chunk_size\": 4096, "
+        "\"attention_sink_size\": 4, \"tensor_parallel_shards\": 1, \"max_batch_size\": 1}");
+    hf_model_config_free(config);
+
+    // A window that is set later takes the limit away, a context that is set with it stays.
+    const char *path = fixture_write_text(self, "config.json", MISTRAL(""));
+    hf_config_overrides overrides = {.sliding_window_size = 256, .attention_sink_size = 7};
+    expect_ok(hf_model_config_read(path, NULL, &overrides, self->keep, &config));
+    assert_int_equal(config->sliding_window_size, 256);
+    assert_int_equal(config->context_window_size, -1);
+    assert_int_equal(config->attention_sink_size, 7);
+    hf_model_config_free(config);
+    overrides.context_window_size = 2048;
+    expect_ok(hf_model_config_read(path, NULL, &overrides, self->keep, &config));
+    assert_int_equal(config->context_window_size, 2048);
+    hf_model_config_free(config);
+
+    // What MLC's class lacks is kept where it matters.
+    expect_ok(parse(
+        self,
+        MISTRAL(",\"tie_word_embeddings\":true,\"rope_scaling\":{\"rope_type\":\"linear\","
+                "\"factor\":2.0}"),
+        &config));
+    assert_non_null(strstr(
+        written(self, config),
+        "\"tie_word_embeddings\": true, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": "
+        "2.0}}"));
+    hf_model_config_free(config);
+    static const bad_config cases[] = {
+        {MISTRAL(",\"sliding_window\":-2"), MLCC_INVALID, "'sliding_window' is -2",
+         "from 1 to 2147483647, or -1 for off"},
+        {MISTRAL(",\"attention_sink_size\":-1"), MLCC_INVALID, "'attention_sink_size' is -1",
+         "an integer from 0"},
+        {MISTRAL(",\"context_window_size\":-1"), MLCC_INVALID, "both -1", "at least one"},
+        {MISTRAL(",\"hidden_act\":\"gelu\""), MLCC_UNSUPPORTED, "hidden_act", "silu"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        expect_error(
+            parse(self, cases[i].text, &config), cases[i].code, cases[i].key, cases[i].accepted,
+            NULL);
+}
+
+#define QWEN2(rest) \
+    "{\"model_type\":\"qwen2\"," REQUIRED \
+    ",\"num_key_value_heads\":4,\"max_position_embeddings\":512,\"hidden_act\":\"silu\"," \
+    "\"rope_theta\":1000000.0" rest "}"
+
+static void test_qwen2(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_ok(parse(
+        self,
+        QWEN2(",\"use_sliding_window\":false,\"sliding_window\":32768,\"max_window_layers\":3,"
+              "\"tie_word_embeddings\":true,\"layer_types\":[\"full_attention\"]"),
+        &config));
+    assert_string_equal(
+        written(self, config),
+        "{\"hidden_act\": \"silu\", \"hidden_size\": 64, \"intermediate_size\": 172, "
+        "\"num_attention_heads\": 8, \"num_hidden_layers\": 5, \"num_key_value_heads\": 4, "
+        "\"rms_norm_eps\": 1e-05, \"rope_theta\": 1000000.0, \"vocab_size\": 512, "
+        "\"tie_word_embeddings\": true, \"context_window_size\": 512, \"prefill_chunk_size\": 512, "
+        "\"tensor_parallel_shards\": 1, \"head_dim\": 8, \"dtype\": \"float32\", "
+        "\"max_batch_size\": 1}");
+    assert_int_equal(config->sliding_window_size, -1);
+    hf_model_config_free(config);
+    expect_no_warning(self);
+    expect_ok(parse(self, QWEN2(",\"dtype\":\"bfloat16\""), &config));
+    assert_string_equal(config->dtype, "bfloat16");
+    hf_model_config_free(config);
+    expect_error(
+        parse(self, QWEN2(",\"use_sliding_window\":true"), &config), MLCC_UNSUPPORTED,
+        "'use_sliding_window' is true", "accepted: false", NULL);
+    expect_error(
+        parse(self, QWEN2(",\"dtype\":\"int8\""), &config), MLCC_INVALID, "'dtype' is \"int8\"",
+        "\"float32\" or \"float16\"", NULL);
+    expect_error(parse(self, QWEN2(",\"dtype\":7"), &config), MLCC_INVALID, "'dtype' is 7", NULL);
+}
+
+// What gen_config stores for compile.
+static void test_quantization_options(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_ok(from_mlc(
+        self,
+        "{\"model_type\":\"llama\",\"model_config\":{\"context_window_size\":64," REQUIRED "},"
+        "\"quantization_options\":{\"group_size\":64,\"modules_to_not_convert\":[\"a.b\",\"c\"]}}",
+        NULL, &config));
+    assert_int_equal(config->quantization.group_size, 64);
+    assert_int_equal(config->quantization.n_float_modules, 2);
+    assert_string_equal(config->quantization.float_modules[1], "c");
+    hf_model_config_free(config);
+    static const char *const bad[][2] = {
+        {"7", "quantization_options"},
+        {"{\"group_size\":-3}", "group_size"},
+        {"{\"modules_to_not_convert\":\"a\"}", "modules_to_not_convert"},
+        {"{\"modules_to_not_convert\":[1]}", "entry 0"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect_error(
+            from_mlc(
+                self,
+                mlcc_arena_printf(
+                    self->keep,
+                    "{\"model_type\":\"llama\",\"model_config\":{\"context_window_size\":"
+                    "64," REQUIRED "},\"quantization_options\":%s}",
+                    bad[i][0]),
+                NULL, &config),
+            MLCC_INVALID, bad[i][1], NULL);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -410,6 +570,10 @@ int main(void) {
         TEST(test_unknown_path),
         TEST(test_presets_equal_real_configs),
         TEST(test_llama3_frequencies),
+        TEST(test_mistral_windows),
+        TEST(test_mistral_fields_and_overrides),
+        TEST(test_qwen2),
+        TEST(test_quantization_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,13 +65,13 @@ static void test_single_file(void **state) {
     expect_no_warning(self);
 }
 
-// Formats that mlcc does not compute with may stand in a file as long as nobody needs the tensor.
+// Formats that mlcc cannot read may stand in a file as long as nobody needs the tensor.
 static void test_other_dtypes(void **state) {
     fixture *self = *state;
     hf_weight_source *source = NULL;
     expect_ok(open_file(
         self,
-        "{\"ids\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,16]},"
+        "{\"ids\":{\"dtype\":\"U64\",\"shape\":[2],\"data_offsets\":[0,16]},"
         "\"w\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[16,20]},"
         "\"f4\":{\"dtype\":\"F4\",\"shape\":[2,3],\"data_offsets\":[20,23]}}",
         23, &source));
@@ -79,7 +79,7 @@ static void test_other_dtypes(void **state) {
     expect_ok(hf_weight_source_require(source, "w", &tensor));
     assert_string_equal(tensor->name, "w");
     expect_error(
-        hf_weight_source_require(source, "ids", &tensor), MLCC_UNSUPPORTED, "'ids'", "I64", "BF16",
+        hf_weight_source_require(source, "ids", &tensor), MLCC_UNSUPPORTED, "'ids'", "U64", "BF16",
         NULL);
     assert_null(tensor);
     expect_error(
@@ -89,6 +89,48 @@ static void test_other_dtypes(void **state) {
         source->read(source, hf_weight_source_find(source, "f4"), 0, 3, NULL, &view),
         MLCC_UNSUPPORTED, "F4", NULL);
     source->close(source);
+}
+
+// Formats of foreign checkpoints, and views that stay what they are while other tensors are read, wherever the file puts the data.
+static void test_views_hold(void **state) {
+    fixture *self = *state;
+    hf_weight_source *source = NULL;
+    static const char *const names[] = {"i64", "i16", "e4", "e5", "f32"};
+    static const ir_dtype dtypes[] = {IR_I64, IR_I16, IR_F8E4M3, IR_F8E5M2, IR_F32};
+    static const size_t begins[] = {1, 17, 21, 23, 25};
+    for (size_t pad = 0; pad < 8; pad++) {
+        char *json = mlcc_arena_printf(
+            self->keep,
+            "{\"i64\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[1,17]},"
+            "\"i16\":{\"dtype\":\"I16\",\"shape\":[2],\"data_offsets\":[17,21]},"
+            "\"e4\":{\"dtype\":\"F8_E4M3\",\"shape\":[2],\"data_offsets\":[21,23]},"
+            "\"e5\":{\"dtype\":\"F8_E5M2\",\"shape\":[2],\"data_offsets\":[23,25]},"
+            "\"f32\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[25,33]}}%.*s",
+            (int)pad, "        ");
+        expect_ok(open_file(self, json, 33, &source));
+        const void *views[5] = {NULL};
+        for (int round = 0; round < 2; round++) {
+            for (size_t i = 0; i < 5; i++) {
+                const hf_tensor *tensor = NULL;
+                expect_ok(hf_weight_source_require(source, names[i], &tensor));
+                assert_int_equal(tensor->dtype, dtypes[i]);
+                expect_ok(source->read(source, tensor, 0, tensor->size_bytes, NULL, &views[i]));
+                assert_int_equal((uintptr_t)views[i] % ir_dtype_bytes(dtypes[i]), 0);
+                const void *end = NULL; // a part of the same view
+                size_t last = ir_dtype_bytes(dtypes[i]);
+                expect_ok(source->read(source, tensor, last, last, NULL, &end));
+                assert_ptr_equal(end, (const char *)views[i] + last);
+            }
+            for (size_t i = 0; i < 5; i++)
+                for (size_t k = 0; k < 2 * ir_dtype_bytes(dtypes[i]); k++)
+                    assert_int_equal(((const unsigned char *)views[i])[k], begins[i] + k);
+            for (size_t i = 0; i < 5; i++)
+                source->release(source, hf_weight_source_find(source, names[i]));
+        }
+        const void *left_open = NULL;
+        expect_ok(source->read(source, &source->tensors[0], 0, 16, NULL, &left_open));
+        source->close(source);
+    }
 }
 
 static void test_hole_is_a_warning(void **state) {
@@ -252,6 +294,9 @@ static void test_folders_without_weights(void **state) {
     expect_error(
         hf_safetensors_open(self->dir, self->keep, &source), MLCC_UNSUPPORTED, "torch pickle",
         NULL);
+    fixture_write(self, "gptq_model-4bit-128g.safetensors", "\x02\0\0\0\0\0\0\0{}", 10);
+    expect_ok(hf_safetensors_open(self->dir, self->keep, &source));
+    source->close(source);
     fixture_write_text(self, "model-00001-of-00002.safetensors", "x");
     expect_error(
         hf_safetensors_open(self->dir, self->keep, &source), MLCC_INVALID, "model-00001-of-00002",
@@ -287,10 +332,9 @@ static void test_real_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_single_file),       TEST(test_other_dtypes),
-        TEST(test_hole_is_a_warning), TEST(test_bad_headers),
-        TEST(test_bad_lengths),       TEST(test_sharded),
-        TEST(test_bad_index),         TEST(test_folders_without_weights),
+        TEST(test_single_file),       TEST(test_other_dtypes), TEST(test_views_hold),
+        TEST(test_hole_is_a_warning), TEST(test_bad_headers),  TEST(test_bad_lengths),
+        TEST(test_sharded),           TEST(test_bad_index),    TEST(test_folders_without_weights),
         TEST(test_real_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

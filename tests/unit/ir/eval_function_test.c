@@ -166,10 +166,11 @@ static void random_modules_run(void **state) {
     const ir_eval_options options = {.param = random_param};
     for (uint64_t seed = 0; seed < 60; seed++) {
         mlcc_arena *run_keep = mlcc_arena_create();
-        const ir_function *f = ir_module_find(random_module(seed, run_keep), "forward");
+        const ir_module *run = random_module_with(seed, seed % 2 ? RANDOM_FLOAT8 : 0, run_keep);
+        const ir_function *f = ir_module_find(run, "forward");
         ir_tensor **args = random_inputs(f, seed, run_keep);
-        ir_tensor *first[8];
-        ir_tensor *second[8];
+        ir_tensor *first[32];
+        ir_tensor *second[32];
         expect_ok(ir_eval_function(f, args, &options, run_keep, first));
         expect_ok(ir_eval_function(f, args, &options, run_keep, second));
         for (int64_t i = 0; i < ir_tensor_count(first[0]); i++) {
@@ -188,10 +189,11 @@ static void batches_are_independent(void **state) {
     int32_t n_compared = 0;
     for (uint64_t seed = 0; seed < 40; seed++) {
         mlcc_arena *run_keep = mlcc_arena_create();
-        const ir_function *f = ir_module_find(random_module(seed, run_keep), "forward");
+        const ir_module *run = random_module_with(seed, seed % 2 ? RANDOM_FLOAT8 : 0, run_keep);
+        const ir_function *f = ir_module_find(run, "forward");
         ir_tensor **args = random_inputs(f, seed, run_keep);
-        ir_tensor *together[8];
-        ir_tensor *alone[8];
+        ir_tensor *together[32];
+        ir_tensor *alone[32];
         expect_ok(ir_eval_function(f, args, &options, run_keep, together));
         int64_t vocab = together[0]->dims[1];
         int64_t begin = 0;
@@ -199,7 +201,7 @@ static void batches_are_independent(void **state) {
             // Tokens begin … end-1 of the batch, and row s of the page table.
             int64_t length = args[4]->i32[s] + 1 - begin;
             int64_t n_slots = args[3]->dims[1];
-            ir_tensor *part[16];
+            ir_tensor *part[32];
             for (int32_t i = 0; i < f->n_args; i++) part[i] = args[i];
             for (int i = 0; i < 2; i++)
                 part[i] = vector_i32(run_keep, length, args[i]->i32 + begin);

@@ -8,7 +8,7 @@ static void random_modules_round_trip(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 200; seed++) {
         mlcc_arena *keep = mlcc_arena_create();
-        ir_module *module = random_module(seed, keep);
+        ir_module *module = random_module_with(seed, seed % 2 ? RANDOM_FLOAT8 : 0, keep);
         expect_ok(ir_verify(module, IR_LEVEL_GRAPH));
         mlcc_str text = {0};
         ir_print_module(module, &text);
@@ -173,7 +173,7 @@ static void hostile_text(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
     mlcc_str text = {0};
-    ir_print_module(random_module(3, keep), &text);
+    ir_print_module(random_module_with(3, RANDOM_FLOAT8, keep), &text);
     size_t step = text.length / 300 + 1;
     for (size_t length = 0; length < text.length; length += step) {
         mlcc_arena *scratch = mlcc_arena_create();

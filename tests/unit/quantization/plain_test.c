@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#define ALL(rows, columns) (&(quant_range){0, rows, rows, columns})
+
 enum { COUNT = 1003 };
 
 static void casts_are_the_scalar_ones(void **state) {
@@ -29,27 +31,27 @@ static void casts_are_the_scalar_ones(void **state) {
     }
     for (quant_vector level = QUANT_VECTOR_BASELINE; level < QUANT_VECTOR_AUTO; level++) {
         quant_vector_set(level);
-        quant_format_F16.encode(f32, IR_F32, 1, COUNT, (void *[]){out16});
+        quant_format_F16.encode(f32, IR_F32, ALL(1, COUNT), 0, (void *[]){out16});
         assert_memory_equal(out16, f16, sizeof f16);
-        quant_format_BF16.encode(f32, IR_F32, COUNT, 1, (void *[]){out16});
+        quant_format_BF16.encode(f32, IR_F32, ALL(COUNT, 1), 0, (void *[]){out16});
         assert_memory_equal(out16, bf16, sizeof bf16);
-        quant_format_F32.encode(f32, IR_F32, 17, 59, (void *[]){out32});
+        quant_format_F32.encode(f32, IR_F32, ALL(17, 59), 0, (void *[]){out32});
         assert_memory_equal(out32, f32, sizeof f32);
-        quant_format_F16.encode(f16, IR_F16, 17, 59, (void *[]){out16});
+        quant_format_F16.encode(f16, IR_F16, ALL(17, 59), 0, (void *[]){out16});
         assert_memory_equal(out16, f16, sizeof f16);
-        quant_format_F32.encode(f16, IR_F16, 1, COUNT, (void *[]){out32});
+        quant_format_F32.encode(f16, IR_F16, ALL(1, COUNT), 0, (void *[]){out32});
         for (int i = 0; i < COUNT; i++)
             assert_int_equal(quant_bits(out32[i]), quant_bits(quant_f16_to_f32(f16[i])));
-        quant_format_F32.encode(bf16, IR_BF16, 1, COUNT, (void *[]){out32});
+        quant_format_F32.encode(bf16, IR_BF16, ALL(1, COUNT), 0, (void *[]){out32});
         for (int i = 0; i < COUNT; i++)
             assert_int_equal(quant_bits(out32[i]), (uint32_t)bf16[i] << 16);
-        quant_format_F16.encode(bf16, IR_BF16, 1, COUNT, (void *[]){out16});
+        quant_format_F16.encode(bf16, IR_BF16, ALL(1, COUNT), 0, (void *[]){out16});
         for (int i = 0; i < COUNT; i++)
             assert_int_equal(out16[i], quant_f32_to_f16(quant_bf16_to_f32(bf16[i])));
-        quant_format_BF16.encode(f16, IR_F16, 1, COUNT, (void *[]){out16});
+        quant_format_BF16.encode(f16, IR_F16, ALL(1, COUNT), 0, (void *[]){out16});
         for (int i = 0; i < COUNT; i++)
             assert_int_equal(out16[i], quant_f32_to_bf16(quant_f16_to_f32(f16[i])));
-        quant_format_BF16.decode((const void *[]){bf16}, 1, COUNT, out32);
+        quant_format_BF16.decode((const void *[]){bf16}, ALL(1, COUNT), out32);
         for (int i = 0; i < COUNT; i++)
             assert_int_equal(quant_bits(out32[i]), (uint32_t)bf16[i] << 16);
     }

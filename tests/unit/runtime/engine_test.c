@@ -325,6 +325,68 @@ static void the_example_of_the_header(void **state) {
     close_model(&f);
 }
 
+// What an observing library saw, in the order in which it names the modules.
+static void assert_observed(mlcc_engine *engine, float mix, float embed) {
+    size_t n = 0;
+    const char *const *names = NULL;
+    const float *values = NULL;
+    mlcc_engine_observations(engine, &n, &names, &values);
+    assert_int_equal(n, 2);
+    assert_string_equal(names[0], "mix.q_calibration_scale");
+    assert_string_equal(names[1], "embed.q_calibration_scale");
+    assert_true(values[0] == mix && values[1] == embed);
+}
+
+// Maxima grow over steps, passes, sequences and threads; every engine has its own; the logits are
+// those of the plain library.
+static void maxima_are_observed(void **state) {
+    (void)state;
+    for (int32_t n_threads = 1; n_threads <= 3; n_threads++) {
+        tiny_dir dir = tiny_dir_make((tiny_store){0});
+        mlcc_model_options options = tiny_options(&dir, n_threads);
+        options.library = tiny_library(dir.arena, "observing");
+        fixture f = {.dir = dir};
+        tiny_ok(mlcc_model_open(&options, &f.model));
+        mlcc_engine *engine = make_engine(&f, 3, 0), *other = make_engine(&f, 1, 0);
+        assert_observed(engine, 0.0f, 0.0f);
+        // A long prompt in many passes with its largest id in the middle, and a short one beside it.
+        int32_t tokens[40] = {0};
+        tokens[17] = 20;
+        int32_t a = add_sequence(engine), b = add_sequence(engine);
+        mlcc_batch_item items[] = {
+            {a, tokens, 40, MLCC_LOGITS_LAST}, {b, tokens + 10, 5, MLCC_LOGITS_ALL}};
+        const float *logits = NULL;
+        int64_t n_rows = 0;
+        tiny_ok(mlcc_engine_step(engine, items, 2, &logits, &n_rows));
+        assert_int_equal(n_rows, 6);
+        assert_row(logits, tokens, 40);
+        assert_observed(engine, 40.0f, 21.0f);
+        mlcc_batch_item next = {b, tokens, 1, MLCC_LOGITS_NONE};
+        tiny_ok(mlcc_engine_step(engine, &next, 1, NULL, NULL));
+        assert_observed(engine, 40.0f, 21.0f);
+        next.sequence = a;
+        tiny_ok(mlcc_engine_step(engine, &next, 1, NULL, NULL));
+        assert_observed(engine, 41.0f, 21.0f);
+        mlcc_engine_remove_sequence(engine, a);
+        assert_observed(engine, 41.0f, 21.0f);
+        assert_observed(other, 0.0f, 0.0f);
+        mlcc_engine_free(engine);
+        mlcc_engine_free(other);
+        close_model(&f);
+    }
+}
+
+static void plain_libraries_observe_nothing(void **state) {
+    (void)state;
+    fixture f = open_model(1);
+    mlcc_engine *engine = make_engine(&f, 1, 0);
+    size_t n = 7;
+    mlcc_engine_observations(engine, &n, NULL, NULL);
+    assert_int_equal(n, 0);
+    mlcc_engine_free(engine);
+    close_model(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prompts_of_every_length),
@@ -335,6 +397,8 @@ int main(void) {
         cmocka_unit_test(wrong_options),
         cmocka_unit_test(engines_of_one_model_in_two_threads),
         cmocka_unit_test(the_example_of_the_header),
+        cmocka_unit_test(maxima_are_observed),
+        cmocka_unit_test(plain_libraries_observe_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,8 @@
 // pass fail.
 //
 // Compile definitions make variants that must be refused: HANDWRITTEN_VERSION,
-// HANDWRITTEN_FEATURES, HANDWRITTEN_QUERY.
+// HANDWRITTEN_FEATURES, HANDWRITTEN_QUERY. HANDWRITTEN_OBSERVES makes one that records maxima, of
+// id + 1 for module "embed" and of position + 1 for module "mix".
 #include "runtime/abi.h"
 
 #include <string.h>
@@ -77,17 +78,27 @@ static const mlcc_abi_param params[N_PARAMS] = {
 
 // ---- forward
 // ---------------------------------------------------------------------------------------
+#ifdef HANDWRITTEN_OBSERVES
+enum { IDS, POSITIONS, SEQ_IDS, MIX_MAX, PAGE_TABLE, LOGIT_ROWS, KV_0, KV_1, EMBED_MAX, N_ARGS };
+#else
 enum { IDS, POSITIONS, SEQ_IDS, PAGE_TABLE, LOGIT_ROWS, KV_0, KV_1, N_ARGS };
+#endif
 #define KV(name) \
     {name, MLCC_ABI_F32, 5, {-1, 2, 1, MLCC_PAGE_TOKENS, HEAD_DIM}, {N_PAGES, -1, -1, -1, -1, -1}}
 static const mlcc_abi_tensor forward_args[N_ARGS] = {
     {"ids", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
     {"positions", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
     {"seq_ids", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
+#ifdef HANDWRITTEN_OBSERVES
+    {"mix.q_calibration_scale", MLCC_ABI_F32, 1, {1}, {-1}},
+#endif
     {"page_table", MLCC_ABI_I32, 2, {-1, -1}, {N_SEQS, N_PAGE_SLOTS}},
     {"logit_rows", MLCC_ABI_I32, 1, {-1}, {N_LOGITS}},
     KV("kv.0"),
     KV("kv.1"),
+#ifdef HANDWRITTEN_OBSERVES
+    {"embed.q_calibration_scale", MLCC_ABI_F32, 1, {1}, {-1}},
+#endif
 };
 static const mlcc_abi_tensor forward_results[] = {
     {"logits", MLCC_ABI_F32, 2, {-1, VOCAB}, {N_LOGITS, -1}},
@@ -132,6 +143,19 @@ static void compute_row(const mlcc_abi_call *call, int64_t row, int32_t thread) 
     memcpy((float *)call->results[0] + row * VOCAB, out, VOCAB * sizeof *out);
 }
 
+#ifdef HANDWRITTEN_OBSERVES
+static void raise_to(float *maximum, float value) {
+    if (value > *maximum) *maximum = value;
+}
+
+static void observe(const mlcc_abi_call *call) {
+    for (int64_t t = 0; t < call->dims[N_TOKENS]; t++) {
+        raise_to(call->args[EMBED_MAX], (float)(((const int32_t *)call->args[IDS])[t] + 1));
+        raise_to(call->args[MIX_MAX], (float)(((const int32_t *)call->args[POSITIONS])[t] + 1));
+    }
+}
+#endif
+
 static int is_aligned(const void *pointer) {
     return (uintptr_t)pointer % 64 == 0;
 }
@@ -156,6 +180,9 @@ static int32_t forward(const mlcc_abi_call *call, int32_t thread, int32_t n_thre
         if (((const int32_t *)call->args[IDS])[t] == FAILS_ON) return FAILURE;
     }
     for (int64_t t = thread; t < call->dims[N_TOKENS]; t += n_threads) append_token(call, t);
+#ifdef HANDWRITTEN_OBSERVES
+    if (thread == n_threads - 1) observe(call);
+#endif
     call->barrier(call->barrier_state);
     // Rows are handed out one by one.
     for (;;) {

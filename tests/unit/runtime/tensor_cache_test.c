@@ -1,6 +1,7 @@
 // The weight store's reader: what a good index gives, and every lie that an index may tell.
 #include "tests/unit/runtime/tiny_model.h"
 
+#include "runtime/model/library.h"
 #include "runtime/model/tensor_cache.h"
 
 static mlcc_status *parse(const char *text, mlcc_tensor_cache **out) {
@@ -73,6 +74,51 @@ static void what_an_index_says(void **state) {
     mlcc_str_free(&text);
     mlcc_tensor_cache_close(cache);
     mlcc_tensor_cache_close(NULL);
+}
+
+static void every_dtype(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t size_bytes;
+        uint32_t abi;
+    } rows[] = {
+        {"float16", 2, MLCC_ABI_F16},
+        {"float32", 4, MLCC_ABI_F32},
+        {"bfloat16", 2, MLCC_ABI_BF16},
+        {"uint32", 4, MLCC_ABI_U32},
+        {"int32", 4, MLCC_ABI_I32},
+        {"int8", 1, MLCC_ABI_I8},
+        {"uint8", 1, MLCC_ABI_U8},
+        {"float8_e4m3fn", 1, MLCC_ABI_F8E4M3},
+        {"float8_e5m2", 1, MLCC_ABI_F8E5M2},
+        {"e4m3_float8", 1, MLCC_ABI_F8E4M3},
+        {"e5m2_float8", 1, MLCC_ABI_F8E5M2},
+        {"float64", 8, 0},
+        {"int64", 8, 0},
+        {"bool", 1, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[512];
+        snprintf(
+            text, sizeof text,
+            "{\"records\": [{\"dataPath\": \"s.bin\", \"format\": \"raw-shard\", \"nbytes\": 64, "
+            "\"records\": [{\"name\": \"a\", \"shape\": [3], \"dtype\": \"%s\", \"format\": "
+            "\"raw\", \"nbytes\": %zu, \"byteOffset\": 0}]}]}",
+            rows[i].text, 3 * rows[i].size_bytes);
+        mlcc_tensor_cache *cache = NULL;
+        tiny_ok(parse(text, &cache));
+        const mlcc_tensor_record *record = mlcc_tensor_cache_find(cache, "a");
+        assert_string_equal(record->dtype, rows[i].text);
+        assert_int_equal(record->abi_dtype, rows[i].abi);
+        if (rows[i].abi != 0)
+            assert_int_equal(mlcc_abi_dtype_bytes(record->abi_dtype), rows[i].size_bytes);
+        mlcc_tensor_cache_close(cache);
+    }
+    assert_string_equal(mlcc_abi_dtype_text(MLCC_ABI_F8E4M3), "float8_e4m3fn");
+    assert_string_equal(mlcc_abi_dtype_text(MLCC_ABI_F8E5M2), "float8_e5m2");
+    assert_int_equal(MLCC_ABI_F8E4M3, 8);
+    assert_int_equal(mlcc_abi_dtype_bytes(MLCC_ABI_F8E5M2 + 1), 0);
 }
 
 static void lies_about_tensors(void **state) {
@@ -237,9 +283,9 @@ static void verification(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_an_index_says), cmocka_unit_test(lies_about_tensors),
-        cmocka_unit_test(lies_about_shards),  cmocka_unit_test(both_names_of_the_index),
-        cmocka_unit_test(verification),
+        cmocka_unit_test(what_an_index_says),      cmocka_unit_test(every_dtype),
+        cmocka_unit_test(lies_about_tensors),      cmocka_unit_test(lies_about_shards),
+        cmocka_unit_test(both_names_of_the_index), cmocka_unit_test(verification),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,6 +177,25 @@ static void nothing_to_prepare(void **state) {
     tiny_dir_remove(&dir);
 }
 
+// A store without the scales that calibration leaves: the message says what to run.
+static void missing_calibration(void **state) {
+    (void)state;
+    tiny_dir dir = tiny_dir_make((tiny_store){0});
+    static const mlcc_abi_piece piece = {"mix.q_calibration_scale", MLCC_ABI_F32, 1, {1}, 4};
+    static const mlcc_abi_param param = {
+        .name = "mix.q_calibration_scale", .n_pieces = 1, .pieces = &piece, .prepared_bytes = 64};
+    const mlcc_abi_model abi = {.params = &param, .n_params = 1};
+    mlcc_model_options options = tiny_options(&dir, 1);
+    mlcc_pool *pool = NULL;
+    tiny_ok(mlcc_pool_create(1, &pool));
+    mlcc_weights weights;
+    tiny_refused(
+        mlcc_weights_load(&abi, &options, pool, &weights), MLCC_MISMATCH,
+        "'mix.q_calibration_scale'", "run mlcc calibrate");
+    mlcc_pool_free(pool);
+    tiny_dir_remove(&dir);
+}
+
 typedef struct seen_progress {
     int n_calls;
     uint64_t last_bytes, total_bytes;
@@ -213,6 +232,7 @@ int main(void) {
         cmocka_unit_test(a_cache_that_cannot_be_written),
         cmocka_unit_test(the_environment_names_the_cache),
         cmocka_unit_test(nothing_to_prepare),
+        cmocka_unit_test(missing_calibration),
         cmocka_unit_test(progress_reaches_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

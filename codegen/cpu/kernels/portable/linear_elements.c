@@ -1,9 +1,8 @@
 // linear_elements: out[M, N] = x[M, K] times w[N, K] transposed, plus bias, for every dtype of x: the general row that always fits. x and bias
 // come through load hooks, weights in panel16 form. An item is one panel of one row.
 //
-// Order of summation: groups of 32 k in ascending order, as in linear_panel16_body.h.
-#include "codegen/cpu/kernels/panel16.h"
-#include "codegen/cpu/kernels/simd.h"
+// Order of summation: the format's groups of k in ascending order, as in linear_panel16_body.h.
+#include "codegen/cpu/kernels/panel16_codes.h"
 
 KERNEL_DIM(0, 0);
 KERNEL_DIM(1, 0);
@@ -23,38 +22,23 @@ int64_t kernel_linear_elements_chunk(const kernel_env *env, int64_t n_threads) {
     return chunk < 1 ? 1 : chunk;
 }
 
-// 16 weights of one k: the codes as numbers for Q4G32_F16, whose scale follows per group.
-KERNEL_INLINE f32x16 linear_weights(const char *panel, int32_t dtype, int64_t k) {
-    if (dtype != KERNEL_Q4G32_F16) return simd_load_as_f32(panel, dtype, k * 16);
-    const char *unit = panel + k / 64 * KERNEL_PANEL16_UNIT_BYTES;
-    const int64_t word = k / 32 % 2 * 4 + k / 8 % 4;
-    const u32x16 words = simd_load_u32(unit + KERNEL_PANEL16_UNIT_WORDS + word * 64);
-    const u32x16 codes = (words >> (uint32_t)(4 * (k % 8))) & 15u;
-    return __builtin_convertvector((i32x16)codes, f32x16) - 7.0f;
-}
-
-KERNEL_INLINE f32x16 linear_scales(const char *panel, int32_t dtype, int64_t k) {
-    if (dtype != KERNEL_Q4G32_F16) return simd_splat(1.0f);
-    return simd_load_f16(panel + k / 64 * KERNEL_PANEL16_UNIT_BYTES + k / 32 % 2 * 32);
-}
-
 void kernel_linear_elements(const kernel_env *env, int64_t begin, int64_t end) {
     const int64_t n = kernel_dim_1_0(env), n_k = kernel_dim_1_1(env);
     const int64_t n_panels = kernel_panel16_panels(n);
-    const int32_t dtype = kernel_dtype_1(env);
-    const int64_t panel_bytes = kernel_panel16_panel_bytes(dtype, n_k);
+    const kernel_panel16_format format = kernel_panel16_format_of(kernel_dtype_1(env));
+    const int64_t panel_bytes = kernel_panel16_panel_bytes(format, n_k);
     for (int64_t item = begin; item < end; item++) {
         const int64_t row = item / n_panels, first = item % n_panels * 16;
         const char *panel = (const char *)kernel_pointer_1(env) + item % n_panels * panel_bytes;
         f32x16 sum = simd_splat(0.0f);
-        for (int64_t k = 0; k < n_k; k += KERNEL_PANEL16_GROUP) {
-            const int64_t last = n_k - k < KERNEL_PANEL16_GROUP ? n_k : k + KERNEL_PANEL16_GROUP;
+        for (int64_t k = 0; k < n_k; k += format.group) {
+            const int64_t last = n_k - k < format.group ? n_k : k + format.group;
             f32x16 group = simd_splat(0.0f);
             for (int64_t i = k; i < last; i++) {
                 const f32x16 x = simd_splat(kernel_load_0(env, row, i));
-                group = simd_fma(linear_weights(panel, dtype, i), x, group);
+                group = simd_fma(panel16_unscaled(format, panel, i), x, group);
             }
-            sum = simd_fma(group, linear_scales(panel, dtype, k), sum);
+            sum = simd_fma(group, panel16_scales_at(format, panel, k), sum);
         }
         float values[16];
         simd_store(values, sum);

@@ -1,10 +1,6 @@
-// linear_panel16 with AVX-512 and VNNI: plain dtypes as with AVX-512, 4-bit weights as integers.
+// linear_panel16 with AVX-512 and VNNI: 4-bit weights as integers.
 #include <immintrin.h>
 
-#define LINEAR_TILE_ROWS        6
-#define LINEAR_TILE_PANELS      4
-#define LINEAR_STREAM_ROWS      8
-#define LINEAR_STREAM_PANELS(R) ((R) <= 4 ? 4 : 2)
 #define LINEAR_INTEGER
 #include "codegen/cpu/kernels/linear_panel16_body.h"
 
