@@ -6,7 +6,7 @@
 #include <string.h>
 
 // A module has at most its parts, a bias, a few scales.
-enum { MAX_MEMBERS = 16 };
+enum { MAX_MEMBERS = 16, MAX_SHAPE_BYTES = 64 };
 
 typedef struct module_group {
     const char *name;
@@ -15,7 +15,7 @@ typedef struct module_group {
 } module_group;
 
 typedef struct group_finder {
-    const hf_weight_source *base;
+    hf_weight_source *base;
     const hf_quantization_config *config;
     const char *family;
     mlcc_arena *keep;
@@ -84,14 +84,8 @@ static bool is_plain(const group_finder *f, const module_group *group) {
            member(f, group, "B") != NULL;
 }
 
-// Layouts that a name of --source-format or a quant_method covers: marlin is a layout of GPTQ as well, float-quantized one of compressed-tensors.
-static bool covers(const char *family, const quant_foreign_layout *layout) {
-    return strcmp(family, layout->family) == 0 ||
-           (strcmp(family, "gptq") == 0 && strcmp(layout->name, "awq-marlin") == 0) ||
-           (strcmp(family, "compressed-tensors") == 0 && strcmp(layout->family, "fp8") == 0);
-}
-
-static void list_members(
+// Of tensors that hold a shape, the data too: packed words alone do not tell where a row ends.
+static mlcc_status *list_members(
     const group_finder *f, const module_group *group, const char **suffixes,
     quant_foreign_tensor *tensors) {
     for (size_t i = 0; i < group->n_members; i++) {
@@ -99,7 +93,12 @@ static void list_members(
         suffixes[i] = suffix_of(tensor);
         tensors[i] = (quant_foreign_tensor){.dtype = tensor->dtype, .rank = tensor->rank};
         memcpy(tensors[i].dims, tensor->dims, sizeof tensor->dims);
+        if (tensor->dtype != IR_I64 || tensor->size_bytes > MAX_SHAPE_BYTES) continue;
+        int64_t *data = MLCC_NEW_ARRAY(f->keep, int64_t, MAX_SHAPE_BYTES / sizeof(int64_t));
+        MLCC_TRY(f->base->read(f->base, tensor, 0, tensor->size_bytes, data, NULL));
+        tensors[i].data = data;
     }
+    return NULL;
 }
 
 // A stored weight beside the parts of a quantized one: which of them is meant?
@@ -136,7 +135,7 @@ static mlcc_status *add_linear(
     foreign_linear *linear = &f->out->linears[f->out->n_linears++];
     linear->name = group->name;
     linear->first = SIZE_MAX;
-    if (f->config->method != NULL && covers(f->config->method, layout))
+    if (f->config->method != NULL && quant_foreign_is_of(layout, f->config->method))
         linear->quantized.hints = f->config->hints;
     quant_foreign_weight *weight = &linear->quantized.weight;
     quant_foreign_weight_init(weight, layout, group->name, suffixes, tensors, group->n_members);
@@ -159,11 +158,11 @@ static mlcc_status *find_linear(group_finder *f, const module_group *group) {
     const char *suffixes[MAX_MEMBERS];
     quant_foreign_tensor tensors[MAX_MEMBERS];
     if (is_plain(f, group)) return NULL;
-    list_members(f, group, suffixes, tensors);
+    MLCC_TRY(list_members(f, group, suffixes, tensors));
     const quant_foreign_layout *layout =
         quant_foreign_detect(suffixes, tensors, group->n_members, f->config->format);
     if (layout == NULL) return no_layout(f, group, suffixes, tensors, &f->config->hints);
-    if (f->family != NULL && !covers(f->family, layout))
+    if (f->family != NULL && !quant_foreign_is_of(layout, f->family))
         return MLCC_ERROR(
             MISMATCH,
             "linear '%s' in %s is stored as %s, a layout of %s; the source format asked for is %s",
@@ -271,7 +270,7 @@ static mlcc_status *compare_with_config(const group_finder *f) {
     }
     for (size_t i = 0; i < out->n_linears; i++) {
         const quant_foreign_layout *layout = out->linears[i].quantized.weight.layout;
-        if (layout == NULL || covers(f->config->method, layout)) continue;
+        if (layout == NULL || quant_foreign_is_of(layout, f->config->method)) continue;
         mlcc_log(
             MLCC_LOG_WARN, "weights", "%s says %s, but '%s' is stored as %s: tensors decide",
             f->config->file, f->config->method, out->linears[i].name, layout->name);
@@ -281,7 +280,7 @@ static mlcc_status *compare_with_config(const group_finder *f) {
 }
 
 mlcc_status *foreign_groups_find(
-    const hf_weight_source *base, const hf_quantization_config *config, const char *family,
+    hf_weight_source *base, const hf_quantization_config *config, const char *family,
     mlcc_arena *keep, foreign_groups *out) {
     *out = (foreign_groups){.owners = MLCC_NEW_ARRAY(keep, size_t, base->n_tensors + 1)};
     group_finder f = {

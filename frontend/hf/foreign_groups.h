@@ -1,4 +1,5 @@
-// foreign_groups: the tensors of a checkpoint sorted by module, and which modules are quantized linears. Looks at names, dtypes and shapes only.
+// foreign_groups: the tensors of a checkpoint sorted by module, and which modules are quantized linears. Looks at names, dtypes and shapes
+// (stored ones, as in weight_shape, included).
 #ifndef MLCC_FRONTEND_HF_FOREIGN_GROUPS_H
 #define MLCC_FRONTEND_HF_FOREIGN_GROUPS_H
 
@@ -27,7 +28,7 @@ typedef struct foreign_groups {
 // `config` says what to expect (may say nothing), `family` what to accept (NULL = anything). Errors by tensor name: MISMATCH for parts that fit no layout
 // or another family, INVALID for a linear that is stored twice or activation scales without a linear.
 mlcc_status *foreign_groups_find(
-    const hf_weight_source *base, const hf_quantization_config *config, const char *family,
+    hf_weight_source *base, const hf_quantization_config *config, const char *family,
     mlcc_arena *keep, foreign_groups *out);
 
 #endif

@@ -258,6 +258,30 @@ static void test_every_layout(void **state) {
     }
 }
 
+// Words of 8 codes hold 16 columns at least where there are 13: the stored shape tells.
+static void test_shape_beside_packed_words(void **state) {
+    fixture *self = *state;
+    enum { N = 5, K = 13 };
+    const quant_foreign_layout *layout = quant_foreign_find("ct-pack-quantized");
+    const foreign_fixture made = foreign_fixture_make(
+        self->keep,
+        &(foreign_fixture_options){
+            .n_rows = N, .columns = K, .group = 0, .bits = 4, .is_symmetric = true, .seed = 3});
+    const quant_foreign_weight weight = pack_as(self->keep, layout, &made);
+    float expected[N * K], values[N * K];
+    quant_canon_decode(&made.canon, &made.rows, expected);
+    stored_list list = {.n = 0};
+    add_parts(self, &list, "model.layers.0.mlp.up_proj", &weight);
+    hf_weight_source *source = open_files(self, write_stored(self, "odd.safetensors", &list), NULL);
+    const hf_tensor *tensor = NULL;
+    expect_ok(hf_weight_source_require(source, "model.layers.0.mlp.up_proj.weight", &tensor));
+    assert_int_equal(tensor->dims[0], N);
+    assert_int_equal(tensor->dims[1], K);
+    expect_ok(source->read(source, tensor, 0, sizeof values, values, NULL));
+    expect_values(values, expected, N * K, 0);
+    source->close(source);
+}
+
 // A map of columns is part of what is viewed, released and viewed again.
 static void test_act_order(void **state) {
     fixture *self = *state;
@@ -504,11 +528,9 @@ static void test_paths(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_every_layout),
-        TEST(test_act_order),
-        TEST(test_activation_scales),
-        TEST(test_contradictions),
-        TEST(test_config_and_tensors_differ),
+        TEST(test_every_layout),   TEST(test_shape_beside_packed_words),
+        TEST(test_act_order),      TEST(test_activation_scales),
+        TEST(test_contradictions), TEST(test_config_and_tensors_differ),
         TEST(test_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
