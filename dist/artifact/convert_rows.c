@@ -233,13 +233,11 @@ mlcc_status *convert_rows_load(
         const hf_tensor *tensor = rows->param->sources[part.source].tensor;
         const size_t row_bytes = (size_t)rows->param->columns * ir_dtype_bytes(tensor->dtype);
         const size_t size_bytes = (size_t)part.n_rows * row_bytes;
-        // A source that dequantizes would have to hold a whole tensor for a view of its rows.
-        const bool wants_view = rows->source->quantized == NULL || tensor->dtype != IR_F32;
         const void *view = NULL;
         source->is_released = false;
         MLCC_TRY(rows->source->read(
             rows->source, tensor, (uint64_t)part.source_row * row_bytes, size_bytes, buffer,
-            wants_view ? &view : NULL));
+            &view));
         source->loaded_row[slot] = part.source_row;
         source->loaded[slot] = view != NULL ? view : buffer;
         buffer += size_bytes;

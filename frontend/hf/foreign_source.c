@@ -206,7 +206,9 @@ static mlcc_status *foreign_read(
     const foreign_linear *linear = &self->groups.linears[self->linear_of[index]];
     open_linear *open = NULL;
     MLCC_TRY(require_open(self, self->linear_of[index], &open));
-    if (view == NULL) return decode_bytes(self, linear, open, offset, size_bytes, buffer);
+    // A view would be all of the weight as float32.
+    if (view == NULL || buffer != NULL)
+        return decode_bytes(self, linear, open, offset, size_bytes, buffer);
     if (open->floats == NULL) open->floats = malloc(tensor->size_bytes);
     if (open->floats == NULL)
         return MLCC_ERROR(

@@ -85,12 +85,13 @@ static mlcc_status *safetensors_read(
             UNSUPPORTED, "tensor '%s' in %s has dtype %s; accepted are " HF_READABLE_DTYPES,
             tensor->name, self->shards[tensor->file].path, tensor->dtype_text);
     const char *data = data_of(self, tensor);
-    if (view == NULL) {
+    const bool is_aligned =
+        (uintptr_t)data % ir_dtype_bytes(tensor->dtype) == 0 || tensor->size_bytes == 0;
+    if (view == NULL || (!is_aligned && buffer != NULL)) {
         if (size_bytes > 0) memcpy(buffer, data + offset, size_bytes);
         return NULL;
     }
-    if ((uintptr_t)data % ir_dtype_bytes(tensor->dtype) != 0 && tensor->size_bytes > 0)
-        MLCC_TRY(copy_aligned(self, tensor, &data));
+    if (!is_aligned) MLCC_TRY(copy_aligned(self, tensor, &data));
     *view = data + offset;
     return NULL;
 }

@@ -160,6 +160,7 @@ static mlcc_status *torch_read(
             "float8_e4m3fn, "
             "float8_e5m2 and integers of 8 to 64 bits",
             tensor->name, self->shards[tensor->file].path, tensor->dtype_text);
+    if (buffer != NULL) view = NULL; // a view would be a copy
     const torch_slot *slot = &self->slots[tensor - self->tensors];
     const bool stands_there = slot->data != NULL && offset + size_bytes <= slot->n_filled_bytes;
     if (view == NULL && slot->stored->is_contiguous && !stands_there)

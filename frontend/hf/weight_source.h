@@ -1,5 +1,5 @@
-// weight_source: where source tensors come from, whatever the file format. safetensors implements it today; torch pickles and random weights
-// (for benches) implement it too. Tensors are views where the format allows.
+// weight_source: where source tensors come from, whatever holds them: safetensors, torch files, checkpoints that somebody else quantized, made-up
+// weights for benches. Tensors are views where the format allows.
 //
 // Thread rule: one reader at a time.
 #ifndef MLCC_FRONTEND_HF_WEIGHT_SOURCE_H
@@ -34,8 +34,9 @@ struct hf_weight_source {
     size_t n_tensors;
     const char *description; // path for messages
     // Bytes [offset, offset+size) of a tensor's data, C order, written to `buffer`; or, when `view` is not NULL, *view is set to point at them and
-    // buffer stays unused (buffer may then be NULL). A view of whole elements is aligned to the element size and holds until the tensor is released
-    // or the source closed, however many other tensors are read.
+    // buffer stays unused (buffer may then be NULL). Where a view would take a copy of the tensor and there is a buffer, the bytes go there and *view
+    // is NULL: who gives both never makes a source hold a tensor. A view of whole elements is aligned to the element size and holds until the tensor
+    // is released or the source closed, however many other tensors are read.
     mlcc_status *(*read)(
         hf_weight_source *source, const hf_tensor *tensor, uint64_t offset, uint64_t size_bytes,
         void *buffer, const void **view);

@@ -127,6 +127,18 @@ static void test_views_hold(void **state) {
             for (size_t i = 0; i < 5; i++)
                 source->release(source, hf_weight_source_find(source, names[i]));
         }
+        // With a buffer at hand nothing is copied to be viewed.
+        for (size_t i = 0; i < 5; i++) {
+            const hf_tensor *tensor = hf_weight_source_find(source, names[i]);
+            unsigned char buffer[16] = {0};
+            const void *view = buffer;
+            expect_ok(source->read(source, tensor, 0, tensor->size_bytes, buffer, &view));
+            const size_t element_bytes = ir_dtype_bytes(dtypes[i]);
+            assert_int_equal(view != NULL, (8 + strlen(json) + begins[i]) % element_bytes == 0);
+            for (size_t k = 0; k < tensor->size_bytes; k++)
+                assert_int_equal(
+                    (view != NULL ? (const unsigned char *)view : buffer)[k], begins[i] + k);
+        }
         const void *left_open = NULL;
         expect_ok(source->read(source, &source->tensors[0], 0, 16, NULL, &left_open));
         source->close(source);
