@@ -1,5 +1,6 @@
 #include "dist/artifact/diff_side.h"
 
+#include "dist/artifact/store_directory.h"
 #include "dist/artifact/tensor_cache_write.h"
 #include "frontend/import.h"
 #include "quantization/formats/plain.h"
@@ -252,23 +253,13 @@ mlcc_status *diff_side_find_mode(diff_side *side, const diff_side *other) {
     return list_stored(side);
 }
 
-static bool holds_store(const char *path) {
-    static const char *const names[] = {"tensor-cache.json", "ndarray-cache.json"};
-    mlcc_arena *scratch = mlcc_arena_create();
-    bool holds = false;
-    for (size_t i = 0; i < 2; i++)
-        holds |= mlcc_file_exists(mlcc_path_join(scratch, path, names[i]));
-    mlcc_arena_free(scratch);
-    return holds;
-}
-
 mlcc_status *diff_side_open(const char *path, diff_side **out) {
     *out = NULL;
     mlcc_arena *keep = mlcc_arena_create();
     diff_side *side = MLCC_NEW(keep, diff_side);
     side->keep = keep;
     side->path = mlcc_arena_strdup(keep, path);
-    mlcc_status *status = holds_store(path) ? open_store(side) : NULL;
+    mlcc_status *status = store_directory_has_index(path) ? open_store(side) : NULL;
     if (status != NULL) {
         diff_side_close(side);
         return mlcc_status_note(status, "opening '%s'", path);
@@ -320,15 +311,6 @@ static mlcc_status *memory_error(const diff_side *side) {
     return MLCC_ERROR(NO_MEMORY, "host memory ended while '%s' was read", side->param->name);
 }
 
-static void widen_halves(const char *data, uint64_t count, float *output) {
-    for (uint64_t i = 0; i < count; i++) {
-        uint16_t half;
-        memcpy(&half, data + 2 * i, sizeof half);
-        const uint32_t bits = (uint32_t)half << 16;
-        memcpy(&output[i], &bits, sizeof bits);
-    }
-}
-
 // Decoders want aligned elements of the format's type; a record may lie anywhere and hold halves.
 static mlcc_status *begin_piece(diff_side *side, int32_t index) {
     stored_piece *stored = &side->stored[index];
@@ -345,7 +327,7 @@ static mlcc_status *begin_piece(diff_side *side, int32_t index) {
     stored->copy = malloc(piece->size_bytes);
     if (stored->copy == NULL) return memory_error(side);
     if (stored->record->is_bf16_halves) {
-        widen_halves(stored->data, stored->record->n_elements, stored->copy);
+        mlcc_tensor_widen_halves(stored->data, stored->record->n_elements, stored->copy);
     } else {
         memcpy(stored->copy, stored->data, piece->size_bytes);
     }
@@ -429,7 +411,7 @@ static void stored_rows(
         if (first->needs_copy) {
             pieces[0] = side->scratch[thread];
             if (first->record->is_bf16_halves) {
-                widen_halves(
+                mlcc_tensor_widen_halves(
                     data, (uint64_t)(range->n_rows * range->columns), side->scratch[thread]);
             } else {
                 memcpy(side->scratch[thread], data, (size_t)range->n_rows * row_bytes);

@@ -1,5 +1,6 @@
 #include "dist/artifact/store_journal.h"
 
+#include "dist/artifact/store_directory.h"
 #include "runtime/base/file.h"
 #include "runtime/base/json.h"
 #include "runtime/base/log.h"
@@ -180,8 +181,7 @@ static void remove_others(
     mlcc_map *kept = mlcc_map_create(n_items + 1);
     mlcc_map_add_text(kept, journal_name, 0);
     for (size_t i = 0; i < n_items; i++)
-        mlcc_map_add_text(
-            kept, mlcc_arena_printf(scratch, "params_shard_%zu.bin", items[i].shard), 0);
+        mlcc_map_add_text(kept, store_shard_name(scratch, items[i].shard), 0);
     mlcc_status_free(mlcc_dir_list(staging, scratch, &names, &n_names));
     for (size_t i = 0; i < n_names; i++) {
         uint64_t unused = 0;
@@ -197,7 +197,7 @@ static size_t keep_intact(
     for (size_t i = 0; i < n_items; i++) c->total_bytes += items[i].size_bytes;
     for (size_t i = 0; i < n_items; i++) {
         const char *path =
-            mlcc_arena_printf(scratch, "%s/params_shard_%zu.bin", staging, items[i].shard);
+            mlcc_path_join(scratch, staging, store_shard_name(scratch, items[i].shard));
         if (has_content(path, &items[i], c)) {
             items[n_kept++] = items[i];
         } else {

@@ -1,6 +1,7 @@
 // store_publish: the steps of tensor_cache_write.h.
 #include "dist/artifact/store_publish.h"
 
+#include "dist/artifact/store_directory.h"
 #include "dist/artifact/store_journal.h"
 #include "runtime/base/file.h"
 #include "runtime/base/json.h"
@@ -9,53 +10,13 @@
 #include "runtime/base/str.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-static const char index_name[] = "tensor-cache.json";
-static const char old_index_name[] = "ndarray-cache.json";
-static const char b16_index_name[] = "tensor-cache-b16.json";
-static const char old_b16_index_name[] = "ndarray-cache-b16.json";
 static const char staging_prefix[] = ".mlcc-store.";
-
-mlcc_status *store_directory_make(const char *directory, mlcc_arena *keep, char **first_made) {
-    *first_made = NULL;
-    if (directory[0] == '\0')
-        return MLCC_ERROR(INVALID, "the name of the output directory is empty");
-    // The topmost part that is missing: found by walking up until something exists.
-    char *missing = mlcc_arena_strdup(keep, directory);
-    struct stat info;
-    while (stat(missing, &info) != 0 && errno == ENOENT) {
-        size_t length = strlen(missing);
-        while (length > 1 && missing[length - 1] == '/') missing[--length] = '\0';
-        *first_made = missing;
-        char *parent = mlcc_path_dir(keep, missing);
-        if (strcmp(parent, missing) == 0) break;
-        missing = parent;
-    }
-    mlcc_status *status = mlcc_dir_make(directory);
-    if (status != NULL && *first_made != NULL) store_directory_unmake(directory, *first_made);
-    if (status != NULL) *first_made = NULL;
-    return status;
-}
-
-void store_directory_unmake(const char *directory, const char *first_made) {
-    mlcc_arena *scratch = mlcc_arena_create();
-    char *path = mlcc_arena_strdup(scratch, directory);
-    const size_t top = strlen(first_made);
-    for (;;) {
-        size_t length = strlen(path);
-        while (length > 1 && path[length - 1] == '/') path[--length] = '\0';
-        if (length < top || (rmdir(path) != 0 && errno != ENOENT) || length == top) break;
-        path = mlcc_path_dir(scratch, path);
-    }
-    mlcc_arena_free(scratch);
-}
 
 // Under the lock no other writer is at work: every staging folder that is there was left by a
 // killed one. *adopted is the one to go on with, if it is wanted; the others go.
@@ -80,16 +41,7 @@ static mlcc_status *remove_stale_staging(
 mlcc_status *store_staging_make(
     const char *directory, bool adopts, mlcc_arena *keep, int *lock, char **staging) {
     *staging = NULL;
-    *lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*lock < 0)
-        return MLCC_ERROR(IO, "cannot open directory '%s': %s", directory, strerror(errno));
-    // File systems that know no locks go without one.
-    if (flock(*lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        return MLCC_ERROR(
-            IO,
-            "another process is writing weights into '%s'; wait for it or choose another directory",
-            directory);
-    }
+    MLCC_TRY(store_directory_lock(directory, "wait for it or choose another directory", lock));
     const char *adopted = NULL;
     MLCC_TRY(remove_stale_staging(directory, adopts, keep, &adopted));
     char *path = mlcc_arena_printf(keep, "%s/%s%ld", directory, staging_prefix, (long)getpid());
@@ -132,30 +84,12 @@ static char *in_staging(const publication *p, const char *name) {
     return mlcc_path_join(p->scratch, p->staging, name);
 }
 
-// Files that only a weight store has: shards, second names, and copies to a second name that were
-// cut off.
-static bool is_shard_name(const char *name) {
-    return mlcc_text_starts_with(name, "params_shard_") &&
-           (mlcc_text_ends_with(name, ".bin") || strstr(name, ".bin.tmp.") != NULL);
-}
-
-// A second name for an old shard that nobody uses yet.
-static char *free_name(const publication *p, const char *name) {
-    const int length = (int)(strlen(name) - strlen(".bin"));
-    for (int i = 0;; i++) {
-        char *candidate = i == 0 ? mlcc_arena_printf(p->scratch, "%.*s.old.bin", length, name)
-                                 : mlcc_arena_printf(p->scratch, "%.*s.old%d.bin", length, name, i);
-        struct stat info;
-        if (lstat(in_directory(p, candidate), &info) != 0) return candidate;
-    }
-}
-
 // Step 1 for one shard. A shard that is missing makes the old store unreadable anyway; then there
 // is nothing to keep.
 static mlcc_status *give_second_name(
     const publication *p, const char *name, char **second, bool *is_missing) {
     const char *path = in_directory(p, name);
-    *second = free_name(p, name);
+    *second = store_second_name(p->directory, name, p->scratch);
     const char *second_path = in_directory(p, *second);
     if (link(path, second_path) == 0) return NULL;
     if (errno == ENOENT) {
@@ -222,8 +156,8 @@ static void remove_second_names(const publication *p, const mlcc_map *second_nam
 // Steps 1 and 2. An old index that cannot be read, or whose shards are gone, is not worth keeping:
 // it is replaced at the end like any file.
 static mlcc_status *keep_old_readable(const publication *p) {
-    const char *path = in_directory(p, index_name);
-    if (!mlcc_file_exists(path)) path = in_directory(p, old_index_name);
+    const char *path = in_directory(p, store_index_names[STORE_INDEX]);
+    if (!mlcc_file_exists(path)) path = in_directory(p, store_index_names[STORE_OLD_INDEX]);
     if (!mlcc_file_exists(path)) return NULL;
     mlcc_json *old = NULL;
     mlcc_status *status = mlcc_json_read_file(path, 0, &old);
@@ -254,22 +188,14 @@ static mlcc_status *keep_old_readable(const publication *p) {
         const char *staged = in_staging(p, "tensor-cache.old.json");
         status = mlcc_file_write_atomic(staged, text.data, text.length);
         mlcc_str_free(&text);
-        if (status == NULL) status = mlcc_file_rename(staged, in_directory(p, index_name));
+        if (status == NULL)
+            status = mlcc_file_rename(staged, in_directory(p, store_index_names[STORE_INDEX]));
     }
     if (status != NULL) remove_second_names(p, second_names);
     mlcc_map_free(second_names);
     mlcc_json_free(old);
     return mlcc_status_note(
         status, "keeping the weights that '%s' holds readable meanwhile", p->directory);
-}
-
-// Renames must reach the disk in order: shards before the index that names them. Some file systems
-// cannot flush directories, and need not.
-static void sync_directory(const publication *p) {
-    int file = open(p->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file < 0) return;
-    (void)fsync(file);
-    close(file);
 }
 
 static mlcc_status *move_in(const publication *p, const char *name) {
@@ -280,11 +206,11 @@ static mlcc_status *move_in(const publication *p, const char *name) {
 static void remove_leftovers(const publication *p) {
     char **names = NULL;
     size_t n_names = 0;
-    mlcc_status_free(mlcc_file_remove(in_directory(p, old_index_name)));
+    mlcc_status_free(mlcc_file_remove(in_directory(p, store_index_names[STORE_OLD_INDEX])));
     mlcc_status *status = mlcc_dir_list(p->directory, p->scratch, &names, &n_names);
     for (size_t i = 0; i < n_names; i++) {
         uint64_t unused = 0;
-        if (is_shard_name(names[i]) && !mlcc_map_get_text(p->new_names, names[i], &unused)) {
+        if (store_is_shard_name(names[i]) && !mlcc_map_get_text(p->new_names, names[i], &unused)) {
             mlcc_status_free(mlcc_file_remove(in_directory(p, names[i])));
         }
     }
@@ -294,19 +220,18 @@ static void remove_leftovers(const publication *p) {
 
 static mlcc_status *publish(const publication *p, bool has_b16) {
     MLCC_TRY(keep_old_readable(p));
-    MLCC_TRY(mlcc_file_remove(in_directory(p, b16_index_name)));
-    MLCC_TRY(mlcc_file_remove(in_directory(p, old_b16_index_name)));
+    MLCC_TRY(mlcc_file_remove(in_directory(p, store_index_names[STORE_INDEX_B16])));
+    MLCC_TRY(mlcc_file_remove(in_directory(p, store_index_names[STORE_OLD_INDEX_B16])));
     // A reader that knows only the old name must not see new shards through it; where it is the
     // only index it stays until the new one stands.
-    if (mlcc_file_exists(in_directory(p, index_name)))
-        MLCC_TRY(mlcc_file_remove(in_directory(p, old_index_name)));
-    sync_directory(p);
-    for (size_t i = 0; i < p->n_shards; i++)
-        MLCC_TRY(move_in(p, mlcc_arena_printf(p->scratch, "params_shard_%zu.bin", i)));
-    sync_directory(p);
-    MLCC_TRY(move_in(p, index_name));
-    if (has_b16) MLCC_TRY(move_in(p, b16_index_name));
-    sync_directory(p);
+    if (mlcc_file_exists(in_directory(p, store_index_names[STORE_INDEX])))
+        MLCC_TRY(mlcc_file_remove(in_directory(p, store_index_names[STORE_OLD_INDEX])));
+    store_directory_sync(p->directory);
+    for (size_t i = 0; i < p->n_shards; i++) MLCC_TRY(move_in(p, store_shard_name(p->scratch, i)));
+    store_directory_sync(p->directory);
+    MLCC_TRY(move_in(p, store_index_names[STORE_INDEX]));
+    if (has_b16) MLCC_TRY(move_in(p, store_index_names[STORE_INDEX_B16]));
+    store_directory_sync(p->directory);
     remove_leftovers(p);
     return NULL;
 }
@@ -320,7 +245,7 @@ mlcc_status *store_publish(
         .n_shards = n_shards};
     p.new_names = mlcc_map_create(n_shards);
     for (size_t i = 0; i < n_shards; i++)
-        mlcc_map_add_text(p.new_names, mlcc_arena_printf(p.scratch, "params_shard_%zu.bin", i), 0);
+        mlcc_map_add_text(p.new_names, store_shard_name(p.scratch, i), 0);
     // Everything is on the disk; what is left takes no time, and half of it would leave shards that no index names.
     mlcc_interruption_hold();
     mlcc_status *status = publish(&p, has_b16);

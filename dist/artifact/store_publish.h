@@ -10,12 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Makes `directory` and its parents; *first_made is the topmost one that did not exist, NULL when
-// all did.
-mlcc_status *store_directory_make(const char *directory, mlcc_arena *keep, char **first_made);
-// Removes `directory` and its parents up to `first_made` as far as they are empty.
-void store_directory_unmake(const char *directory, const char *first_made);
-// Takes the writers' lock (released by closing *lock) and makes DIR/.mlcc-store.PID, after removing
+// Takes the writers' lock (store_directory_lock) and makes DIR/.mlcc-store.PID, after removing
 // what killed writers left there. With `adopts` a folder that such a writer left with a journal
 // becomes that folder instead, and Ctrl-C leaves it alone.
 mlcc_status *store_staging_make(

@@ -1,5 +1,6 @@
 #include "dist/artifact/tensor_cache_update.h"
 
+#include "dist/artifact/store_directory.h"
 #include "dist/artifact/tensor_cache_write.h"
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
@@ -8,17 +9,8 @@
 #include "runtime/base/str.h"
 #include "runtime/model/tensor_cache.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-static const char *const index_names[] = {
-    "tensor-cache.json", "ndarray-cache.json", "tensor-cache-b16.json", "ndarray-cache-b16.json"};
-enum { N_INDEX_NAMES = sizeof index_names / sizeof index_names[0], FIRST_B16 = 2 };
 
 // How a vector will lie in the new shard.
 typedef struct placed_vector {
@@ -34,8 +26,8 @@ typedef struct update {
     placed_vector *placed;
     mlcc_map *names; // of the vectors
     mlcc_tensor_cache *store;
-    mlcc_json *indexes[N_INDEX_NAMES]; // NULL: the directory has none of this name
-    const char *shard;                 // name of the new shard
+    mlcc_json *indexes[STORE_N_INDEXES]; // NULL: the directory has none of this name
+    const char *shard;                   // name of the new shard
     const char *second_name; // of the file that has this name now; NULL: no index names it
     mlcc_str bytes;          // of the new shard
     char md5[33];
@@ -58,22 +50,10 @@ static const char *path_of_shard(const mlcc_json_value *shard) {
 
 // ---- what is there ---------------------------------------------------------------------------
 
-static mlcc_status *lock_directory(const char *directory, int *lock) {
-    *lock = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*lock < 0)
-        return MLCC_ERROR(IO, "cannot open directory '%s': %s", directory, strerror(errno));
-    // File systems that know no locks go without one.
-    if (flock(*lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        return MLCC_ERROR(
-            IO, "another process is writing weights into '%s'; wait for it", directory);
-    }
-    return NULL;
-}
-
 static mlcc_status *read_indexes(update *u) {
     MLCC_TRY(mlcc_tensor_cache_open(u->directory, &u->store));
-    for (size_t i = 0; i < N_INDEX_NAMES; i++) {
-        const char *path = in_directory(u, index_names[i]);
+    for (size_t i = 0; i < STORE_N_INDEXES; i++) {
+        const char *path = in_directory(u, store_index_names[i]);
         if (mlcc_file_exists(path)) MLCC_TRY(mlcc_json_read_file(path, 0, &u->indexes[i]));
     }
     return NULL;
@@ -150,7 +130,7 @@ static bool shard_stays(const update *u, const mlcc_json_value *shard) {
 
 // Whether some index names the file; `stays`: in a shard that stays.
 static bool is_named(const update *u, const char *name, bool stays) {
-    for (size_t i = 0; i < N_INDEX_NAMES; i++) {
+    for (size_t i = 0; i < STORE_N_INDEXES; i++) {
         if (u->indexes[i] == NULL) continue;
         const mlcc_json_value *shards = mlcc_json_get(mlcc_json_root(u->indexes[i]), "records");
         for (size_t j = 0; j < mlcc_json_count(shards); j++) {
@@ -163,7 +143,8 @@ static bool is_named(const update *u, const char *name, bool stays) {
 }
 
 static const mlcc_json_value *first_index(const update *u) {
-    return mlcc_json_root(u->indexes[0] != NULL ? u->indexes[0] : u->indexes[1]);
+    return mlcc_json_root(
+        u->indexes[STORE_INDEX] != NULL ? u->indexes[STORE_INDEX] : u->indexes[STORE_OLD_INDEX]);
 }
 
 static void choose_names(update *u) {
@@ -172,17 +153,10 @@ static void choose_names(update *u) {
     for (size_t i = 0; i < mlcc_json_count(shards); i++)
         number += shard_stays(u, mlcc_json_at(shards, i));
     do {
-        u->shard = mlcc_arena_printf(u->scratch, "params_shard_%zu.bin", number++);
+        u->shard = store_shard_name(u->scratch, number++);
     } while (is_named(u, u->shard, true));
     if (!is_named(u, u->shard, false)) return;
-    const int length = (int)(strlen(u->shard) - strlen(".bin"));
-    struct stat info;
-    for (int i = 0;; i++) {
-        u->second_name = i == 0
-                             ? mlcc_arena_printf(u->scratch, "%.*s.old.bin", length, u->shard)
-                             : mlcc_arena_printf(u->scratch, "%.*s.old%d.bin", length, u->shard, i);
-        if (lstat(in_directory(u, u->second_name), &info) != 0) return;
-    }
+    u->second_name = store_second_name(u->directory, u->shard, u->scratch);
 }
 
 // ---- indexes ---------------------------------------------------------------------------------
@@ -269,7 +243,7 @@ static void put_index(mlcc_str *text, const update *u, size_t index, bool is_ste
             const mlcc_json_value *shard = mlcc_json_at(value, i);
             if (is_step_1 || shard_stays(u, shard)) put_old_shard(&json, u, shard, is_step_1);
         }
-        if (!is_step_1) put_new_shard(&json, u, index >= FIRST_B16);
+        if (!is_step_1) put_new_shard(&json, u, index >= STORE_INDEX_B16);
         mlcc_json_end(&json);
     }
     mlcc_json_end(&json);
@@ -289,11 +263,11 @@ static bool file_holds(const update *u, const char *name, const mlcc_str *expect
 // Whether shard and indexes already are what they would become.
 static bool is_current(const update *u) {
     bool is_same = file_holds(u, u->shard, &u->bytes);
-    for (size_t i = 0; i < N_INDEX_NAMES && is_same; i++) {
+    for (size_t i = 0; i < STORE_N_INDEXES && is_same; i++) {
         if (u->indexes[i] == NULL) continue;
         mlcc_str text = {0};
         put_index(&text, u, i, false);
-        is_same = file_holds(u, index_names[i], &text);
+        is_same = file_holds(u, store_index_names[i], &text);
         mlcc_str_free(&text);
     }
     return is_same;
@@ -303,13 +277,14 @@ static bool is_current(const update *u) {
 // kind or the converter, removes it.
 static mlcc_status *write_indexes(const update *u, bool is_step_1) {
     const char *staged = in_directory(u, "params_shard_index.bin");
-    for (size_t i = 0; i < N_INDEX_NAMES; i++) {
+    for (size_t i = 0; i < STORE_N_INDEXES; i++) {
         if (u->indexes[i] == NULL) continue;
         mlcc_str text = {0};
         put_index(&text, u, i, is_step_1);
         mlcc_status *status = mlcc_file_write_atomic(staged, text.data, text.length);
         mlcc_str_free(&text);
-        if (status == NULL) status = mlcc_file_rename(staged, in_directory(u, index_names[i]));
+        if (status == NULL)
+            status = mlcc_file_rename(staged, in_directory(u, store_index_names[i]));
         if (status != NULL) return status;
     }
     return NULL;
@@ -317,31 +292,16 @@ static mlcc_status *write_indexes(const update *u, bool is_step_1) {
 
 // ---- publishing ------------------------------------------------------------------------------
 
-// Renames must reach the disk in order: a shard before the index that names it. Some file systems
-// cannot flush directories, and need not.
-static void sync_directory(const update *u) {
-    int file = open(u->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file < 0) return;
-    (void)fsync(file);
-    close(file);
-}
-
 // Step 1.
 static mlcc_status *keep_old_readable(const update *u) {
     if (u->second_name == NULL) return NULL;
     const char *path = in_directory(u, u->shard);
     const char *second_path = in_directory(u, u->second_name);
     if (link(path, second_path) != 0) MLCC_TRY(mlcc_file_copy(path, second_path));
-    sync_directory(u);
+    store_directory_sync(u->directory);
     MLCC_TRY(write_indexes(u, true));
-    sync_directory(u);
+    store_directory_sync(u->directory);
     return NULL;
-}
-
-// Names that only a weight store's files have, complete or cut off.
-static bool is_shard_name(const char *name) {
-    return mlcc_text_starts_with(name, "params_shard_") &&
-           (mlcc_text_ends_with(name, ".bin") || strstr(name, ".bin.tmp.") != NULL);
 }
 
 // Step 4. What cannot be removed costs room, nothing else.
@@ -350,7 +310,7 @@ static void remove_leftovers(const update *u) {
     size_t n_names = 0;
     mlcc_status *status = mlcc_dir_list(u->directory, u->scratch, &names, &n_names);
     for (size_t i = 0; i < n_names && status == NULL; i++) {
-        if (is_shard_name(names[i]) && strcmp(names[i], u->shard) != 0 &&
+        if (store_is_shard_name(names[i]) && strcmp(names[i], u->shard) != 0 &&
             !is_named(u, names[i], true))
             mlcc_status_free(mlcc_file_remove(in_directory(u, names[i])));
     }
@@ -368,9 +328,9 @@ static mlcc_status *publish(const update *u) {
         return status;
     }
     MLCC_TRY(mlcc_writer_commit(writer));
-    sync_directory(u);
+    store_directory_sync(u->directory);
     MLCC_TRY(write_indexes(u, false));
-    sync_directory(u);
+    store_directory_sync(u->directory);
     remove_leftovers(u);
     return NULL;
 }
@@ -404,10 +364,10 @@ mlcc_status *artifact_store_update(
         .n_vectors = n_vectors,
         .names = mlcc_map_create(n_vectors + 1),
     };
-    mlcc_status *status = lock_directory(directory, &lock);
+    mlcc_status *status = store_directory_lock(directory, "wait for it", &lock);
     if (status == NULL) status = run_update(&u, keep, out);
     if (status != NULL) *out = (artifact_update_result){0};
-    for (size_t i = 0; i < N_INDEX_NAMES; i++) mlcc_json_free(u.indexes[i]);
+    for (size_t i = 0; i < STORE_N_INDEXES; i++) mlcc_json_free(u.indexes[i]);
     mlcc_tensor_cache_close(u.store);
     mlcc_map_free(u.names);
     mlcc_str_free(&u.bytes);

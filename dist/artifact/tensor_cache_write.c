@@ -2,6 +2,7 @@
 // `tvmjs.dump_tensor_cache` (json.dump, indent 4).
 #include "dist/artifact/tensor_cache_write.h"
 
+#include "dist/artifact/store_directory.h"
 #include "dist/artifact/store_publish.h"
 #include "dist/artifact/store_seal.h"
 #include "quantization/round.h"
@@ -12,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -181,6 +181,12 @@ static mlcc_status *shard_open(artifact_store *store, store_shard *shard) {
     return NULL;
 }
 
+// Of the shard that is closed next.
+static char *shard_path(const artifact_store *store) {
+    return mlcc_path_join(
+        store->keep, store->staging, store_shard_name(store->keep, store->n_shards));
+}
+
 // A shard of an earlier writer: it is as the journal says, and the journal is of the same inputs.
 static mlcc_status *shard_reuse(artifact_store *store, const store_shard *shard) {
     const store_finished *found = found_shard(store, shard->opened);
@@ -190,8 +196,7 @@ static mlcc_status *shard_reuse(artifact_store *store, const store_shard *shard)
             store->n_shards, (unsigned long long)shard->size_bytes, found->shard,
             (unsigned long long)found->size_bytes);
     }
-    const char *path =
-        mlcc_arena_printf(store->keep, "%s/params_shard_%zu.bin", store->staging, store->n_shards);
+    const char *path = shard_path(store);
     const int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) return MLCC_ERROR(IO, "cannot open '%s': %s", path, strerror(errno));
     store->n_resumed++;
@@ -206,8 +211,7 @@ static mlcc_status *shard_complete(artifact_store *store, store_shard *shard) {
         .hash = mlcc_hasher_digest(shard->hasher)};
     mlcc_hasher_free(shard->hasher);
     shard->hasher = NULL;
-    char *path =
-        mlcc_arena_printf(store->keep, "%s/params_shard_%zu.bin", store->staging, store->n_shards);
+    char *path = shard_path(store);
     MLCC_TRY(mlcc_file_rename(shard->path, path));
     if (store->journal != NULL) MLCC_TRY(store_journal_add(store->journal, &item));
     const int file = shard->file;
@@ -417,11 +421,9 @@ static void put_record(mlcc_json_writer *json, const store_record *record, bool 
 static void put_shard(
     mlcc_json_writer *json, const artifact_store *store, size_t number, bool as_b16) {
     const store_shard *shard = &store->shards[number];
-    char name[64];
-    snprintf(name, sizeof name, "params_shard_%zu.bin", number);
     mlcc_json_begin_object(json);
     mlcc_json_key(json, "dataPath");
-    mlcc_json_put_text(json, name);
+    mlcc_json_put_text(json, store_shard_name(store->keep, number));
     mlcc_json_key(json, "format");
     mlcc_json_put_text(json, "raw-shard");
     mlcc_json_key(json, "nbytes");
@@ -458,7 +460,7 @@ static mlcc_status *write_index(
     mlcc_json_end(&json);
     mlcc_json_end(&json);
     const char *path = mlcc_path_join(
-        store->keep, store->staging, as_b16 ? "tensor-cache-b16.json" : "tensor-cache.json");
+        store->keep, store->staging, store_index_names[as_b16 ? STORE_INDEX_B16 : STORE_INDEX]);
     mlcc_status *status = mlcc_file_write_atomic(path, text.data, text.length);
     mlcc_str_free(&text);
     return status;

@@ -168,28 +168,6 @@ static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static void encode_rows(
-    int32_t group, const void *source, ir_dtype source_dtype, const quant_range *range,
-    void *const *pieces) {
-    strip_function *finish = QUANT_CHOOSE(finish_strip);
-    uint32_t words[STRIP_WORDS][STRIP_COLUMNS];
-    awq_strip strip;
-    for (int64_t row = 0; row < range->n_rows; row += STRIP_ROWS) {
-        strip.n_rows = smaller(range->n_rows - row, STRIP_ROWS);
-        for (int64_t column = 0; column < range->columns; column += STRIP_COLUMNS) {
-            strip.columns = smaller(range->columns - column, STRIP_COLUMNS);
-            const awq_source from = {
-                .elements = source,
-                .dtype = source_dtype,
-                .stride = range->columns,
-                .first = row * range->columns + column};
-            finish(&from, group, &strip, words);
-            write_strip(
-                &strip, words, group, range->total_rows, range->first_row + row, column, pieces);
-        }
-    }
-}
-
 static void decode_rows(
     int64_t group, const void *const *pieces, const quant_range *range, float *restrict output) {
     const int64_t words_per_row = range->total_rows / ROWS_PER_WORD, columns = range->columns;
@@ -243,9 +221,29 @@ static void copy_part(
     strip->scales[j][row] = quant_f16_bits_exact(part->scale);
 }
 
-static void pack_rows(
-    int32_t group, const quant_canon *canon, const quant_canon_rows *rows, const quant_range *range,
-    void *const *pieces) {
+// The codes of the strip that begins with row `row` and column `column`.
+static void copy_strip(
+    const quant_canon *canon, const quant_canon_rows *rows, int32_t group, int64_t row,
+    int64_t column, awq_strip *strip) {
+    for (int64_t r = 0; r < strip->n_rows; r++) {
+        for (int64_t j = 0; j * group < strip->columns; j++) {
+            const quant_canon_part part =
+                quant_canon_part_of(canon, rows, group, row + r, column / group + j);
+            copy_part(&part, group, strip, r, j);
+        }
+    }
+}
+
+// What rows are made of: numbers to be encoded, or codes to be copied.
+typedef struct awq_rows {
+    const void *elements;
+    ir_dtype dtype;
+    const quant_canon *canon; // NULL: numbers
+    const quant_canon_rows *canon_rows;
+} awq_rows;
+
+static void write_rows(
+    int32_t group, const awq_rows *source, const quant_range *range, void *const *pieces) {
     strip_function *finish = QUANT_CHOOSE(finish_strip);
     uint32_t words[STRIP_WORDS][STRIP_COLUMNS];
     awq_strip strip;
@@ -253,14 +251,14 @@ static void pack_rows(
         strip.n_rows = smaller(range->n_rows - row, STRIP_ROWS);
         for (int64_t column = 0; column < range->columns; column += STRIP_COLUMNS) {
             strip.columns = smaller(range->columns - column, STRIP_COLUMNS);
-            for (int64_t r = 0; r < strip.n_rows; r++) {
-                for (int64_t j = 0; j * group < strip.columns; j++) {
-                    const quant_canon_part part =
-                        quant_canon_part_of(canon, rows, group, row + r, column / group + j);
-                    copy_part(&part, group, &strip, r, j);
-                }
-            }
-            finish(NULL, group, &strip, words);
+            const awq_source numbers = {
+                .elements = source->elements,
+                .dtype = source->dtype,
+                .stride = range->columns,
+                .first = row * range->columns + column};
+            if (source->canon != NULL)
+                copy_strip(source->canon, source->canon_rows, group, row, column, &strip);
+            finish(source->canon != NULL ? NULL : &numbers, group, &strip, words);
             write_strip(
                 &strip, words, group, range->total_rows, range->first_row + row, column, pieces);
         }
@@ -301,7 +299,7 @@ static mlcc_status *pieces_of(
         const void *source, ir_dtype source_dtype, const quant_range *range, float largest, \
         void *const *pieces) { \
         (void)largest; \
-        encode_rows(group, source, source_dtype, range, pieces); \
+        write_rows(group, &(awq_rows){.elements = source, .dtype = source_dtype}, range, pieces); \
     } \
     static void decode_##id(const void *const *pieces, const quant_range *range, float *output) { \
         decode_rows(group, pieces, range, output); \
@@ -317,7 +315,7 @@ static mlcc_status *pieces_of(
         const quant_canon *canon, const quant_canon_rows *rows, const quant_range *range, \
         float memory, void *const *pieces) { \
         (void)memory; \
-        pack_rows(group, canon, rows, range, pieces); \
+        write_rows(group, &(awq_rows){.canon = canon, .canon_rows = rows}, range, pieces); \
     } \
     const quant_format quant_format_##id = { \
         .dtype = IR_##id, \

@@ -141,6 +141,8 @@ AVX2 void store_nibbles_avx2(__m256i x, uint32_t *word) {
 // ---- AVX-512 F, BW, DQ, VL: 16 lanes ----
 
 #    define AVX512 QUANT_TARGET_AVX512 QUANT_INLINE
+// For a conversion that gcc without optimization makes a macro, whose own mask is the int -1.
+#    define ALL_16 ((__mmask16)0xffff)
 typedef __m512 floats_avx512;
 typedef __m512i ints_avx512;
 
@@ -176,7 +178,7 @@ AVX512 __m512 without_nan_avx512(__m512 x) {
 
 AVX512 __m512 round_to_avx512(ir_dtype dtype, __m512 x) {
     if (dtype == IR_F32) return x;
-    if (dtype == IR_F16) return _mm512_cvtph_ps(_mm512_cvtps_ph(x, NEAREST));
+    if (dtype == IR_F16) return _mm512_cvtph_ps(_mm512_maskz_cvtps_ph(ALL_16, x, NEAREST));
     const __m512i bits = _mm512_castps_si512(x);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);

@@ -432,6 +432,17 @@ const void *mlcc_tensor_cache_data(
     return mapping->data == NULL ? nothing : (const char *)mapping->data + record->offset_bytes;
 }
 
+void mlcc_tensor_widen_halves(const void *halves, uint64_t n_elements, void *output) {
+    const char *source = halves;
+    char *target = output;
+    for (uint64_t i = 0; i < n_elements; i++) {
+        uint16_t half;
+        memcpy(&half, source + i * sizeof half, sizeof half);
+        const uint32_t word = (uint32_t)half << 16;
+        memcpy(target + i * sizeof word, &word, sizeof word);
+    }
+}
+
 void mlcc_tensor_cache_release(const mlcc_tensor_cache *cache, const mlcc_tensor_record *record) {
     const mlcc_mapping *mapping = &cache->shards[record->shard].mapping;
     if (mapping->data == NULL || record->size_bytes == 0) return;

@@ -81,6 +81,9 @@ const mlcc_tensor_record *mlcc_tensor_cache_find(const mlcc_tensor_cache *cache,
 // The stored bytes of a record; its shard must be mapped.
 const void *mlcc_tensor_cache_data(
     const mlcc_tensor_cache *cache, const mlcc_tensor_record *record);
+// Turns `n_elements` high halves, as a record with is_bf16_halves stores them, into float32. Neither
+// side needs to be aligned.
+void mlcc_tensor_widen_halves(const void *halves, uint64_t n_elements, void *output);
 // Says that a record will hardly be read again: its pages leave this process (and come back if they
 // are read all the same).
 void mlcc_tensor_cache_release(const mlcc_tensor_cache *cache, const mlcc_tensor_record *record);

@@ -124,15 +124,12 @@ static void run_convert(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const convert_work *work = arg;
     uint64_t first = (uint64_t)begin * CONVERT_CHUNK, limit = (uint64_t)end * CONVERT_CHUNK;
     if (limit > work->n_units) limit = work->n_units;
-    if (!work->is_bf16_halves) {
+    if (work->is_bf16_halves) {
+        mlcc_tensor_widen_halves(
+            work->source + first * sizeof(uint16_t), limit - first,
+            work->target + first * sizeof(float));
+    } else {
         memcpy(work->target + first, work->source + first, limit - first);
-        return;
-    }
-    for (uint64_t i = first; i < limit; i++) {
-        uint16_t half;
-        memcpy(&half, work->source + i * sizeof half, sizeof half);
-        uint32_t word = (uint32_t)half << 16;
-        memcpy(work->target + i * sizeof word, &word, sizeof word);
     }
 }
 

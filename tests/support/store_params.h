@@ -27,12 +27,7 @@ static inline mlcc_status *store_params_piece(
     const void *stored = mlcc_tensor_cache_data(self->store, record);
     char *copy = mlcc_arena_alloc_aligned(scratch, piece->size_bytes, 64);
     if (record->is_bf16_halves) {
-        for (size_t i = 0; i < piece->size_bytes / sizeof(float); i++) {
-            uint16_t half;
-            memcpy(&half, (const char *)stored + i * sizeof half, sizeof half);
-            const float value = ir_bf16_to_f32(half);
-            memcpy(copy + i * sizeof value, &value, sizeof value);
-        }
+        mlcc_tensor_widen_halves(stored, piece->size_bytes / sizeof(float), copy);
     } else {
         if (record->size_bytes != piece->size_bytes)
             return MLCC_ERROR(INVALID, "'%s' has another size than its format", name);

@@ -1,4 +1,5 @@
 // What a model directory or a Hugging Face folder holds: configuration, tokenizer, weights, lib.so.
+#include "dist/artifact/store_directory.h"
 #include "dist/cli/compile/inspect.h"
 #include "frontend/hf/model_config.h"
 #include "frontend/hf/tokenizer_files.h"
@@ -174,10 +175,7 @@ static bool has_file(const char *directory, const char *name, mlcc_arena *keep) 
 
 // The store of a model directory; in a Hugging Face folder the checkpoint.
 static mlcc_status *put_weights(inspect_report *report, const char *directory, mlcc_arena *keep) {
-    if (has_file(directory, "tensor-cache.json", keep) ||
-        has_file(directory, "ndarray-cache.json", keep)) {
-        return put_store(report, directory);
-    }
+    if (store_directory_has_index(directory)) return put_store(report, directory);
     if (has_file(directory, "model.safetensors.index.json", keep) ||
         has_file(directory, "model.safetensors", keep)) {
         return inspect_safetensors(report, directory);
