@@ -3,6 +3,7 @@
 #include "codegen/cpu/cpu_kernels.h"
 #include "codegen/cpu/emit_llvm.h"
 #include "codegen/cpu/features.h"
+#include "codegen/cuda/cuda_target.h"
 #include "codegen/link.h"
 #include "codegen/object.h"
 #include "codegen/report.h"
@@ -14,6 +15,7 @@
 
 struct codegen_target {
     codegen_cpu cpu;
+    cuda_target *cuda;       // NULL: the CPU is the device
     codegen_options options; // texts copied
     mlcc_arena *keep;        // the caller's, for choices
 };
@@ -27,6 +29,7 @@ mlcc_status *codegen_open(const codegen_options *options, mlcc_arena *keep, code
     codegen_target *target = MLCC_NEW(keep, codegen_target);
     target->keep = keep;
     target->options = (codegen_options){
+        .device = copy_text(keep, options->device),
         .target = mlcc_arena_strdup(keep, options->target),
         .debug_dump = copy_text(keep, options->debug_dump),
         .linker = copy_text(keep, options->linker),
@@ -34,6 +37,9 @@ mlcc_status *codegen_open(const codegen_options *options, mlcc_arena *keep, code
             options->metadata_json != NULL ? mlcc_arena_strdup(keep, options->metadata_json) : "{}",
     };
     MLCC_TRY(codegen_cpu_resolve(target->options.target, keep, &target->cpu));
+    if (options->device != NULL && strcmp(options->device, "cpu") != 0) {
+        MLCC_TRY(cuda_target_open(mlcc_arena_strdup(keep, options->device), keep, &target->cuda));
+    }
     *out = target;
     return NULL;
 }
@@ -42,16 +48,61 @@ const codegen_cpu *codegen_cpu_of(const codegen_target *target) {
     return &target->cpu;
 }
 
+const char *codegen_cuda_archs_of(const codegen_target *target) {
+    if (target->cuda == NULL) return NULL;
+    const char *list = "";
+    for (size_t i = 0; i < target->cuda->n_archs; i++) {
+        const char *comma = i > 0 ? "," : "";
+        list = mlcc_arena_printf(target->keep, "%s%s%s", list, comma, target->cuda->archs[i].text);
+    }
+    return list;
+}
+
 const kernel_row *codegen_kernel_table(size_t *n_rows) {
     return cpu_kernel_table(n_rows);
 }
 
 void codegen_close(codegen_target *target) {
-    (void)
-        target; // lives in the caller's arena; LLVM is opened and closed by every codegen_generate
+    // Lives in the caller's arena; LLVM is opened and closed by every codegen_generate.
+    cuda_target_close(target->cuda);
+    target->cuda = NULL;
 }
 
 // ---- choices ------------------------------------------------------------------------------------------
+
+// A row of either table, as far as choosing goes.
+typedef struct candidate {
+    const char *name;
+    ir_op op;
+} candidate;
+
+static size_t count_rows(const codegen_target *target) {
+    size_t n_rows = 0;
+    if (target->cuda != NULL) {
+        cuda_kernel_table(&n_rows);
+    } else {
+        cpu_kernel_table(&n_rows);
+    }
+    return n_rows;
+}
+
+static candidate row_at(const codegen_target *target, size_t index) {
+    size_t n_rows = 0;
+    if (target->cuda != NULL) {
+        const cuda_kernel_row *row = &cuda_kernel_table(&n_rows)[index];
+        return (candidate){row->name, row->op};
+    }
+    const kernel_row *row = &cpu_kernel_table(&n_rows)[index];
+    return (candidate){row->name, row->op};
+}
+
+static const char *refusal(codegen_target *target, size_t index, const ir_function *group) {
+    size_t n_rows = 0;
+    if (target->cuda != NULL) {
+        return cuda_kernel_refusal(target->cuda, &cuda_kernel_table(&n_rows)[index], group);
+    }
+    return cpu_kernel_refusal(&cpu_kernel_table(&n_rows)[index], &target->cpu, group, target->keep);
+}
 
 mlcc_status *codegen_choose_kernel(
     void *user, const ir_function *group, const char **kernel, mlcc_str *why) {
@@ -59,24 +110,25 @@ mlcc_status *codegen_choose_kernel(
     *kernel = NULL;
     const ir_node *anchor = codegen_group_anchor(group);
     const ir_op op = anchor != NULL ? anchor->op : IR_N_OPS;
-    size_t n_rows = 0;
-    const kernel_row *rows = cpu_kernel_table(&n_rows);
+    const size_t n_rows = count_rows(target);
     mlcc_str refused = {0};
     for (size_t i = 0; i < n_rows; i++) {
-        if (rows[i].op != op) continue;
-        const char *reason = cpu_kernel_refusal(&rows[i], &target->cpu, group, target->keep);
+        const candidate row = row_at(target, i);
+        if (row.op != op) continue;
+        const char *reason = refusal(target, i, group);
         if (reason == NULL) {
-            *kernel = rows[i].name;
+            *kernel = row.name;
             continue;
         }
-        mlcc_str_printf(&refused, "%s%s %s", refused.length > 0 ? "; " : "", rows[i].name, reason);
-        if (why != NULL) mlcc_str_printf(why, "  refused: %s: %s\n", rows[i].name, reason);
+        mlcc_str_printf(&refused, "%s%s %s", refused.length > 0 ? "; " : "", row.name, reason);
+        if (why != NULL) mlcc_str_printf(why, "  refused: %s: %s\n", row.name, reason);
     }
     mlcc_status *status = NULL;
     if (*kernel == NULL) {
         status = MLCC_ERROR(
             UNSUPPORTED, "no kernel of target '%s' fits a group around op '%s': %s",
-            target->cpu.name, anchor != NULL ? ir_op_get(op)->text : "element-wise",
+            target->cuda != NULL ? target->options.device : target->cpu.name,
+            anchor != NULL ? ir_op_get(op)->text : "element-wise",
             refused.length > 0 ? refused.data : "there is no row for the op");
     }
     mlcc_str_free(&refused);
@@ -84,29 +136,39 @@ mlcc_status *codegen_choose_kernel(
 }
 
 const char *codegen_choose_layout(void *user, ir_op op, int32_t operand, const ir_type *type) {
-    (void)user;
-    return cpu_layout_choose(op, operand, type);
+    const codegen_target *target = user;
+    return target->cuda != NULL ? cuda_layout_choose(op, operand, type)
+                                : cpu_layout_choose(op, operand, type);
 }
 
 // ---- generation ---------------------------------------------------------------------------------------
 
-static int64_t round_up_64(int64_t size_bytes) {
-    return (size_bytes + 63) / 64 * 64;
+static int64_t round_up(int64_t size_bytes, int64_t multiple) {
+    return (size_bytes + multiple - 1) / multiple * multiple;
 }
 
-static mlcc_status *measure_param(codegen_param *param) {
+static bool measure_layout(const codegen_target *target, codegen_param *param) {
+    const ir_type *type = &param->param->value.type;
+    const char *name = param->param->layout;
+    if (target->cuda != NULL) {
+        return cuda_layout_measure(name, type, &param->prepared_bytes, &param->n_prepare_items);
+    }
+    const cpu_layout *layout = cpu_layout_find(name);
+    return layout != NULL && layout->measure(type, &param->prepared_bytes, &param->n_prepare_items);
+}
+
+static mlcc_status *measure_param(const codegen_target *target, codegen_param *param) {
     const ir_value *value = &param->param->value;
     if (param->prepare < 0) {
+        const int64_t multiple = target->cuda != NULL ? 256 : 64;
         const size_t size_bytes = param->pieces[0].size_bytes;
-        if (size_bytes > (size_t)INT64_MAX - 63) {
+        if (size_bytes > (size_t)(INT64_MAX - multiple)) {
             return MLCC_ERROR(UNSUPPORTED, "param '%s' is too large", value->name);
         }
-        param->prepared_bytes = round_up_64((int64_t)size_bytes);
+        param->prepared_bytes = round_up((int64_t)size_bytes, multiple);
         return NULL;
     }
-    const cpu_layout *layout = cpu_layout_find(param->param->layout);
-    if (layout == NULL ||
-        !layout->measure(&value->type, &param->prepared_bytes, &param->n_prepare_items)) {
+    if (!measure_layout(target, param)) {
         return MLCC_ERROR(
             INTERNAL, "param '%s' of format %s cannot have layout '%s'", value->name,
             ir_dtype_get(value->type.dtype)->text, param->param->layout);
@@ -114,19 +176,23 @@ static mlcc_status *measure_param(codegen_param *param) {
     return NULL;
 }
 
-static mlcc_status *measure(codegen_artifact *artifact) {
-    for (int32_t i = 0; i < artifact->n_params; i++) {
-        MLCC_TRY(measure_param(&artifact->params[i]));
+// Scratch is the CPU's: a CUDA kernel has shared memory, whose size stands with its entries.
+static void measure_scratch(codegen_artifact *artifact, codegen_function *f) {
+    for (int32_t j = 0; j < f->n_launches; j++) {
+        const codegen_instance *instance = &artifact->instances[f->launches[j].instance];
+        const kernel_row *row = cpu_kernel_find(instance->kernel);
+        if (row == NULL || row->scratch_bytes == NULL) continue;
+        int64_t scratch_bytes = round_up(row->scratch_bytes(instance->group), 64);
+        if (scratch_bytes > f->scratch_bytes) f->scratch_bytes = scratch_bytes;
     }
-    for (int32_t i = 0; i < artifact->n_functions; i++) {
-        codegen_function *f = &artifact->functions[i];
-        for (int32_t j = 0; j < f->n_launches; j++) {
-            const codegen_instance *instance = &artifact->instances[f->launches[j].instance];
-            const kernel_row *row = cpu_kernel_find(instance->kernel);
-            if (row == NULL || row->scratch_bytes == NULL) continue;
-            int64_t scratch_bytes = round_up_64(row->scratch_bytes(instance->group));
-            if (scratch_bytes > f->scratch_bytes) f->scratch_bytes = scratch_bytes;
-        }
+}
+
+static mlcc_status *measure(const codegen_target *target, codegen_artifact *artifact) {
+    for (int32_t i = 0; i < artifact->n_params; i++) {
+        MLCC_TRY(measure_param(target, &artifact->params[i]));
+    }
+    for (int32_t i = 0; target->cuda == NULL && i < artifact->n_functions; i++) {
+        measure_scratch(artifact, &artifact->functions[i]);
     }
     return NULL;
 }
@@ -159,13 +225,23 @@ static mlcc_status *generate(
     }
     codegen_artifact *artifact = NULL;
     MLCC_TRY(codegen_artifact_build(module, scratch, &artifact));
-    MLCC_TRY(measure(artifact));
+    MLCC_TRY(measure(target, artifact));
+    emit_llvm_cuda cuda = {0};
+    if (target->cuda != NULL) {
+        int major = 0, minor = 0;
+        nvrtc_version(target->cuda->nvrtc, &major, &minor);
+        cuda.n_archs = target->cuda->n_archs;
+        cuda.nvrtc_version = major * 100 + minor;
+        MLCC_TRY(cuda_target_compile(
+            target->cuda, artifact, target->options.debug_dump, scratch, &cuda.modules));
+    }
 
     const emit_llvm_options options = {
         .cpu = &target->cpu,
         .metadata_json = target->options.metadata_json,
-        .layout_version = cpu_layout_version(),
+        .layout_version = target->cuda != NULL ? cuda_layout_version() : cpu_layout_version(),
         .debug_dump = target->options.debug_dump,
+        .cuda = target->cuda != NULL ? &cuda : NULL,
     };
     const void *object = NULL;
     size_t object_bytes = 0;
@@ -179,6 +255,7 @@ static mlcc_status *generate(
     if (target->options.debug_dump == NULL) return NULL;
     mlcc_str report = {0};
     codegen_report(artifact, &target->cpu, linker, object_bytes, &report);
+    if (target->cuda != NULL) cuda_target_report(target->cuda, artifact, cuda.modules, &report);
     mlcc_status *status =
         dump_file(target, "report.txt", mlcc_str_text(&report), report.length, scratch);
     mlcc_str_free(&report);
@@ -189,5 +266,7 @@ mlcc_status *codegen_generate(codegen_target *target, const ir_module *module, c
     mlcc_arena *scratch = mlcc_arena_create();
     mlcc_status *status = generate(target, module, path, scratch);
     mlcc_arena_free(scratch);
-    return mlcc_status_note(status, "generating %s for target '%s'", path, target->cpu.name);
+    return mlcc_status_note(
+        status, "generating %s for target '%s'", path,
+        target->cuda != NULL ? target->options.device : target->cpu.name);
 }

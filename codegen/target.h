@@ -1,4 +1,4 @@
-// target: what a target is. codegen/cpu exports one (`codegen_target_cpu`), rows in targets.def.
+// target: what code is generated for: a CPU, or CUDA devices beside a CPU that drives them.
 #ifndef MLCC_CODEGEN_TARGET_H
 #define MLCC_CODEGEN_TARGET_H
 
@@ -16,6 +16,8 @@ typedef struct codegen_cpu {
 } codegen_cpu;
 
 typedef struct codegen_options {
+    // "cpu" (or NULL), "cuda", or "cuda:" and a list of architectures (codegen/cuda/cuda_archs.h)
+    const char *device;
     // "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", or an LLVM CPU name
     const char *target;
     const char *debug_dump;    // directory, or NULL
@@ -23,9 +25,12 @@ typedef struct codegen_options {
     const char *metadata_json; // goes into lib.so as it is
 } codegen_options;
 
-// Opens the target: resolves the name, builds the kernel list that this CPU may use. UNSUPPORTED with the accepted names otherwise.
+// Opens the target: resolves the names, builds the kernel list that the device may use. UNSUPPORTED with the accepted names otherwise, and for CUDA
+// when NVRTC is not there.
 mlcc_status *codegen_open(const codegen_options *options, mlcc_arena *keep, codegen_target **out);
 const codegen_cpu *codegen_cpu_of(const codegen_target *target);
+// Architectures of a CUDA target as text, "sm_80,sm_90a,compute_80"; NULL for a CPU. Lives in `keep` of codegen_open.
+const char *codegen_cuda_archs_of(const codegen_target *target);
 // The questions of passes/pass.h, with the target as `user`.
 mlcc_status *codegen_choose_kernel(
     void *target, const ir_function *group, const char **kernel, mlcc_str *why);

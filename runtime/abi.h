@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define MLCC_ABI_MAGIC      0x4343434cu // "LCCC"
-#define MLCC_ABI_VERSION    1u
+#define MLCC_ABI_VERSION    2u
 #define MLCC_ABI_QUERY      "mlcc_model_query"
 #define MLCC_ABI_MAX_RANK   6
 #define MLCC_ABI_MAX_PIECES 4
@@ -99,6 +99,85 @@ typedef struct mlcc_abi_function {
     uint32_t reserved;
 } mlcc_abi_function;
 
+// ---- CUDA -------------------------------------------------------------------------------------------------
+//
+// A library compiled for CUDA devices has mlcc_abi_model.cuda, and functions whose `run` is NULL: the runtime loads the modules into the
+// driver, uploads prepared params and runs the launches of mlcc_abi_cuda_function in order on one stream. Prepare functions stay host code.
+
+// One compiled form of a module.
+typedef struct mlcc_abi_cuda_image {
+    uint32_t arch;   // 80, 86, 90, …
+    uint32_t is_ptx; // 1: PTX text for compute_<arch>, NUL-terminated; 0: cubin for sm_<arch>
+    uint32_t is_arch_specific; // 1: runs on exactly this compute capability ("sm_90a")
+    uint32_t reserved;
+    const void *data;
+    uint64_t size_bytes;
+} mlcc_abi_cuda_image;
+
+// The kernels of one translation unit.
+typedef struct mlcc_abi_cuda_module {
+    const char *name; // for messages: name of the kernel row
+    const mlcc_abi_cuda_image *images;
+    uint32_t n_images;
+    uint32_t reserved;
+} mlcc_abi_cuda_module;
+
+// ceil(value(symbol) * multiplier / divisor), at least 1; symbol -1: value 1.
+typedef struct mlcc_abi_cuda_extent {
+    int32_t symbol;
+    uint32_t reserved;
+    int64_t multiplier, divisor;
+} mlcc_abi_cuda_extent;
+
+// One entry function of a launch; the first whose max_rows is 0 or at least the launch's rows is taken.
+typedef struct mlcc_abi_cuda_entry {
+    const char *symbol;
+    int64_t max_rows;
+    mlcc_abi_cuda_extent grid[3];
+    uint32_t threads;
+    uint32_t shared_bytes; // dynamic
+} mlcc_abi_cuda_entry;
+
+enum mlcc_abi_cuda_place_kind {
+    MLCC_ABI_CUDA_ARG = 1,  // args[index]
+    MLCC_ABI_CUDA_RESULT,   // results[index]
+    MLCC_ABI_CUDA_PARAM,    // prepared param [index]
+    MLCC_ABI_CUDA_CONST,    // consts + offset_bytes
+    MLCC_ABI_CUDA_WORKSPACE // workspace + offset_bytes
+};
+
+typedef struct mlcc_abi_cuda_place {
+    uint32_t kind;
+    int32_t index;
+    uint64_t offset_bytes;
+} mlcc_abi_cuda_place;
+
+// The kernel's only argument: the addresses of `places` in order, then the values of all symbols as int64: n_places + n_symbols words.
+typedef struct mlcc_abi_cuda_launch {
+    uint32_t module;
+    int32_t rows_symbol; // symbol whose value max_rows is compared with; -1: rows_constant
+    int64_t rows_constant;
+    const mlcc_abi_cuda_entry *entries;
+    const mlcc_abi_cuda_place *places;
+    uint32_t n_entries, n_places;
+} mlcc_abi_cuda_launch;
+
+typedef struct mlcc_abi_cuda_function {
+    const mlcc_abi_cuda_launch
+        *launches; // one list per function of mlcc_abi_model.functions, same order
+    uint32_t n_launches;
+    uint32_t reserved;
+} mlcc_abi_cuda_function;
+
+typedef struct mlcc_abi_cuda {
+    const mlcc_abi_cuda_module *modules;
+    const mlcc_abi_cuda_function *functions;
+    const void *consts; // uploaded once
+    uint64_t consts_bytes;
+    uint32_t n_modules;
+    uint32_t nvrtc_version; // major * 100 + minor, for messages about old drivers
+} mlcc_abi_cuda;
+
 typedef struct mlcc_abi_model {
     uint32_t magic;        // MLCC_ABI_MAGIC
     uint32_t version;      // MLCC_ABI_VERSION
@@ -115,6 +194,7 @@ typedef struct mlcc_abi_model {
     const mlcc_abi_param *params;
     const mlcc_abi_function *functions;
     uint32_t n_symbols, n_params, n_functions, reserved;
+    const mlcc_abi_cuda *cuda; // NULL: a library for the CPU
 } mlcc_abi_model;
 
 typedef const mlcc_abi_model *mlcc_abi_query(void);

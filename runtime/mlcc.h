@@ -38,8 +38,8 @@ typedef struct mlcc_engine mlcc_engine;
 typedef struct mlcc_sampler mlcc_sampler;
 typedef struct mlcc_tokenizer mlcc_tokenizer;
 
-// Called while weights are checked ("verifying") and brought into the device layout ("preparing");
-// done and total in bytes. Always from the thread that opens the model; not at all when the weights
+// Called while weights are checked ("verifying"), brought into the device layout ("preparing") and
+// copied to a device that has its own memory ("uploading"); done and total in bytes. Always from the thread that opens the model; not at all when the weights
 // only need to be mapped.
 typedef void mlcc_progress(
     void *user, const char *phase, uint64_t done_bytes, uint64_t total_bytes);
@@ -54,10 +54,13 @@ typedef struct mlcc_model_options {
     const char *cache_directory; // NULL = $MLCC_CACHE_DIR, $XDG_CACHE_HOME/mlcc, ~/.cache/mlcc
     mlcc_progress *progress;     // may be NULL
     void *progress_user;
+    // "cpu", "cuda" (the first device), "cuda:N"; NULL or "auto" = what the library is compiled for
+    const char *device;
 } mlcc_model_options;
 
-// Errors: INVALID (a file is missing or damaged), MISMATCH (the library is for another machine, ABI
-// or model: compile again), IO, NO_MEMORY.
+// Errors: INVALID (a file is missing or damaged), MISMATCH (the library is for another machine, ABI,
+// device or model: compile again), UNSUPPORTED (no CUDA driver, or it sees no device), DEVICE (the
+// driver fails), IO, NO_MEMORY (the device's, too).
 mlcc_status *mlcc_model_open(const mlcc_model_options *options, mlcc_model **out);
 void mlcc_model_close(mlcc_model *model);
 
@@ -73,8 +76,11 @@ typedef struct mlcc_model_info {
     uint64_t weight_bytes; // prepared
     uint64_t kv_bytes_per_token;
     uint64_t workspace_bytes;
-    double load_s;   // seconds that open took
-    bool from_cache; // weights were mapped from the prepared cache
+    double load_s;      // seconds that open took
+    bool from_cache;    // weights were mapped from the prepared cache
+    const char *device; // "cpu", "cuda:0"
+    const char
+        *device_description; // "NVIDIA H100 80GB HBM3, compute capability 9.0, …"; "" for the CPU
 } mlcc_model_info;
 void mlcc_model_get_info(const mlcc_model *model, mlcc_model_info *info);
 // The library's metadata JSON.
@@ -88,7 +94,8 @@ typedef struct mlcc_engine_options {
     int64_t max_tokens;
 } mlcc_engine_options;
 
-// `options` NULL = all defaults. Memory for the cache is planned in full and taken as it fills.
+// `options` NULL = all defaults. Memory for the cache is planned in full; on the CPU it is taken as it
+// fills, on other devices at once: NO_MEMORY then lists what is needed and what max_tokens would fit.
 mlcc_status *mlcc_engine_create(
     mlcc_model *model, const mlcc_engine_options *options, mlcc_engine **out);
 void mlcc_engine_free(mlcc_engine *engine);
@@ -116,8 +123,9 @@ typedef struct mlcc_batch_item {
 // A sequence may stand in one item only. Steps that bring one token a sequence allocate nothing; the
 // logits of a step with several passes are collected in a buffer that grows to n_rows × vocab floats,
 // so score long texts in pieces of some hundred tokens.
-// Errors: context window or KV capacity exceeded, token id out of range, unknown sequence; all
-// sequences are then unchanged.
+// Errors: context window or KV capacity exceeded, token id out of range, unknown sequence, a device
+// that fails or is out of memory; all sequences are then unchanged, and after NO_MEMORY the engine can
+// go on.
 mlcc_status *mlcc_engine_step(
     mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items, const float **logits,
     int64_t *n_rows);

@@ -152,8 +152,7 @@ static bool measure_panel16(const ir_type *type, int64_t *prepared_bytes, int64_
 }
 
 static const cpu_layout layouts[] = {
-    {"panel16", "portable/prepare_panel16", "kernel_prepare_panel16", measure_panel16,
-     "panels of 16 rows, K-major (kernels/panel16.h)"},
+    {"panel16", measure_panel16, "panels of 16 rows, K-major (kernels/panel16.h)"},
 };
 
 const cpu_layout *cpu_layout_find(const char *name) {

@@ -13,12 +13,10 @@ const char *cpu_kernel_refusal(
 // Name of the bitcode file that a group needs of the row's kernel (codegen/cpu/bitcode.h).
 const char *cpu_kernel_bitcode(const kernel_row *row, const ir_function *group, mlcc_arena *keep);
 
-// How a param of one element format lies on the device.
+// How a param of one element format lies on the device. Layout NAME is made by portable/prepare_NAME.c:
+//   void kernel_prepare_NAME(const void *const *pieces, void *prepared, int64_t begin, int64_t end)
 typedef struct cpu_layout {
-    const char *name;    // "panel16"
-    const char *bitcode; // file of its prepare function
-    const char *
-        symbol; // void symbol(const void *const *pieces, void *prepared, int64_t begin, int64_t end)
+    const char *name; // "panel16"
     // Bytes (a multiple of 64) and work items of the prepared form; false when the type has none or is too large.
     bool (*measure)(const ir_type *type, int64_t *prepared_bytes, int64_t *n_items);
     const char *meaning;

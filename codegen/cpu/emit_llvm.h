@@ -4,16 +4,26 @@
 #define MLCC_CODEGEN_CPU_EMIT_LLVM_H
 
 #include "codegen/artifact.h"
+#include "codegen/cuda/cuda_target.h"
 #include "codegen/target.h"
 
 // LLVM's name of this machine's CPU ("znver4") and its features ("+avx,-amx-tile,…").
 void emit_llvm_host_cpu(mlcc_arena *keep, const char **name, const char **features);
+
+// What a library for CUDA devices carries: one compiled module per instance of the artifact.
+typedef struct emit_llvm_cuda {
+    cuda_module *modules;
+    size_t n_archs; // images of each
+    int32_t nvrtc_version;
+} emit_llvm_cuda;
 
 typedef struct emit_llvm_options {
     const codegen_cpu *cpu;
     const char *metadata_json;  // into the model table
     const char *layout_version; // revision of the layouts, part of layout_fingerprint
     const char *debug_dump;     // directory for linked.ll, optimised.ll, lib.s; NULL = none
+    // NULL: instances become host code. Otherwise only prepare functions do, and functions' `run` is NULL.
+    const emit_llvm_cuda *cuda;
 } emit_llvm_options;
 
 // One relocatable object that holds the whole model; its only global symbol is mlcc_model_query. Same input, same bytes.

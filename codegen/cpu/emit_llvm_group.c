@@ -259,12 +259,12 @@ mlcc_status *emit_instance(emit *e, int32_t index) {
 
 // ---- prepare ------------------------------------------------------------------------------------------
 
-static mlcc_status *build_prepare(emit_group *g, const cpu_layout *layout, const char *name) {
+static mlcc_status *build_prepare(emit_group *g, const char *layout, const char *name) {
     emit *e = g->e;
     LLVMTypeRef params[] = {e->pointer, e->pointer, e->i64, e->i64};
     LLVMValueRef function = NULL;
     MLCC_TRY(find_function(
-        g, layout->symbol, "", emit_function_type(e->void_type, params, 4), &function));
+        g, "kernel_prepare_", layout, emit_function_type(e->void_type, params, 4), &function));
     MLCC_TRY(emit_hooks(g));
     make_private(g->module);
     LLVMSetValueName2(function, name, strlen(name));
@@ -274,13 +274,11 @@ static mlcc_status *build_prepare(emit_group *g, const cpu_layout *layout, const
 
 mlcc_status *emit_prepare(emit *e, int32_t index) {
     const codegen_prepare *prepare = &e->artifact->prepares[index];
-    const cpu_layout *layout = cpu_layout_find(prepare->layout);
-    if (layout == NULL) {
-        return MLCC_ERROR(INTERNAL, "layout '%s' is none of the CPU's", prepare->layout);
-    }
-    emit_group g = {.e = e, .kernel = layout->name, .prepared = &prepare->type};
-    MLCC_TRY(emit_parse_bitcode(e, layout->bitcode, &g.module));
-    const char *name = mlcc_arena_printf(e->keep, "prepare.%d.%s", index, layout->name);
+    const char *layout = prepare->layout;
+    const char *bitcode = mlcc_arena_printf(e->keep, "portable/prepare_%s", layout);
+    emit_group g = {.e = e, .kernel = layout, .prepared = &prepare->type};
+    MLCC_TRY(emit_parse_bitcode(e, bitcode, &g.module));
+    const char *name = mlcc_arena_printf(e->keep, "prepare.%d.%s", index, layout);
     mlcc_status *status = build_prepare(&g, layout, name);
     if (status != NULL) {
         LLVMDisposeModule(g.module);

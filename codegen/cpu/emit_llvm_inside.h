@@ -114,6 +114,8 @@ mlcc_status *emit_store(
 // ---- host, tables, object
 // One function of type mlcc_abi_run, noted in e->functions.
 mlcc_status *emit_host_function(emit *e, int32_t index);
+// mlcc_abi_cuda, or a null pointer where the library is for the CPU.
+mlcc_status *emit_cuda_tables(emit *e, LLVMValueRef *out);
 // The structures of runtime/abi.h and mlcc_model_query.
 mlcc_status *emit_tables(emit *e);
 // Optimises the module and emits it.

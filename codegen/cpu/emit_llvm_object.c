@@ -117,16 +117,20 @@ mlcc_status *emit_object(emit *e, const void **object, size_t *object_bytes) {
     return emit_file(e, e->module, LLVMObjectFile, object, object_bytes);
 }
 
+// Instances and the functions that run them become host code where the CPU is the device.
 static mlcc_status *emit_all(emit *e, const void **object, size_t *object_bytes) {
     const codegen_artifact *artifact = e->artifact;
-    for (int32_t i = 0; i < artifact->n_instances; i++) {
+    const bool is_cpu = e->options->cuda == NULL;
+    for (int32_t i = 0; is_cpu && i < artifact->n_instances; i++) {
         const codegen_instance *instance = &artifact->instances[i];
         MLCC_TRY_NOTE(
             emit_instance(e, i), "specialising kernel '%s' for group '%s'", instance->kernel,
             instance->group->name);
     }
     for (int32_t i = 0; i < artifact->n_prepares; i++) MLCC_TRY(emit_prepare(e, i));
-    for (int32_t i = 0; i < artifact->n_functions; i++) MLCC_TRY(emit_host_function(e, i));
+    for (int32_t i = 0; is_cpu && i < artifact->n_functions; i++) {
+        MLCC_TRY(emit_host_function(e, i));
+    }
     MLCC_TRY(emit_tables(e));
     return emit_object(e, object, object_bytes);
 }

@@ -163,14 +163,14 @@ static mlcc_status *function_record(const tables *t, int32_t index, LLVMValueRef
     }
     LLVMValueRef fields[] = {
         text(t, function->name),
-        e->functions[index],
+        e->functions[index] != NULL ? e->functions[index] : null_pointer(t),
         array(t, args, (size_t)function->n_args),
         array(t, results, (size_t)f->n_results),
         emit_i32(e, function->n_args),
         emit_i32(e, f->n_results),
         emit_i64(e, function->workspace_bytes),
         emit_i64(e, f->scratch_bytes),
-        emit_i32(e, f->n_launches),
+        emit_i32(e, e->options->cuda != NULL ? 0 : f->n_launches), // counters
         emit_i32(e, 0)};
     *out = record(t, fields, 10);
     return NULL;
@@ -200,9 +200,10 @@ static void emit_query(emit *e, LLVMValueRef model) {
 mlcc_status *emit_tables(emit *e) {
     const codegen_artifact *artifact = e->artifact;
     tables t = {.e = e};
-    LLVMValueRef params = NULL, functions = NULL;
+    LLVMValueRef params = NULL, functions = NULL, cuda = NULL;
     MLCC_TRY(params_table(&t, &params));
     MLCC_TRY(functions_table(&t, &functions));
+    MLCC_TRY(emit_cuda_tables(e, &cuda));
     const char *version = e->options->layout_version;
     LLVMValueRef fields[] = {
         emit_i32(e, MLCC_ABI_MAGIC),
@@ -219,7 +220,8 @@ mlcc_status *emit_tables(emit *e) {
         emit_i32(e, (int64_t)artifact->module->n_symbols),
         emit_i32(e, artifact->n_params),
         emit_i32(e, artifact->n_functions),
-        emit_i32(e, 0)};
+        emit_i32(e, 0),
+        cuda};
     LLVMValueRef model = record(&t, fields, sizeof fields / sizeof fields[0]);
     if (LLVMABISizeOfType(e->data, LLVMTypeOf(model)) != sizeof(mlcc_abi_model)) {
         return MLCC_ERROR(INTERNAL, "emitted model table and mlcc_abi_model differ in size");

@@ -171,6 +171,7 @@ static mlcc_status *open_model(calibration *c) {
         .no_cache = true,
         .progress = options->progress,
         .progress_user = options->progress_user,
+        .device = options->device,
     };
     MLCC_TRY(mlcc_model_open(&model, &c->model));
     mlcc_model_info info;

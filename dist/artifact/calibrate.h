@@ -39,8 +39,9 @@ typedef struct artifact_calibrate_options {
     // occasion in a temporary folder, with `opt` and `overrides` of compile.h.
     const char *library;
     const char *opt, *overrides;
-    int32_t n_threads; // 0 = physical cores
-    bool verify;       // check the md5 of every weight shard first
+    int32_t n_threads;  // 0 = physical cores
+    bool verify;        // check the md5 of every weight shard first
+    const char *device; // of mlcc_model_options
     mlcc_progress
         *progress; // phases of mlcc_model_open, then "calibrating" with tokens; may be NULL
     void *progress_user;

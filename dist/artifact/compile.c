@@ -13,6 +13,8 @@
 
 // On a CPU more tokens in one pass than these bring no speed, only workspace.
 enum { MAX_CPU_TOKENS = 512, MAX_CPU_SEQUENCES = 128 };
+// A GPU's matrix units are busy from a few thousand tokens on.
+enum { MAX_CUDA_TOKENS = 2048, MAX_CUDA_SEQUENCES = 128 };
 // What gen_config writes where nobody asks for another max_batch_size; Hugging Face's config has none.
 enum { GEN_CONFIG_SEQUENCES = 128 };
 
@@ -114,28 +116,52 @@ static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
+// The device as codegen names it; "auto" is the CPU, which is everywhere.
+static const char *device_of(const artifact_compile_options *options) {
+    return is_auto(options->device) ? "cpu" : options->device;
+}
+
+static bool is_cuda(const artifact_compile_options *options) {
+    return mlcc_text_starts_with(device_of(options), "cuda");
+}
+
+// A library for the GPU has no fast host code, only prepare functions: it runs on any CPU of this family.
+static const char *target_of(const artifact_compile_options *options) {
+    if (options->target != NULL) return options->target;
+    if (!is_cuda(options)) return "native";
+#if defined(__aarch64__)
+    return "aarch64";
+#else
+    return "x86-64-v2";
+#endif
+}
+
 static mlcc_status *import(compilation *c) {
     bool disaggregation = false;
     MLCC_TRY(compile_overrides_parse(c->options->overrides, &c->overrides, &disaggregation));
     MLCC_TRY(read_config(c));
     c->facts.config = c->config;
+    const bool on_cuda = is_cuda(c->options);
     if (disaggregation || c->config->disaggregation) {
         return MLCC_ERROR(
             UNSUPPORTED, "disaggregation is on, which mlcc does not do; accepted is --overrides "
                          "disaggregation=false");
     }
-    c->facts.max_tokens = c->overrides.prefill_chunk_size > 0
-                              ? c->config->prefill_chunk_size
-                              : smaller(c->config->prefill_chunk_size, MAX_CPU_TOKENS);
-    c->facts.max_sequences = c->overrides.max_batch_size > 0
-                                 ? c->config->max_batch_size
-                                 : smaller(c->config->max_batch_size, MAX_CPU_SEQUENCES);
+    c->facts.max_tokens =
+        c->overrides.prefill_chunk_size > 0
+            ? c->config->prefill_chunk_size
+            : smaller(c->config->prefill_chunk_size, on_cuda ? MAX_CUDA_TOKENS : MAX_CPU_TOKENS);
+    c->facts.max_sequences =
+        c->overrides.max_batch_size > 0
+            ? c->config->max_batch_size
+            : smaller(c->config->max_batch_size, on_cuda ? MAX_CUDA_SEQUENCES : MAX_CPU_SEQUENCES);
     // float32 modes promise exactness end to end; the others already rounded their weights more
     // than float16 rounds keys and values.
     c->facts.kv_dtype =
         c->facts.mode->model == IR_F32 && c->facts.mode->linear == IR_F32 ? IR_F32 : IR_F16;
+    // Between the ops of a CPU stand float32 values, which its vectors want; a GPU's matrix units take the mode's own 16 bits.
     const import_options options = {
-        .activation_dtype = IR_F32,
+        .activation_dtype = on_cuda ? c->facts.mode->model : IR_F32,
         .kv_dtype = c->facts.kv_dtype,
         .max_tokens = c->facts.max_tokens,
         .max_sequences = c->facts.max_sequences};
@@ -189,10 +215,12 @@ static mlcc_status *generate(compilation *c) {
     mlcc_status *status = NULL;
     c->facts.module = c->module;
     c->facts.cpu = codegen_cpu_of(c->chooser);
+    c->facts.cuda_archs = codegen_cuda_archs_of(c->chooser);
     MLCC_GOTO(compile_metadata_json(&c->facts, &metadata), done);
     if (options->debug_dump != NULL) MLCC_GOTO(dump_text(c, "metadata.json", &metadata), done);
     const codegen_options codegen = {
-        .target = options->target != NULL ? options->target : "native",
+        .device = device_of(options),
+        .target = target_of(options),
         .debug_dump = options->debug_dump,
         .linker = options->linker,
         .metadata_json = mlcc_str_text(&metadata),
@@ -230,7 +258,8 @@ static mlcc_status *compile(compilation *c) {
     if (options->debug_dump != NULL) MLCC_TRY(mlcc_dir_make(options->debug_dump));
     MLCC_TRY(dump_module(c, "before.mlcir"));
     const codegen_options chooser = {
-        .target = options->target != NULL ? options->target : "native",
+        .device = device_of(options),
+        .target = target_of(options),
         .linker = options->linker,
         .metadata_json = "{}"};
     MLCC_TRY(codegen_open(&chooser, c->keep, &c->chooser));

@@ -16,9 +16,13 @@ typedef struct artifact_compile_options {
     // Model directory or mlc-chat-config.json; with `quantization` also a Hugging Face folder, its
     // config.json, or a preset.
     const char *model;
-    const char *quantization;  // NULL: the config's
-    const char *model_type;    // NULL or "auto": the config's
-    const char *target;        // NULL: "native"; names in codegen/target.h
+    const char *quantization; // NULL: the config's
+    const char *model_type;   // NULL or "auto": the config's
+    // NULL, "auto", "cpu"; "cuda" or "cuda:sm_80,…" (codegen/cuda/cuda_archs.h)
+    const char *device;
+    // The CPU, in a CUDA library the one that prepares weights; names in codegen/target.h. NULL: "native", for CUDA the
+    // oldest CPU of this machine's family
+    const char *target;
     const char *overrides;     // "key=value;key=value" of compile_options.h; NULL = none
     const char *opt;           // "O0" … "O3" or MLC's knobs; only checked; NULL = "O2"
     const char *output;        // file ending in ".so" in an existing directory

@@ -205,6 +205,8 @@ static mlcc_status *put_own_keys(
     mlcc_json_begin_object(json);
     put_text(json, "version", MLCC_VERSION);
     put_i64(json, "abi_version", MLCC_ABI_VERSION);
+    put_text(json, "device", facts->cuda_archs != NULL ? "cuda" : "cpu");
+    if (facts->cuda_archs != NULL) put_text(json, "cuda_archs", facts->cuda_archs);
     put_text(json, "target", facts->cpu->name);
     put_text(json, "triple", facts->cpu->triple);
     put_text(json, "cpu", facts->cpu->llvm_cpu);

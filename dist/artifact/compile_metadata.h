@@ -12,6 +12,7 @@ typedef struct compile_facts {
     const hf_model_config *config;
     const quant_mode *mode;
     const codegen_cpu *cpu;
+    const char *cuda_archs;  // "sm_80,compute_80"; NULL: a library for the CPU
     const ir_module *module; // PLAN level
     int64_t max_tokens, max_sequences;
     int64_t active_vocab_size; // -1 = unknown

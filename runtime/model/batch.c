@@ -4,44 +4,60 @@
 
 #include <string.h>
 
-mlcc_status *mlcc_batch_create(const mlcc_forward *forward, int64_t max_slots, mlcc_batch *out) {
+mlcc_status *mlcc_batch_create(
+    mlcc_device *device, const mlcc_forward *forward, int64_t max_slots, mlcc_batch *out) {
     *out = (mlcc_batch){
         .max_tokens = forward->bounds[MLCC_SYMBOL_N_TOKENS],
         .max_seqs = forward->bounds[MLCC_SYMBOL_N_SEQS],
         .max_rows = forward->bounds[MLCC_SYMBOL_N_LOGITS],
+        .device = device,
     };
-    // Lists in one block, each at a multiple of 64 bytes; bounds are below 2^31, only the page
-    // table's product can be too much.
-    size_t table_entries = 0, total = 0, at[6];
+    // Each list at a multiple of 64 bytes; bounds are below 2^31, only the page table's product can be
+    // too much.
+    size_t table_entries = 0, total = 0;
     bool fits = mlcc_size_mul((size_t)out->max_seqs, (size_t)max_slots, &table_entries) &&
                 table_entries < SIZE_MAX / 8;
-    const size_t list_bytes[6] = {
-        (size_t)out->max_seqs * sizeof(mlcc_batch_slice),
-        (size_t)out->max_tokens * sizeof(int32_t),
-        (size_t)out->max_tokens * sizeof(int32_t),
-        (size_t)out->max_tokens * sizeof(int32_t),
-        (size_t)out->max_rows * sizeof(int32_t),
-        fits ? table_entries * sizeof(int32_t) : 0,
-    };
-    for (int i = 0; i < 6; i++) {
+    int32_t **const lists[] = {
+        &out->ids, &out->positions, &out->seq_ids, &out->logit_rows, &out->page_table};
+    const size_t counts[] = {
+        (size_t)out->max_tokens, (size_t)out->max_tokens, (size_t)out->max_tokens,
+        (size_t)out->max_rows, fits ? table_entries : 0};
+    size_t at[sizeof counts / sizeof counts[0]];
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         at[i] = total;
-        fits = fits && mlcc_size_add(total, (list_bytes[i] + 63) / 64 * 64, &total);
+        fits = fits && mlcc_size_add(total, (counts[i] * sizeof(int32_t) + 63) / 64 * 64, &total);
     }
     if (!fits) return MLCC_ERROR(NO_MEMORY, "the inputs of one pass exceed 64 bits of bytes");
-    MLCC_TRY(mlcc_block_alloc(total, "the inputs of one pass", &out->block));
-    char *data = out->block.data;
-    out->slices = (mlcc_batch_slice *)(void *)(data + at[0]);
-    out->ids = (int32_t *)(void *)(data + at[1]);
-    out->positions = (int32_t *)(void *)(data + at[2]);
-    out->seq_ids = (int32_t *)(void *)(data + at[3]);
-    out->logit_rows = (int32_t *)(void *)(data + at[4]);
-    out->page_table = (int32_t *)(void *)(data + at[5]);
+    mlcc_status *status = mlcc_block_alloc(
+        (size_t)out->max_seqs * sizeof(mlcc_batch_slice), "the slices of one pass", &out->block);
+    if (status == NULL) {
+        status = mlcc_device_alloc_mirror(device, total, "the inputs of one pass", &out->inputs);
+    }
+    if (status != NULL) {
+        mlcc_batch_free(out);
+        return status;
+    }
+    out->slices = out->block.data;
+    for (size_t i = 0; i < sizeof at / sizeof at[0]; i++)
+        *lists[i] = (int32_t *)(void *)((char *)out->inputs.host + at[i]);
     return NULL;
 }
 
 void mlcc_batch_free(mlcc_batch *batch) {
+    if (batch->device != NULL) mlcc_device_free_mirror(batch->device, &batch->inputs);
     mlcc_block_free(&batch->block);
     *batch = (mlcc_batch){0};
+}
+
+void *mlcc_batch_address(const mlcc_batch *batch, const int32_t *array) {
+    return (char *)batch->inputs.memory.address +
+           ((const char *)array - (char *)batch->inputs.host);
+}
+
+mlcc_status *mlcc_batch_push(const mlcc_batch *batch) {
+    const int32_t *end = batch->page_table + batch->n_seqs * batch->n_page_slots;
+    size_t used_bytes = (size_t)((const char *)end - (const char *)batch->inputs.host);
+    return mlcc_device_push(batch->device, &batch->inputs, 0, used_bytes);
 }
 
 int64_t mlcc_batch_rows_of(const mlcc_batch_item *item) {

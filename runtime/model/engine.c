@@ -2,13 +2,15 @@
 //
 // Everything a step needs is made in mlcc_engine_create. The one exception is the buffer that
 // collects logits of steps that take several passes: it grows with the largest such step.
+// A pass: its inputs are pushed to the device, the library's function runs there, the logits that
+// somebody wants are pulled.
 #include "runtime/base/str.h"
 #include "runtime/model/batch.h"
 #include "runtime/model/kv_cache.h"
 #include "runtime/model/model.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,14 +21,14 @@ struct mlcc_engine {
     int64_t context_window; // longest sequence
     int64_t step;           // number of the step that is being checked
     int64_t *last_step;     // [max_sequences]: the step in which a sequence was last named
-    mlcc_block last_step_block, workspace, scratch, counters;
-    mlcc_block pass_logits; // [max_rows of a pass, vocab]
-    mlcc_block step_logits; // [rows of a step with several passes, vocab]
-    void **args;            // [n_args]; the inputs' addresses never change
-    char **thread_scratch;  // [n_threads]
-    int64_t *dims;          // [n_symbols]
-    mlcc_block observed;    // [n_observations, OBSERVATION_FLOATS]: what calls raise in place
-    float *observations;    // [n_observations]: the same without gaps, for whoever asks
+    mlcc_block last_step_block;
+    mlcc_runner *runner;
+    mlcc_mirror pass_logits; // [max_rows of a pass, vocab]
+    mlcc_block step_logits;  // [rows of a step with several passes, vocab]
+    void **args;             // [n_args]; the inputs' addresses never change
+    int64_t *dims;           // [n_symbols]
+    mlcc_mirror observed;    // [n_observations, OBSERVATION_FLOATS]: what calls raise in place
+    float *observations;     // [n_observations]: the same without gaps, for whoever asks
 };
 
 // Inputs of a call lie at multiples of 64 bytes.
@@ -34,6 +36,57 @@ enum { OBSERVATION_FLOATS = 64 / sizeof(float) };
 
 static mlcc_status *no_memory(const char *what) {
     return MLCC_ERROR(NO_MEMORY, "memory for %s cannot be had", what);
+}
+
+// Pages for max_tokens however the sequences share them, or for a full context of each.
+static int64_t count_pages(
+    const mlcc_engine_options *options, int64_t n_sequences, int64_t context) {
+    int64_t n_pages = 0;
+    if (options->max_tokens == 0) {
+        if (!mlcc_i64_mul(n_sequences, mlcc_kv_pages_of(context), &n_pages)) return INT64_MAX;
+        return n_pages;
+    }
+    // Every sequence may leave all but one token of its last page unused; with this many pages
+    // max_tokens always fit.
+    int64_t unused = n_sequences * (MLCC_PAGE_TOKENS - 1);
+    n_pages = options->max_tokens / MLCC_PAGE_TOKENS + unused / MLCC_PAGE_TOKENS;
+    return n_pages +
+           (options->max_tokens % MLCC_PAGE_TOKENS + unused % MLCC_PAGE_TOKENS) / MLCC_PAGE_TOKENS;
+}
+
+static size_t logits_bytes(const mlcc_forward *forward) {
+    return (size_t)forward->bounds[MLCC_SYMBOL_N_LOGITS] * (size_t)forward->vocab * sizeof(float);
+}
+
+// What a device with memory of its own must hold; the message says how many tokens would fit.
+static mlcc_status *check_room(const mlcc_engine *engine, int64_t n_pages) {
+    const mlcc_model *model = engine->model;
+    const mlcc_forward *forward = &model->forward;
+    uint64_t workspace_bytes = forward->function->workspace_bytes, free_bytes = 0;
+    uint64_t page_bytes = (uint64_t)forward->kv_bytes_per_token * MLCC_PAGE_TOKENS;
+    uint64_t kv_bytes = UINT64_MAX;
+    if (page_bytes == 0 || (uint64_t)n_pages <= UINT64_MAX / page_bytes)
+        kv_bytes = (uint64_t)n_pages * page_bytes;
+    MLCC_TRY(mlcc_device_free_bytes(model->device, &free_bytes));
+    uint64_t other_bytes = workspace_bytes + logits_bytes(forward), fitting = 0;
+    if (free_bytes > other_bytes && page_bytes > 0)
+        fitting = (free_bytes - other_bytes) / page_bytes * MLCC_PAGE_TOKENS;
+    char cache[64], advice[160];
+    snprintf(
+        cache, sizeof cache, "KV cache of %" PRId64 " tokens",
+        n_pages > INT64_MAX / MLCC_PAGE_TOKENS ? INT64_MAX : n_pages * MLCC_PAGE_TOKENS);
+    snprintf(
+        advice, sizeof advice,
+        "a KV cache of about %" PRIu64
+        " tokens fits: lower max_tokens (--context or --max-tokens of a command)",
+        fitting);
+    const mlcc_memory_item items[] = {
+        {"weights", mlcc_weights_bytes(model->library.abi), true},
+        {cache, kv_bytes, false},
+        {"workspace", workspace_bytes, false},
+        {"logits", logits_bytes(forward), false},
+    };
+    return mlcc_device_check_room(model->device, items, sizeof items / sizeof items[0], advice);
 }
 
 static mlcc_status *create_cache(mlcc_engine *engine, const mlcc_engine_options *options) {
@@ -53,77 +106,55 @@ static mlcc_status *create_cache(mlcc_engine *engine, const mlcc_engine_options 
     }
     if (context < 1) context = INT32_MAX;
     engine->context_window = context;
-    int64_t n_pages = 0;
-    if (options->max_tokens == 0) {
-        if (!mlcc_i64_mul(n_sequences, mlcc_kv_pages_of(context), &n_pages)) n_pages = INT64_MAX;
-    } else {
-        // Every sequence may leave all but one token of its last page unused; with this many pages
-        // max_tokens always fit.
-        int64_t unused = n_sequences * (MLCC_PAGE_TOKENS - 1);
-        n_pages = options->max_tokens / MLCC_PAGE_TOKENS + unused / MLCC_PAGE_TOKENS;
-        n_pages +=
-            (options->max_tokens % MLCC_PAGE_TOKENS + unused % MLCC_PAGE_TOKENS) / MLCC_PAGE_TOKENS;
-    }
+    int64_t n_pages = count_pages(options, n_sequences, context);
     int64_t max_slots = mlcc_kv_pages_of(context) < n_pages ? mlcc_kv_pages_of(context) : n_pages;
+    MLCC_TRY(check_room(engine, n_pages));
     MLCC_TRY(mlcc_kv_cache_create(
-        forward->n_layers, forward->page_bytes, n_pages, (int32_t)n_sequences, max_slots,
-        &engine->cache));
-    return mlcc_batch_create(forward, max_slots, &engine->batch);
+        engine->model->device, forward->n_layers, forward->page_bytes, n_pages,
+        (int32_t)n_sequences, max_slots, &engine->cache));
+    return mlcc_batch_create(engine->model->device, forward, max_slots, &engine->batch);
 }
 
 static void *address_of(mlcc_engine *engine, const mlcc_forward_arg *arg) {
+    const mlcc_batch *batch = &engine->batch;
     switch (arg->id) {
-    case MLCC_ARG_IDS: return engine->batch.ids;
-    case MLCC_ARG_POSITIONS: return engine->batch.positions;
-    case MLCC_ARG_SEQ_IDS: return engine->batch.seq_ids;
-    case MLCC_ARG_PAGE_TABLE: return engine->batch.page_table;
-    case MLCC_ARG_LOGIT_ROWS: return engine->batch.logit_rows;
+    case MLCC_ARG_IDS: return mlcc_batch_address(batch, batch->ids);
+    case MLCC_ARG_POSITIONS: return mlcc_batch_address(batch, batch->positions);
+    case MLCC_ARG_SEQ_IDS: return mlcc_batch_address(batch, batch->seq_ids);
+    case MLCC_ARG_PAGE_TABLE: return mlcc_batch_address(batch, batch->page_table);
+    case MLCC_ARG_LOGIT_ROWS: return mlcc_batch_address(batch, batch->logit_rows);
     case MLCC_ARG_OBSERVATION:
-        return (float *)engine->observed.data + (ptrdiff_t)arg->index * OBSERVATION_FLOATS;
+        return (float *)engine->observed.memory.address +
+               (ptrdiff_t)arg->index * OBSERVATION_FLOATS;
     case MLCC_ARG_KV:
     case MLCC_N_ARGS: break;
     }
-    return engine->cache.tensors[arg->index].data;
+    return engine->cache.tensors[arg->index].address;
 }
 
 static mlcc_status *create_call_memory(mlcc_engine *engine) {
-    const mlcc_forward *forward = &engine->model->forward;
+    const mlcc_model *model = engine->model;
+    const mlcc_forward *forward = &model->forward;
     const mlcc_abi_function *function = forward->function;
-    size_t n_threads = (size_t)mlcc_pool_size(engine->model->pool);
-    size_t scratch_bytes = 0, all_scratch = 0, logits_bytes = 0;
-    if (!mlcc_size_add(function->scratch_bytes, 63, &scratch_bytes) ||
-        !mlcc_size_mul(scratch_bytes / 64 * 64, n_threads, &all_scratch) ||
-        !mlcc_size_mul(
-            (size_t)engine->batch.max_rows, (size_t)forward->vocab * sizeof(float),
-            &logits_bytes)) {
-        return no_memory("scratch and logits (the sizes exceed 64 bits)");
-    }
-    MLCC_TRY(mlcc_block_alloc(function->workspace_bytes, "the workspace", &engine->workspace));
-    MLCC_TRY(mlcc_block_alloc(all_scratch, "the scratch memory of the threads", &engine->scratch));
-    MLCC_TRY(mlcc_block_alloc(
-        function->n_counters * sizeof(uint32_t), "the counters", &engine->counters));
-    MLCC_TRY(mlcc_block_alloc(logits_bytes, "the logits of one pass", &engine->pass_logits));
+    uint32_t index = (uint32_t)(function - model->library.abi->functions);
+    MLCC_TRY(mlcc_runner_create(model->device, index, model->weights.params, &engine->runner));
+    MLCC_TRY(mlcc_device_alloc_mirror(
+        model->device, logits_bytes(forward), "the logits of one pass", &engine->pass_logits));
     MLCC_TRY(mlcc_block_alloc(
         (size_t)engine->cache.max_sequences * sizeof(int64_t), "the list of sequences",
         &engine->last_step_block));
     engine->last_step = engine->last_step_block.data;
-    MLCC_TRY(mlcc_block_alloc(
-        (size_t)forward->n_observations * OBSERVATION_FLOATS * sizeof(float), "the observations",
-        &engine->observed));
+    MLCC_TRY(mlcc_device_alloc_mirror(
+        model->device, (size_t)forward->n_observations * OBSERVATION_FLOATS * sizeof(float),
+        "the observations", &engine->observed));
     engine->observations =
         calloc((size_t)forward->n_observations + 1, sizeof *engine->observations);
     engine->args = calloc((size_t)function->n_args + 1, sizeof *engine->args);
-    engine->thread_scratch = calloc(n_threads, sizeof *engine->thread_scratch);
     engine->dims = calloc((size_t)forward->n_symbols + 1, sizeof *engine->dims);
-    if (engine->args == NULL || engine->thread_scratch == NULL || engine->dims == NULL ||
-        engine->observations == NULL) {
+    if (engine->args == NULL || engine->dims == NULL || engine->observations == NULL)
         return no_memory("the call tables");
-    }
     for (uint32_t i = 0; i < function->n_args; i++)
         engine->args[i] = address_of(engine, &forward->args[i]);
-    for (size_t i = 0; i < n_threads; i++) {
-        engine->thread_scratch[i] = (char *)engine->scratch.data + i * (scratch_bytes / 64 * 64);
-    }
     return NULL;
 }
 
@@ -166,14 +197,15 @@ mlcc_status *mlcc_engine_create(
 
 void mlcc_engine_free(mlcc_engine *engine) {
     if (engine == NULL) return;
+    mlcc_device *device = engine->model->device;
+    mlcc_runner_free(engine->runner);
     mlcc_kv_cache_free(&engine->cache);
     mlcc_batch_free(&engine->batch);
-    mlcc_block *blocks[] = {&engine->last_step_block, &engine->workspace,   &engine->scratch,
-                            &engine->counters,        &engine->pass_logits, &engine->step_logits,
-                            &engine->observed};
-    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) mlcc_block_free(blocks[i]);
+    mlcc_device_free_mirror(device, &engine->pass_logits);
+    mlcc_device_free_mirror(device, &engine->observed);
+    mlcc_block_free(&engine->last_step_block);
+    mlcc_block_free(&engine->step_logits);
     free(engine->args);
-    free(engine->thread_scratch);
     free(engine->dims);
     free(engine->observations);
     free(engine);
@@ -274,26 +306,11 @@ static mlcc_status *check_step(
     return NULL;
 }
 
-typedef struct run_work {
-    const mlcc_abi_function *function;
-    mlcc_abi_call call;
-    atomic_int result; // of the first thread that failed
-} run_work;
-
-static void run_thread(void *arg, int32_t thread, int32_t n_threads) {
-    run_work *work = arg;
-    int result = work->function->run(&work->call, thread, n_threads);
-    int expected = 0;
-    if (result != 0) (void)atomic_compare_exchange_strong(&work->result, &expected, result);
-}
-
-static void wait_for_all(void *pool) {
-    mlcc_pool_barrier(pool);
-}
-
-static mlcc_status *run_pass(mlcc_engine *engine, float *logits) {
-    mlcc_model *model = engine->model;
-    const mlcc_forward *forward = &model->forward;
+// The logits of a pass go to `logits` in the device's memory. They are there when it returns; on a
+// device with memory of its own they are in pass_logits.host then.
+static mlcc_status *run_pass(mlcc_engine *engine, void *logits) {
+    mlcc_device *device = engine->model->device;
+    const mlcc_forward *forward = &engine->model->forward;
     const mlcc_batch *batch = &engine->batch;
     const int64_t values[MLCC_N_SYMBOLS] = {
         [MLCC_SYMBOL_N_TOKENS] = batch->n_tokens,
@@ -303,50 +320,34 @@ static mlcc_status *run_pass(mlcc_engine *engine, float *logits) {
         [MLCC_SYMBOL_N_LOGITS] = batch->n_rows == 0 ? 1 : batch->n_rows,
     };
     for (uint32_t i = 0; i < forward->n_symbols; i++) engine->dims[i] = values[forward->symbols[i]];
-    memset(engine->counters.data, 0, forward->function->n_counters * sizeof(uint32_t));
+    MLCC_TRY(mlcc_batch_push(batch));
     void *results[1] = {logits};
-    run_work work = {
-        .function = forward->function,
-        .call =
-            {
-                .args = engine->args,
-                .results = results,
-                .params = model->weights.params,
-                .dims = engine->dims,
-                .workspace = engine->workspace.data,
-                .scratch = engine->thread_scratch,
-                .counters = engine->counters.data,
-                .barrier = wait_for_all,
-                .barrier_state = model->pool,
-            },
-    };
-    pthread_mutex_lock(&model->pool_lock);
-    mlcc_pool_run(model->pool, run_thread, &work);
-    pthread_mutex_unlock(&model->pool_lock);
-    int result = atomic_load(&work.result);
-    if (result == 0) return NULL;
-    return MLCC_ERROR(DEVICE, "the library's function 'forward' failed with code %d", result);
+    MLCC_TRY(mlcc_runner_run(engine->runner, engine->args, results, engine->dims));
+    size_t wanted_bytes = (size_t)batch->n_rows * (size_t)forward->vocab * sizeof(float);
+    return mlcc_device_pull(device, &engine->pass_logits, 0, wanted_bytes);
 }
 
 // Runs every pass of a step. With several passes the rows are collected behind each other in
-// step_logits: directly where the place is aligned as generated code expects, else by way of
-// pass_logits.
+// step_logits: directly where device memory is host memory and the place is aligned as generated code
+// expects, else by way of pass_logits.
 static mlcc_status *run_passes(
     mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items, bool is_single) {
     mlcc_batch *batch = &engine->batch;
-    float *pass_logits = engine->pass_logits.data;
+    const bool is_host = mlcc_device_get_info(engine->model->device)->is_host;
     float *next = engine->step_logits.data;
     size_t row_floats = (size_t)engine->model->forward.vocab;
     mlcc_batch_rewind(batch);
     while (mlcc_batch_next(batch, items, n_items, &engine->cache)) {
-        bool is_direct = !is_single && batch->n_rows > 0 && (uintptr_t)next % 64 == 0;
-        MLCC_TRY(run_pass(engine, is_direct ? next : pass_logits));
+        bool is_direct = is_host && !is_single && batch->n_rows > 0 && (uintptr_t)next % 64 == 0;
+        MLCC_TRY(run_pass(engine, is_direct ? next : engine->pass_logits.memory.address));
         if (is_single || batch->n_rows == 0) continue;
         size_t n_floats = (size_t)batch->n_rows * row_floats;
-        if (!is_direct) memcpy(next, pass_logits, n_floats * sizeof(float));
+        if (!is_direct) memcpy(next, engine->pass_logits.host, n_floats * sizeof(float));
         next += n_floats;
     }
-    return NULL;
+    size_t observed_bytes = engine->observed.memory.size_bytes;
+    if (observed_bytes == 0) return NULL;
+    return mlcc_device_pull(engine->model->device, &engine->observed, 0, observed_bytes);
 }
 
 mlcc_status *mlcc_engine_step(
@@ -371,7 +372,7 @@ mlcc_status *mlcc_engine_step(
         return status;
     }
     if (logits != NULL && rows > 0)
-        *logits = is_single ? engine->pass_logits.data : engine->step_logits.data;
+        *logits = is_single ? engine->pass_logits.host : engine->step_logits.data;
     if (n_rows != NULL) *n_rows = rows;
     return NULL;
 }
@@ -379,7 +380,7 @@ mlcc_status *mlcc_engine_step(
 void mlcc_engine_observations(
     mlcc_engine *engine, size_t *n_observations, const char *const **names, const float **values) {
     const mlcc_forward *forward = &engine->model->forward;
-    const float *observed = engine->observed.data;
+    const float *observed = engine->observed.host;
     for (int32_t i = 0; i < forward->n_observations; i++)
         engine->observations[i] = observed[(ptrdiff_t)i * OBSERVATION_FLOATS];
     *n_observations = (size_t)forward->n_observations;

@@ -52,14 +52,15 @@ static mlcc_status *create_tensors(mlcc_kv_cache *cache, const size_t *page_byte
                 NO_MEMORY, "%" PRId64 " pages of %zu bytes exceed 64 bits", cache->n_pages,
                 page_bytes[layer]);
         }
-        MLCC_TRY(mlcc_block_alloc(size_bytes, "the KV cache of one layer", &cache->tensors[layer]));
+        MLCC_TRY(mlcc_device_alloc(
+            cache->device, size_bytes, "the KV cache of one layer", &cache->tensors[layer]));
     }
     return NULL;
 }
 
 mlcc_status *mlcc_kv_cache_create(
-    int64_t n_layers, const size_t *page_bytes, int64_t n_pages, int32_t max_sequences,
-    int64_t max_slots, mlcc_kv_cache *out) {
+    mlcc_device *device, int64_t n_layers, const size_t *page_bytes, int64_t n_pages,
+    int32_t max_sequences, int64_t max_slots, mlcc_kv_cache *out) {
     *out = (mlcc_kv_cache){0};
     assert(n_layers >= 0 && max_sequences >= 1 && max_slots >= 1);
     if (n_pages < 1 || n_pages > INT32_MAX) {
@@ -69,6 +70,7 @@ mlcc_status *mlcc_kv_cache_create(
             " pages is not possible; accepted are 1 … %d (of %d tokens each)",
             n_pages, INT32_MAX, MLCC_PAGE_TOKENS);
     }
+    out->device = device;
     out->n_layers = n_layers;
     out->n_pages = n_pages;
     out->max_sequences = max_sequences;
@@ -81,7 +83,7 @@ mlcc_status *mlcc_kv_cache_create(
 
 void mlcc_kv_cache_free(mlcc_kv_cache *cache) {
     for (int64_t layer = 0; cache->tensors != NULL && layer < cache->n_layers; layer++) {
-        mlcc_block_free(&cache->tensors[layer]);
+        mlcc_device_free(cache->device, &cache->tensors[layer]);
     }
     free(cache->tensors);
     mlcc_block_free(&cache->block);

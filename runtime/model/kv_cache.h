@@ -3,22 +3,24 @@
 // A page holds MLCC_PAGE_TOKENS tokens of one sequence. Page p is the same place in the cache
 // tensor of every layer, so one page list per sequence serves all layers. The tensors are planned
 // at their full size and take memory only where pages are touched. Pages are handed out lowest
-// first, so equal steps give equal page tables. After creation nothing is allocated.
+// first, so equal steps give equal page tables. After creation nothing is allocated. The tensors lie
+// in the device's memory; the lists are the host's.
 // Thread rule: one thread at a time.
 #ifndef MLCC_RUNTIME_MODEL_KV_CACHE_H
 #define MLCC_RUNTIME_MODEL_KV_CACHE_H
 
 #include "runtime/abi.h"
 #include "runtime/base/status.h"
-#include "runtime/device/host_memory.h"
+#include "runtime/device/device.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 typedef struct mlcc_kv_cache {
+    mlcc_device *device;
     int64_t n_layers;
-    mlcc_block *tensors; // [n_layers], each [n_pages, page bytes of the layer]
+    mlcc_memory *tensors; // [n_layers], each [n_pages, page bytes of the layer]
     int64_t n_pages, n_free;
     int32_t *free_pages; // [n_pages], a stack: the next page is free_pages[n_free - 1]
     int32_t max_sequences;
@@ -35,10 +37,10 @@ static inline int64_t mlcc_kv_pages_of(int64_t n_tokens) {
 }
 
 // `page_bytes`: [n_layers]. `max_slots` ≥ 1 bounds the pages of one sequence. NO_MEMORY when the
-// tables or tensors cannot be had.
+// tables or tensors cannot be had. `device` must outlive the cache.
 mlcc_status *mlcc_kv_cache_create(
-    int64_t n_layers, const size_t *page_bytes, int64_t n_pages, int32_t max_sequences,
-    int64_t max_slots, mlcc_kv_cache *out);
+    mlcc_device *device, int64_t n_layers, const size_t *page_bytes, int64_t n_pages,
+    int32_t max_sequences, int64_t max_slots, mlcc_kv_cache *out);
 void mlcc_kv_cache_free(mlcc_kv_cache *cache); // all zeros is fine
 
 // The lowest sequence number that is not in use, now live with length 0; -1 when all are in use.

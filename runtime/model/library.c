@@ -177,13 +177,13 @@ static mlcc_status *check_tables(const mlcc_abi_model *abi) {
     }
     for (uint32_t i = 0; i < abi->n_functions; i++) {
         const mlcc_abi_function *function = &abi->functions[i];
-        if (function->name == NULL || function->run == NULL ||
+        if (function->name == NULL || (function->run == NULL) != (abi->cuda != NULL) ||
             !tensors_are_sound(function->args, function->n_args, abi->n_symbols) ||
             !tensors_are_sound(function->results, function->n_results, abi->n_symbols)) {
             return MLCC_ERROR(INVALID, "the library's model table is damaged: function %u", i);
         }
     }
-    return NULL;
+    return abi->cuda == NULL ? NULL : mlcc_library_check_cuda(abi);
 }
 
 // dlopen searches the system's folders for a bare name; a path with a separator means the file

@@ -21,6 +21,8 @@ typedef struct mlcc_library {
 mlcc_status *mlcc_library_open(const char *path, mlcc_library *out);
 // MISMATCH names the missing CPU features and the target that the library was compiled for.
 mlcc_status *mlcc_library_check_cpu(const mlcc_library *library);
+// The part of mlcc_library_open that looks at abi->cuda, which is there.
+mlcc_status *mlcc_library_check_cuda(const mlcc_abi_model *abi);
 // An all-zero library is fine.
 void mlcc_library_close(mlcc_library *library);
 

@@ -70,6 +70,28 @@ static void fill_info(mlcc_model *model) {
     info->kv_bytes_per_token = forward->kv_bytes_per_token;
     info->workspace_bytes = forward->function->workspace_bytes;
     info->from_cache = model->weights.from_cache;
+    const mlcc_device_info *device = mlcc_device_get_info(model->device);
+    info->device = device->name;
+    info->device_description = device->description;
+}
+
+// Before the weights are prepared: that takes long, and a device's memory is known now.
+static mlcc_status *check_room(const mlcc_model *model) {
+    const mlcc_abi_model *abi = model->library.abi;
+    const mlcc_memory_item items[] = {
+        {"weights", mlcc_weights_bytes(abi), false},
+        {"workspace", model->forward.function->workspace_bytes, false},
+    };
+    return mlcc_device_check_room(
+        model->device, items, sizeof items / sizeof items[0],
+        "end what else uses the device, or convert the model with a quantization of fewer bits");
+}
+
+static mlcc_status *load_weights(mlcc_model *model, const mlcc_model_options *options) {
+    const mlcc_abi_model *abi = model->library.abi;
+    MLCC_TRY(check_room(model));
+    MLCC_TRY(mlcc_weights_load(abi, options, model->pool, &model->weights));
+    return mlcc_weights_upload(abi, options, model->device, &model->weights);
 }
 
 static mlcc_status *open_model(mlcc_model *model, const mlcc_model_options *options) {
@@ -85,7 +107,8 @@ static mlcc_status *open_model(mlcc_model *model, const mlcc_model_options *opti
     MLCC_TRY(open_library(model, options));
     MLCC_TRY(read_context_window(model, options->directory));
     MLCC_TRY(mlcc_pool_create(options->n_threads, &model->pool));
-    MLCC_TRY(mlcc_weights_load(model->library.abi, options, model->pool, &model->weights));
+    MLCC_TRY(mlcc_device_open(model->library.abi, options->device, model->pool, &model->device));
+    MLCC_TRY(load_weights(model, options));
     fill_info(model);
     model->info.load_s = mlcc_clock_s() - start_s;
     return NULL;
@@ -100,7 +123,6 @@ mlcc_status *mlcc_model_open(const mlcc_model_options *options, mlcc_model **out
     if (model == NULL)
         return MLCC_ERROR(NO_MEMORY, "%zu bytes for a model cannot be had", sizeof *model);
     model->arena = mlcc_arena_create();
-    pthread_mutex_init(&model->pool_lock, NULL);
     mlcc_status *status = open_model(model, options);
     if (status != NULL) {
         mlcc_model_close(model);
@@ -112,11 +134,11 @@ mlcc_status *mlcc_model_open(const mlcc_model_options *options, mlcc_model **out
 
 void mlcc_model_close(mlcc_model *model) {
     if (model == NULL) return;
-    mlcc_pool_free(model->pool);
     mlcc_weights_free(&model->weights);
+    mlcc_device_close(model->device);
+    mlcc_pool_free(model->pool);
     mlcc_json_free(model->metadata);
     mlcc_library_close(&model->library); // after everything that points into it
-    pthread_mutex_destroy(&model->pool_lock);
     mlcc_arena_free(model->arena);
     free(model);
 }

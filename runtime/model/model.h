@@ -6,12 +6,11 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/json.h"
 #include "runtime/base/threads.h"
+#include "runtime/device/device.h"
 #include "runtime/mlcc.h"
 #include "runtime/model/forward.h"
 #include "runtime/model/library.h"
 #include "runtime/model/weights.h"
-
-#include <pthread.h>
 
 struct mlcc_model {
     mlcc_arena *arena;
@@ -19,7 +18,7 @@ struct mlcc_model {
     mlcc_forward forward;
     mlcc_json *metadata;
     mlcc_pool *pool;
-    pthread_mutex_t pool_lock; // the pool serves one engine at a time
+    mlcc_device *device; // runs the engines' work and holds their data
     mlcc_weights weights;
     mlcc_model_info info;
 };

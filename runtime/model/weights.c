@@ -285,7 +285,71 @@ mlcc_status *mlcc_weights_load(
     return mlcc_status_note(status, "loading the weights of %s", options->directory);
 }
 
+// ---- a device's copy
+
+enum { DEVICE_ALIGNMENT = 256 };
+
+static uint64_t device_bytes(const mlcc_abi_param *param) {
+    return (param->prepared_bytes + DEVICE_ALIGNMENT - 1) / DEVICE_ALIGNMENT * DEVICE_ALIGNMENT;
+}
+
+uint64_t mlcc_weights_bytes(const mlcc_abi_model *abi) {
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < abi->n_params; i++) total += device_bytes(&abi->params[i]);
+    return total;
+}
+
+static void free_host_side(mlcc_weights *weights) {
+    mlcc_block_free(&weights->block);
+    mlcc_file_unmap(&weights->cache);
+    for (size_t i = 0; i < weights->store->n_shards; i++)
+        mlcc_tensor_cache_unmap(weights->store, i);
+}
+
+static mlcc_status *upload_params(
+    const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_weights *weights) {
+    size_t at = 0;
+    for (uint32_t i = 0; i < abi->n_params; i++) {
+        const mlcc_abi_param *param = &abi->params[i];
+        // A mapped piece ends before its param's padding does.
+        uint64_t size_bytes =
+            param->prepare == NULL ? param->pieces[0].size_bytes : param->prepared_bytes;
+        MLCC_TRY_NOTE(
+            mlcc_device_upload(
+                weights->device, &weights->memory, at, weights->params[i], (size_t)size_bytes),
+            "uploading param '%s'", param->name);
+        at += (size_t)device_bytes(param);
+        if (options->progress != NULL) {
+            options->progress(options->progress_user, "uploading", at, weights->memory.size_bytes);
+        }
+    }
+    return NULL;
+}
+
+mlcc_status *mlcc_weights_upload(
+    const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_device *device,
+    mlcc_weights *weights) {
+    if (mlcc_device_get_info(device)->is_host) return NULL;
+    MLCC_TRY(mlcc_device_alloc(
+        device, (size_t)mlcc_weights_bytes(abi), "the weights", &weights->memory));
+    weights->device = device;
+    mlcc_status *status = upload_params(abi, options, weights);
+    mlcc_status *end = mlcc_device_end_uploads(device);
+    if (status != NULL || end != NULL) {
+        if (status != NULL) mlcc_status_free(end);
+        return status != NULL ? status : end;
+    }
+    const char *address = weights->memory.address;
+    for (uint32_t i = 0; i < abi->n_params; i++) {
+        weights->params[i] = address;
+        address += device_bytes(&abi->params[i]);
+    }
+    free_host_side(weights);
+    return NULL;
+}
+
 void mlcc_weights_free(mlcc_weights *weights) {
+    if (weights->device != NULL) mlcc_device_free(weights->device, &weights->memory);
     mlcc_tensor_cache_close(weights->store);
     mlcc_block_free(&weights->block);
     mlcc_file_unmap(&weights->cache);

@@ -8,6 +8,8 @@
 //     stored as bf16 are widened, then the param's prepare function (or a copy) runs in parallel
 //     over its items. The block is kept in the disk cache (prepared_cache.h), so that the second
 //     start maps it and never touches the shards.
+// A device with memory of its own gets a copy of every param (mlcc_weights_upload); the host's side is
+// given back then.
 // Thread rule: read-only after loading; any number of readers.
 #ifndef MLCC_RUNTIME_MODEL_WEIGHTS_H
 #define MLCC_RUNTIME_MODEL_WEIGHTS_H
@@ -16,21 +18,27 @@
 #include "runtime/base/file.h"
 #include "runtime/base/status.h"
 #include "runtime/base/threads.h"
-#include "runtime/device/host_memory.h"
+#include "runtime/device/device.h"
 #include "runtime/mlcc.h"
 #include "runtime/model/tensor_cache.h"
 
 #include <stdbool.h>
 
 typedef struct mlcc_weights {
-    const void **params;     // [n_params], 64-byte aligned, in the library's order
+    // [n_params], 64-byte aligned, in the library's order; in the device's memory after the upload
+    const void **params;
     uint64_t prepared_bytes; // over all params
     bool from_cache;         // the block was mapped from the disk cache
     mlcc_arena *arena;
     mlcc_tensor_cache *store; // shards that no param needs any more are unmapped
     mlcc_block block;
     mlcc_mapping cache;
+    mlcc_device *device; // that holds `memory`; NULL before the upload
+    mlcc_memory memory;  // of all params, 256-byte aligned in table order
 } mlcc_weights;
+
+// What all params of a library take in a device's memory.
+uint64_t mlcc_weights_bytes(const mlcc_abi_model *abi);
 
 // Uses directory, verify, no_cache, cache_directory, progress of `options`. Phases of progress:
 // "verifying", "preparing".
@@ -38,6 +46,11 @@ typedef struct mlcc_weights {
 mlcc_status *mlcc_weights_load(
     const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_pool *pool,
     mlcc_weights *out);
+// Nothing to do where the device's memory is the host's. Uses progress of `options`, phase
+// "uploading". `device` must outlive the weights.
+mlcc_status *mlcc_weights_upload(
+    const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_device *device,
+    mlcc_weights *weights);
 void mlcc_weights_free(mlcc_weights *weights); // all zeros is fine
 
 #endif

@@ -84,7 +84,8 @@ refuses "$work" "an unknown target" x86-64-v9 x86-64-v3 native aarch64 -- "$mlcc
 refuses "$work" "an unknown optimisation" O7 O0 -- "$mlcc" compile "$hf" --quantization q0f16 --opt O7 -o "$model.so"
 refuses "$work" "a suffix that is not written" .tar .so -- "$mlcc" compile "$hf" --quantization q0f16 -o "$model.tar"
 refuses "$work" "a linker that is not there" no-such-linker -- "$mlcc" compile "$hf" --quantization q0f16 --target "$any_cpu" --linker no-such-linker -o "$model.so"
-refuses "$work" "a device of another kind" cuda cpu -- "$mlcc" compile "$hf" --quantization q0f16 --device cuda -o "$model.so"
+refuses "$work" "a device of another kind" metal cuda cpu -- "$mlcc" compile "$hf" --quantization q0f16 --device metal -o "$model.so"
+refuses "$work" "CUDA without NVRTC" NVRTC /nonexistent MLCC_NVRTC_PATH -- env MLCC_NVRTC_PATH=/nonexistent "$mlcc" compile "$hf" --quantization q0f16 --device cuda -o "$model.so"
 refuses "$work" "an unknown pass in --dump-ir" fuse_nrom fuse_norm -- "$mlcc" compile "$hf" --quantization q0f16 --target "$any_cpu" --dump-ir=after:fuse_nrom -o "$model.so"
 
 # As MLC does it, a chunk beyond the window becomes the window.

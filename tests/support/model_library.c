@@ -55,7 +55,7 @@ static size_t abi_bytes(uint32_t dtype) {
     }
 }
 
-static void encode(const ir_tensor *tensor, void *out) {
+void model_encode(const ir_tensor *tensor, void *out) {
     int64_t count = ir_tensor_count(tensor);
     for (int64_t i = 0; i < count; i++) {
         switch (tensor->dtype) {
@@ -67,7 +67,7 @@ static void encode(const ir_tensor *tensor, void *out) {
     }
 }
 
-static void decode(const void *data, ir_tensor *out) {
+void model_decode(const void *data, ir_tensor *out) {
     int64_t count = ir_tensor_count(out);
     for (int64_t i = 0; i < count; i++) {
         switch (out->dtype) {
@@ -137,7 +137,7 @@ model_weights *model_weights_make(const ir_module *module, ir_eval_param *value,
     return all;
 }
 
-static const model_weight *find_weight(const model_weights *weights, const char *name) {
+const model_weight *model_weights_find(const model_weights *weights, const char *name) {
     for (size_t i = 0; i < weights->n_weights; i++) {
         if (strcmp(weights->weights[i].name, name) == 0) return &weights->weights[i];
     }
@@ -148,7 +148,7 @@ static const model_weight *find_weight(const model_weights *weights, const char 
 mlcc_status *model_weights_eval(
     void *user, const ir_param *param, mlcc_arena *keep, ir_tensor **out) {
     (void)keep;
-    *out = find_weight(user, param->value.name)->decoded;
+    *out = model_weights_find(user, param->value.name)->decoded;
     return NULL;
 }
 
@@ -188,7 +188,7 @@ model_library *model_library_open(
     library->prepared = MLCC_NEW_ARRAY(keep, const void *, (size_t)library->abi->n_params + 1);
     for (uint32_t i = 0; i < library->abi->n_params; i++) {
         const mlcc_abi_param *param = &library->abi->params[i];
-        library->prepared[i] = prepare(param, find_weight(weights, param->name), keep);
+        library->prepared[i] = prepare(param, model_weights_find(weights, param->name), keep);
     }
     return library;
 }
@@ -263,8 +263,7 @@ static size_t tensor_bytes(const mlcc_abi_tensor *tensor, const int64_t *dims) {
     return size_bytes;
 }
 
-// The argument of the entry function whose memory `value` is, or NULL.
-static const ir_value *in_place_arg(const ir_value *value) {
+const ir_value *model_in_place_arg(const ir_value *value) {
     while (value->kind == IR_VALUE_RESULT) {
         const ir_node *launch = value->def;
         const ir_function *group =
@@ -289,7 +288,7 @@ static ir_tensor *read_result(
     }
     ir_tensor *out = ir_tensor_create(
         keep, function->returns[index]->type.dtype, (int32_t)tensor->rank, extents);
-    decode(memory, out);
+    model_decode(memory, out);
     return out;
 }
 
@@ -299,7 +298,7 @@ static void read_results(
     void *const *outputs, const int64_t *dims, mlcc_arena *keep, ir_tensor **results) {
     uint32_t next = 0;
     for (int32_t i = 0; i < function->n_returns; i++) {
-        const ir_value *arg = in_place_arg(function->returns[i]);
+        const ir_value *arg = model_in_place_arg(function->returns[i]);
         if (arg != NULL) {
             results[i] =
                 read_result(function, i, &abi->args[arg->index], args[arg->index], dims, keep);
@@ -333,7 +332,7 @@ void model_library_run(
     char **scratch_pointers = MLCC_NEW_ARRAY(keep, char *, (size_t)n_threads);
     for (uint32_t i = 0; i < abi->n_args; i++) {
         inputs[i] = guarded_create(tensor_bytes(&abi->args[i], dims), 0);
-        encode(args[i], inputs[i].data);
+        model_encode(args[i], inputs[i].data);
         arg_pointers[i] = inputs[i].data;
     }
     for (uint32_t i = 0; i < abi->n_results; i++) {
@@ -372,7 +371,7 @@ void model_library_pack(
     const mlcc_abi_function *abi = find_function(library, function->name);
     for (uint32_t i = 0; i < library->abi->n_params; i++) {
         const mlcc_abi_param *param = &library->abi->params[i];
-        const model_weight *weight = find_weight(weights, param->name);
+        const model_weight *weight = model_weights_find(weights, param->name);
         for (uint32_t p = 0; p < param->n_pieces; p++) {
             mlcc_str_append(out, weight->pieces[p], (size_t)param->pieces[p].size_bytes);
         }
@@ -382,7 +381,7 @@ void model_library_pack(
     for (uint32_t i = 0; i < abi->n_args; i++) {
         size_t size_bytes = tensor_bytes(&abi->args[i], dims);
         void *encoded = mlcc_arena_alloc(scratch, size_bytes);
-        encode(args[i], encoded);
+        model_encode(args[i], encoded);
         mlcc_str_append(out, encoded, size_bytes);
     }
 }

@@ -30,6 +30,8 @@ typedef struct model_weights {
 
 // `value` gives float32 values (ir_eval_param), NULL: uniform in -1 … 1, from the param's name.
 model_weights *model_weights_make(const ir_module *module, ir_eval_param *value, mlcc_arena *keep);
+// Fails the test when there is none.
+const model_weight *model_weights_find(const model_weights *weights, const char *name);
 // ir_eval_param with the weights as `user`.
 mlcc_status *model_weights_eval(
     void *user, const ir_param *param, mlcc_arena *keep, ir_tensor **out);
@@ -57,6 +59,12 @@ void model_library_pack(
 void model_library_unpack(
     const model_library *library, const ir_function *function, ir_tensor *const *args,
     const char *data, size_t size_bytes, mlcc_arena *keep, ir_tensor **results);
+
+// A tensor's elements in its dtype, and back into out->f32 or out->i32.
+void model_encode(const ir_tensor *tensor, void *out);
+void model_decode(const void *data, ir_tensor *out);
+// The argument of the entry function (PLAN level) whose memory `value` is, or NULL.
+const ir_value *model_in_place_arg(const ir_value *value);
 
 // Fails the test unless |actual - expected| ≤ absolute + relative |expected| for every element (both NaN, or equal infinities, agree).
 void assert_tensors_near(

@@ -20,7 +20,7 @@ static const args_option options[] = {
     {.name = "model-lib", .kind = ARGS_TEXT, .value_name = "FILE", .help = "library that records maxima; without it MODEL/lib.so if it does, else one is compiled and dropped"},
     {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|K=V;…", .help = "of a library that is compiled", .fallback = "O2"},
     {.name = "overrides", .kind = ARGS_TEXT, .value_name = "K=V;K=V", .help = "compile a library with these: context_window_size, prefill_chunk_size, …"},
-    {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, or auto (which is cpu today)", .fallback = "auto"},
+    {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, cuda, cuda:N, or auto: what the library is compiled for", .fallback = "auto"},
     {.name = "threads", .letter = 't', .kind = ARGS_INT, .value_name = "N", .help = "threads; 0 = physical cores allowed", .fallback = "0", .min = 0, .max = 1024},
     {.name = "verify", .kind = ARGS_FLAG, .help = "check the md5 of every weight shard first"},
 };
@@ -121,6 +121,7 @@ static mlcc_status *run_calibrate(const args_values *values) {
         .overrides = args_text(values, "overrides"),
         .n_threads = (int32_t)args_int(values, "threads"),
         .verify = args_flag(values, "verify"),
+        .device = args_text(values, "device"),
         .progress = report_progress,
         .progress_user = &progress,
     };

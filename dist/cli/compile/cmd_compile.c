@@ -2,7 +2,6 @@
 #include "dist/artifact/compile.h"
 #include "dist/cli/compile/commands.h"
 #include "dist/cli/run/console.h"
-#include "dist/cli/run/open_model.h"
 #include "runtime/base/file.h"
 
 #include <stdio.h>
@@ -13,9 +12,9 @@ static const args_option options[] = {
     {.name = "output", .letter = 'o', .kind = ARGS_TEXT, .value_name = "FILE.so", .help = "library to write; without it DIR/lib.so"},
     {.name = "quantization", .letter = 'q', .kind = ARGS_TEXT, .value_name = "MODE", .help = "without it the config's; mlcc inspect --modes lists them"},
     {.name = "model-type", .kind = ARGS_TEXT, .value_name = "TYPE", .help = "auto = the config's", .fallback = "auto"},
-    {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, or auto (which is cpu today)", .fallback = "auto"},
-    {.name = "target", .kind = ARGS_TEXT, .value_name = "CPU", .help = "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, or an LLVM CPU name such as znver4", .fallback = "native"},
-    {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|K=V;…", .help = "MLC's knobs; checked, without effect on the CPU", .fallback = "O2"},
+    {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, cuda, cuda:sm_80,sm_90a,compute_80, or auto (which is cpu)", .fallback = "auto"},
+    {.name = "target", .kind = ARGS_TEXT, .value_name = "CPU", .help = "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, or an LLVM CPU name such as znver4; without it native, beside a GPU any CPU of the family"},
+    {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|K=V;…", .help = "MLC's knobs; checked, without effect", .fallback = "O2"},
     {.name = "overrides", .kind = ARGS_TEXT, .value_name = "K=V;K=V", .help = "context_window_size, prefill_chunk_size, max_batch_size, …"},
     {.name = "host", .kind = ARGS_TEXT, .value_name = "TRIPLE", .help = "MLC's triple of the host code; only auto, which follows --target", .fallback = "auto"},
     {.name = "enable-subgroups", .kind = ARGS_FLAG, .help = "MLC's WebGPU switch; accepted, without effect on the CPU"},
@@ -49,7 +48,6 @@ static mlcc_status *check_mlc_options(const args_values *values) {
 
 static mlcc_status *run_compile(const args_values *values) {
     const char *model = args_operand(values, 0);
-    MLCC_TRY(open_model_check_device(args_text(values, "device")));
     MLCC_TRY(check_mlc_options(values));
     mlcc_arena *keep = mlcc_arena_create();
     const char *output = args_text(values, "output");
@@ -62,6 +60,7 @@ static mlcc_status *run_compile(const args_values *values) {
         .model = model,
         .quantization = args_text(values, "quantization"),
         .model_type = args_text(values, "model-type"),
+        .device = args_text(values, "device"),
         .target = args_text(values, "target"),
         .overrides = args_text(values, "overrides"),
         .opt = args_text(values, "opt"),

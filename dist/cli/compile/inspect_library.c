@@ -129,6 +129,33 @@ static void put_functions(inspect_report *report, const mlcc_abi_model *abi) {
     inspect_table_end(report);
 }
 
+// Compiled forms of the kernels of a library for CUDA devices: one row per architecture.
+static void put_images(inspect_report *report, const mlcc_abi_cuda *cuda) {
+    static const inspect_column columns[] = {{"arch", false}, {"modules", true}, {"bytes", true}};
+    const mlcc_abi_cuda_module *first = cuda->n_modules > 0 ? &cuda->modules[0] : NULL;
+    inspect_put_int(report, "nvrtc_version", cuda->nvrtc_version);
+    inspect_put_bytes(report, "constant_bytes", cuda->consts_bytes);
+    inspect_table(report, "images", columns, sizeof columns / sizeof columns[0]);
+    mlcc_str text = {0};
+    // Every module has the same architectures in the same order.
+    for (uint32_t i = 0; first != NULL && i < first->n_images; i++) {
+        const mlcc_abi_cuda_image *image = &first->images[i];
+        uint64_t sum = 0;
+        for (uint32_t m = 0; m < cuda->n_modules; m++) {
+            if (i < cuda->modules[m].n_images) sum += cuda->modules[m].images[i].size_bytes;
+        }
+        mlcc_str_clear(&text);
+        mlcc_str_printf(
+            &text, "%s_%u%s", image->is_ptx ? "compute" : "sm", image->arch,
+            image->is_arch_specific ? "a" : "");
+        inspect_cell_text(report, mlcc_str_text(&text));
+        inspect_cell_int(report, cuda->n_modules);
+        inspect_cell_bytes(report, sum);
+    }
+    mlcc_str_free(&text);
+    inspect_table_end(report);
+}
+
 static uint64_t stored_bytes_of(const mlcc_abi_param *param) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < param->n_pieces; i++) sum += param->pieces[i].size_bytes;
@@ -192,6 +219,10 @@ static void put_head(
     char hex[33];
     inspect_put_text(report, "path", path);
     inspect_put_bytes(report, "bytes", file->size_bytes);
+    inspect_put_text(report, "device", text_of(own, "device"));
+    if (text_of(own, "cuda_archs") != NULL) {
+        inspect_put_text(report, "cuda_archs", text_of(own, "cuda_archs"));
+    }
     inspect_put_text(report, "target", text_of(own, "target"));
     inspect_put_text(report, "triple", text_of(own, "triple"));
     inspect_put_text(report, "cpu_features", text_of(own, "features"));
@@ -220,6 +251,7 @@ static mlcc_status *put_opened(
     put_fingerprint(report, "layout_fingerprint", abi->layout_fingerprint);
     put_totals(report, abi);
     put_metadata(report, mlcc_json_root(json));
+    if (abi->cuda != NULL) put_images(report, abi->cuda);
     put_functions(report, abi);
     put_params(report, abi);
     put_stored_params(report, mlcc_json_get(mlcc_json_root(json), "params"));

@@ -1,5 +1,6 @@
 // The tables that the program is built from: quantization modes, kernels, passes, ops, presets, templates, targets, architectures.
 #include "codegen/cpu/features.h"
+#include "codegen/cuda/cuda_kernels.h"
 #include "codegen/target.h"
 #include "dist/cli/compile/inspect.h"
 #include "frontend/arch/presets.h"
@@ -92,9 +93,28 @@ static void put_modes(inspect_report *report) {
     inspect_table_end(report);
 }
 
+static void put_cuda_kernels(inspect_report *report) {
+    size_t n = 0;
+    const cuda_kernel_row *rows = cuda_kernel_table(&n);
+    mlcc_str text = {0};
+    for (size_t i = 0; i < n; i++) {
+        const cuda_kernel_row *row = &rows[i];
+        inspect_cell_text(report, row->name);
+        inspect_cell_text(report, row->op < IR_N_OPS ? ir_op_get(row->op)->text : NULL);
+        mlcc_str_clear(&text);
+        mlcc_str_printf(&text, "cuda/%s", row->file);
+        inspect_cell_text(report, mlcc_str_text(&text));
+        mlcc_str_clear(&text);
+        mlcc_str_printf(&text, "sm_%d%s", row->min_arch, row->needs_arch_specific ? "a" : "");
+        inspect_cell_text(report, mlcc_str_text(&text));
+        inspect_cell_text(report, row->meaning);
+    }
+    mlcc_str_free(&text);
+}
+
 static void put_kernels(inspect_report *report) {
     static const inspect_column columns[] = {
-        {"name", false}, {"op", false}, {"bitcode", false}, {"needs", false}, {"meaning", false}};
+        {"name", false}, {"op", false}, {"file", false}, {"needs", false}, {"meaning", false}};
     size_t n = 0;
     const kernel_row *rows = codegen_kernel_table(&n);
     inspect_table(report, "kernels", columns, sizeof columns / sizeof columns[0]);
@@ -105,6 +125,7 @@ static void put_kernels(inspect_report *report) {
         inspect_cell_text(report, rows[i].needs);
         inspect_cell_text(report, rows[i].meaning);
     }
+    put_cuda_kernels(report);
     inspect_table_end(report);
 }
 

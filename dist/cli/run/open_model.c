@@ -3,11 +3,17 @@
 #include "dist/cli/run/console.h"
 #include "runtime/base/file.h"
 
+#include <stdio.h>
 #include <string.h>
 
 mlcc_status *open_model_check_device(const char *device) {
-    if (strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0) return NULL;
-    return MLCC_ERROR(UNSUPPORTED, "device '%s' is not supported; accepted: cpu, auto", device);
+    const char *digits = device + strcspn(device, ":") + 1;
+    bool is_cuda =
+        strcmp(device, "cuda") == 0 || (strncmp(device, "cuda:", 5) == 0 && *digits != '\0' &&
+                                        strspn(digits, "0123456789") == strlen(digits));
+    if (is_cuda || strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0) return NULL;
+    return MLCC_ERROR(
+        UNSUPPORTED, "device '%s' is not supported; accepted: cpu, cuda, cuda:N, auto", device);
 }
 
 mlcc_status *open_model_check_directory(const char *directory) {
@@ -20,8 +26,8 @@ mlcc_status *open_model_check_directory(const char *directory) {
 }
 
 mlcc_status *open_model_with(
-    const char *directory, const char *library, int32_t n_threads, bool verify, bool no_cache,
-    mlcc_model **out) {
+    const char *directory, const char *library, const char *device, int32_t n_threads, bool verify,
+    bool no_cache, mlcc_model **out) {
     console_progress progress = {0};
     mlcc_model_options options = {
         .directory = directory,
@@ -31,17 +37,30 @@ mlcc_status *open_model_with(
         .no_cache = no_cache,
         .progress = console_progress_report,
         .progress_user = &progress,
+        .device = device,
     };
     mlcc_status *status = mlcc_model_open(&options, out);
     console_progress_end(&progress);
     return status;
 }
 
+static void print_device(const mlcc_model *model) {
+    mlcc_model_info info;
+    mlcc_model_get_info(model, &info);
+    bool is_cpu = strcmp(info.device, "cpu") == 0;
+    fprintf(
+        stderr, "device: %s%s%s (the library is compiled for %s, target %s)\n", info.device,
+        is_cpu ? "" : ", ", info.device_description, is_cpu ? "the CPU" : "CUDA", info.target);
+}
+
 mlcc_status *open_model(const char *directory, const args_values *values, mlcc_model **out) {
     *out = NULL;
-    MLCC_TRY(open_model_check_device(args_text(values, "device")));
+    const char *device = args_text(values, "device");
+    MLCC_TRY(open_model_check_device(device));
     MLCC_TRY(open_model_check_directory(directory));
-    return open_model_with(
-        directory, args_text(values, "model-lib"), (int32_t)args_int(values, "threads"),
-        args_flag(values, "verify"), args_flag(values, "no-cache"), out);
+    MLCC_TRY(open_model_with(
+        directory, args_text(values, "model-lib"), device, (int32_t)args_int(values, "threads"),
+        args_flag(values, "verify"), args_flag(values, "no-cache"), out));
+    if (strcmp(device, "auto") == 0) print_device(*out);
+    return NULL;
 }

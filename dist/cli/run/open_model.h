@@ -10,19 +10,20 @@
 #define OPEN_MODEL_OPTIONS                                                                                                              \
     {.name = "running", .kind = ARGS_HEADING},                                                                                          \
     {.name = "model-lib", .kind = ARGS_TEXT, .value_name = "FILE", .help = "compiled library; without it DIR/lib.so is used"},          \
-    {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, or auto (which is cpu today)", .fallback = "auto"},       \
+    {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, cuda, cuda:N, or auto: what the library is compiled for", .fallback = "auto"},       \
     {.name = "threads", .letter = 't', .kind = ARGS_INT, .value_name = "N", .help = "threads; 0 = physical cores allowed", .fallback = "0", .min = 0, .max = 1024}, \
     {.name = "verify", .kind = ARGS_FLAG, .help = "check the md5 of every weight shard first"},                                         \
     {.name = "no-cache", .kind = ARGS_FLAG, .help = "prepare the weights anew, leave the cache on disk alone"}
 // clang-format on
 
+// Says on standard error what device `auto` chose and why.
 mlcc_status *open_model(const char *directory, const args_values *values, mlcc_model **out);
-// Fails for anything but cpu and auto.
+// Fails for anything but cpu, cuda, cuda:N and auto.
 mlcc_status *open_model_check_device(const char *device);
 // Fails unless there is such a directory. open_model does it too; commands that open the tokenizer first ask before.
 mlcc_status *open_model_check_directory(const char *directory);
 mlcc_status *open_model_with(
-    const char *directory, const char *library, int32_t n_threads, bool verify, bool no_cache,
-    mlcc_model **out);
+    const char *directory, const char *library, const char *device, int32_t n_threads, bool verify,
+    bool no_cache, mlcc_model **out);
 
 #endif

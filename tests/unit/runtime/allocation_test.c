@@ -1,6 +1,6 @@
 // Nothing is allocated between the first and the last token: the linker sends every allocation of
 // the runtime and of this program through counters (--wrap, see tests/CMakeLists.txt).
-#include "tests/unit/runtime/tiny_model.h"
+#include "tests/cuda/fake_driver.h"
 
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -72,9 +72,11 @@ static mlcc_sampler *make_sampler(int kind) {
     return sampler;
 }
 
-static void decode(int32_t n_threads, int32_t n_sequences) {
+static void decode(const char *library, int32_t n_threads, int32_t n_sequences) {
     tiny_dir dir = tiny_dir_make((tiny_store){0});
     mlcc_model_options options = tiny_options(&dir, n_threads);
+    options.library = fake_library(dir.arena, library);
+    fake_use(dir.arena);
     mlcc_model *model = NULL;
     mlcc_engine *engine = NULL;
     tiny_ok(mlcc_model_open(&options, &model));
@@ -113,18 +115,26 @@ static void decode(int32_t n_threads, int32_t n_sequences) {
 
 static void one_sequence(void **state) {
     (void)state;
-    decode(1, 1);
-    decode(2, 1);
+    decode("handwritten_plain", 1, 1);
+    decode("handwritten_plain", 2, 1);
 }
 
 static void one_pass(void **state) {
     (void)state;
-    decode(2, TINY_SEQS);
+    decode("handwritten_plain", 2, TINY_SEQS);
 }
 
 static void several_passes(void **state) {
     (void)state;
-    decode(2, 11);
+    decode("handwritten_plain", 2, 11);
+}
+
+// What the driver allocates is its own affair: the fake one is a library of its own, not counted.
+static void on_a_cuda_device(void **state) {
+    (void)state;
+    decode("handwritten_cuda_plain", 1, 1);
+    decode("handwritten_cuda_plain", 2, TINY_SEQS);
+    decode("handwritten_cuda_plain", 2, 11);
 }
 
 int main(void) {
@@ -132,6 +142,7 @@ int main(void) {
         cmocka_unit_test(one_sequence),
         cmocka_unit_test(one_pass),
         cmocka_unit_test(several_passes),
+        cmocka_unit_test(on_a_cuda_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,14 +2,34 @@
 // equal tables.
 #include "tests/unit/runtime/tiny_model.h"
 
+#include "runtime/base/threads.h"
+#include "runtime/device/device.h"
 #include "runtime/model/kv_cache.h"
 
 enum { N_PAGES = 20, N_SEQUENCES = 5, N_SLOTS = 12 };
 
+static mlcc_pool *pool;
+static mlcc_device *device;
+
+static int open_device(void **state) {
+    (void)state;
+    static const mlcc_abi_model abi;
+    tiny_ok(mlcc_pool_create(1, &pool));
+    tiny_ok(mlcc_device_open(&abi, "cpu", pool, &device));
+    return 0;
+}
+
+static int close_device(void **state) {
+    (void)state;
+    mlcc_device_close(device);
+    mlcc_pool_free(pool);
+    return 0;
+}
+
 static mlcc_kv_cache make(void) {
     static const size_t page_bytes[] = {256, 128, 1 << 20};
     mlcc_kv_cache cache;
-    tiny_ok(mlcc_kv_cache_create(3, page_bytes, N_PAGES, N_SEQUENCES, N_SLOTS, &cache));
+    tiny_ok(mlcc_kv_cache_create(device, 3, page_bytes, N_PAGES, N_SEQUENCES, N_SLOTS, &cache));
     return cache;
 }
 
@@ -72,9 +92,9 @@ static void tensors_and_limits(void **state) {
     (void)state;
     mlcc_kv_cache cache = make();
     for (int layer = 0; layer < 3; layer++) {
-        assert_int_equal((uintptr_t)cache.tensors[layer].data % 64, 0);
+        assert_int_equal((uintptr_t)cache.tensors[layer].address % 64, 0);
         // Fresh memory is zero, also at its end.
-        const char *data = cache.tensors[layer].data;
+        const char *data = cache.tensors[layer].address;
         assert_int_equal(data[0] | data[cache.tensors[layer].size_bytes - 1], 0);
     }
     assert_int_equal(cache.tensors[2].size_bytes, (size_t)N_PAGES << 20);
@@ -89,16 +109,17 @@ static void tensors_and_limits(void **state) {
 
     static const size_t page_bytes[] = {SIZE_MAX / 4};
     tiny_refused(
-        mlcc_kv_cache_create(1, page_bytes, 0, 1, 1, &cache), MLCC_INVALID,
+        mlcc_kv_cache_create(device, 1, page_bytes, 0, 1, 1, &cache), MLCC_INVALID,
         "0 pages is not possible", "");
     tiny_refused(
-        mlcc_kv_cache_create(1, page_bytes, 8, 1, 1, &cache), MLCC_NO_MEMORY, "exceed 64 bits", "");
+        mlcc_kv_cache_create(device, 1, page_bytes, 8, 1, 1, &cache), MLCC_NO_MEMORY,
+        "exceed 64 bits", "");
     tiny_refused(
-        mlcc_kv_cache_create(1, page_bytes, 2, 1, 1, &cache), MLCC_NO_MEMORY,
+        mlcc_kv_cache_create(device, 1, page_bytes, 2, 1, 1, &cache), MLCC_NO_MEMORY,
         "the KV cache of one layer", "MiB");
     tiny_refused(
-        mlcc_kv_cache_create(1, page_bytes, 2, INT32_MAX, INT64_MAX / 4, &cache), MLCC_NO_MEMORY,
-        "page tables", "");
+        mlcc_kv_cache_create(device, 1, page_bytes, 2, INT32_MAX, INT64_MAX / 4, &cache),
+        MLCC_NO_MEMORY, "page tables", "");
 }
 
 int main(void) {
@@ -107,5 +128,5 @@ int main(void) {
         cmocka_unit_test(random_histories),
         cmocka_unit_test(tensors_and_limits),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -5,7 +5,7 @@
 //   ROWS     plain: elements [N, K]; integers: u32 words [N, W], scales [N, G]
 //   COLUMNS  u32 words [W, N], scales [G, N]
 //   AWQ      u32 [K, N / 8], u32 zeros [G, N / 8], f16 scales [G, N]; element 8i + r in word i at nibble r % 2 * 4 + r / 2
-//   FT       bytes [K, N / 2] in the order of prepare_ft_words, f16 scales [1, N]
+//   FT       bytes [K, N / 2] in the order of stored_ft_word, f16 scales [1, N]
 //   TENSOR   e4m3 [N, K], f32 scale [1]
 //   BLOCKS   e4m3 [N, K], f32 scales [ceil(N / 128), ceil(K / 128)]
 //   BARE     e5m2 [N, K]
@@ -13,6 +13,7 @@
 // The hooks are constants and are called with NULL: there is no launch yet.
 #include "codegen/cpu/kernels/panel16.h"
 #include "codegen/cpu/kernels/simd.h"
+#include "codegen/cpu/kernels/stored_codes.h"
 
 KERNEL_DIM(0, 0);
 KERNEL_DIM(0, 1);
@@ -190,20 +191,6 @@ KERNEL_INLINE void prepare_awq(const prepare_job *job, char *target) {
     }
 }
 
-// FT, 64 k of one column of the K x N matrix: eight stored words, four to 32 k. In 32 k, element k = 8 a + 2 j + b (a, j 0 … 3,
-// b 0 … 1) stands in word j at nibble 4 b + a; the word with natural order wants it in word a at nibble 2 j + b.
-KERNEL_INLINE uint32_t prepare_ft_word(const uint32_t *words, int64_t a) {
-    uint32_t word = 0;
-    for (int64_t j = 0; j < 4; j++) {
-        for (int64_t b = 0; b < 2; b++)
-            word |= (words[j] >> (4 * (4 * b + a)) & 15u) << (4 * (2 * j + b));
-    }
-    return word;
-}
-
-// N and K are multiples of 64. Four columns are interleaved: their eight words of every 64 k lie side by side. Source: CUTLASS'
-// mixed-input layout for SM80, as FasterTransformer's preprocess_weights_for_mixed_gemm makes it (row permutation, transposition,
-// interleaving, +8 and the order of nibbles in a word).
 KERNEL_INLINE void prepare_ft(const prepare_job *job, char *target) {
     const kernel_panel16_format format = job->format;
     const uint32_t *words = (const uint32_t *)job->pieces[0];
@@ -218,10 +205,9 @@ KERNEL_INLINE void prepare_ft(const prepare_job *job, char *target) {
             ((uint16_t *)(void *)unit)[r] = inside ? scales[row] : 0;
             for (int64_t w = 0; w < 16; w++) {
                 const int64_t word = u * 16 + w; // of the column in natural order
-                const int64_t at =
-                    row / 4 * 4 * column_words + word / 8 * 32 + row % 4 * 8 + word % 8 / 4 * 4;
+                const int64_t at = stored_ft_at(row, word, column_words);
                 line[w * 16 + r] = inside && word < column_words
-                                       ? prepare_ft_word(words + at, word % 4)
+                                       ? stored_ft_word(words + at, word % 4)
                                        : 0x88888888u;
             }
         }
@@ -238,16 +224,6 @@ KERNEL_INLINE float prepare_float8_scale(const prepare_job *job, int64_t unit) {
     const int64_t index =
         job->format.stored == KERNEL_STORED_BLOCKS ? job->row / 128 * n_blocks + unit : 0;
     return scales[index] * 256.0f;
-}
-
-// Whether one of n e4m3 codes is NaN.
-KERNEL_INLINE bool prepare_has_nan(const uint8_t *codes, int64_t n) {
-    uint8_t largest = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const uint8_t magnitude = codes[i] & 0x7fu;
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest == 0x7f;
 }
 
 KERNEL_INLINE void prepare_float8(const prepare_job *job, char *target) {
@@ -273,7 +249,7 @@ KERNEL_INLINE void prepare_float8(const prepare_job *job, char *target) {
         for (int64_t r = 0; r < 16; r++) {
             const bool inside = r < job->n_rows;
             const bool is_nan = inside && format.code == KERNEL_CODE_E4M3 &&
-                                prepare_has_nan(codes + r * job->k + first, n_k);
+                                stored_has_nan(codes + r * job->k + first, n_k);
             ((float *)(void *)unit)[r] = is_nan ? __builtin_nanf("") : inside ? scale : 0.0f;
         }
     }

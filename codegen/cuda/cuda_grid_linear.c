@@ -1,0 +1,100 @@
+// Grids of the kernels that read tile16 weights, and what they refuse.
+#include "codegen/cuda/cuda_grid.h"
+#include "codegen/cuda/kernels/kernel.h"
+#include "codegen/cuda/kernels/tile16.h"
+
+#include "codegen/cuda/kernels/linear_tile16_size.h"
+
+static const ir_type *weight_of(const ir_function *group) {
+    return cuda_operand_type(group, 1);
+}
+
+static tile16_format format_of(const ir_function *group) {
+    return tile16_format_of((int)weight_of(group)->dtype);
+}
+
+static int64_t max_i64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+// ---- grids --------------------------------------------------------------------------------------------
+
+// Tiles of 16 outputs go along x where each block makes one, and `tokens` tokens a block along y.
+static void set_tiles(const ir_function *group, cuda_extent grid[3], cuda_extent tokens) {
+    grid[0] = cuda_extent_of(weight_of(group)->dims[0], 1, TILE16_ROWS);
+    grid[1] = tokens;
+    grid[2] = cuda_extent_constant(1);
+}
+
+void cuda_grid_linear_few(const ir_function *group, cuda_extent grid[3]) {
+    set_tiles(group, grid, cuda_extent_constant(1));
+}
+
+void cuda_grid_linear_generic(const ir_function *group, cuda_extent grid[3]) {
+    const ir_dim tokens = cuda_operand_type(group, 0)->dims[0];
+    set_tiles(group, grid, cuda_extent_of(tokens, 1, LINEAR_GENERIC_TOKENS));
+}
+
+// Tokens go along x, so that blocks which read the same weights run at the same time.
+void cuda_grid_linear_many(const ir_function *group, cuda_extent grid[3]) {
+    grid[0] = cuda_extent_of(cuda_operand_type(group, 0)->dims[0], 1, LINEAR_MANY_TOKENS);
+    grid[1] = cuda_extent_of(weight_of(group)->dims[0], 1, LINEAR_MANY_OUTPUTS);
+    grid[2] = cuda_extent_constant(1);
+}
+
+void cuda_grid_embedding_tile16(const ir_function *group, cuda_extent grid[3]) {
+    grid[0] = cuda_extent_of(cuda_operand_type(group, 0)->dims[0], 1, 1);
+    grid[1] = cuda_extent_of(weight_of(group)->dims[1], 1, 256);
+    grid[2] = cuda_extent_constant(1);
+}
+
+// ---- dynamic shared memory ----------------------------------------------------------------------------
+
+int64_t cuda_shared_linear_few(const ir_function *group) {
+    const tile16_format f = format_of(group);
+    const int64_t n_units = tile16_units(f, weight_of(group)->dims[1].value);
+    int64_t size_bytes = LINEAR_FEW_SUM_BYTES;
+    for (int n_tokens = 1; n_tokens <= LINEAR_FEW_TOKENS; n_tokens++) {
+        const int chunk = linear_few_chunk(f, n_tokens);
+        const int n_here = n_units < chunk ? (int)n_units : chunk;
+        size_bytes = max_i64(
+            size_bytes, (int64_t)n_tokens * linear_few_pitch(n_here * tile16_unit_slots(f)));
+    }
+    return size_bytes;
+}
+
+int64_t cuda_shared_linear_many(const ir_function *group) {
+    const tile16_format f = format_of(group);
+    return max_i64(
+        LINEAR_MANY_SUM_BYTES, (int64_t)linear_many_ring(f) * linear_many_stage_bytes(f));
+}
+
+int64_t cuda_shared_linear_generic(const ir_function *group) {
+    (void)group;
+    return LINEAR_GENERIC_STAGE_BYTES;
+}
+
+// ---- what kernels refuse ------------------------------------------------------------------------------
+
+const char *cuda_refuse_tile16(const ir_function *group) {
+    const ir_type *weight = weight_of(group);
+    if (weight->rank != 2 ||
+        tile16_size((int)weight->dtype, weight->dims[0].value, weight->dims[1].value) < 0) {
+        return "the weight has no tile16 form";
+    }
+    return NULL;
+}
+
+const char *cuda_refuse_linear_tile16(const ir_function *group) {
+    const char *refusal = cuda_refuse_tile16(group);
+    if (refusal != NULL) return refusal;
+    const ir_dtype x = cuda_operand_type(group, 0)->dtype;
+    const ir_dtype weight = weight_of(group)->dtype;
+    if (x != IR_F16 && x != IR_BF16) return "operand 0 is neither f16 nor bf16";
+    if (weight_of(group)->dims[1].value >= 1 << 24) return "rows have 2^24 columns or more";
+    const tile16_format f = format_of(group);
+    if (f.code == TILE16_PLAIN && weight != x) return "the weight's dtype is not operand 0's";
+    // The largest e5m2 numbers and infinity have no place in the bf16 that a shift makes.
+    if (f.code == TILE16_E5M2 && x != IR_F16) return "an e5m2 weight wants f16 activations";
+    return NULL;
+}

@@ -1,0 +1,440 @@
+// cuda_group: kernels of codegen/cuda against ir/eval without a GPU. A module given as GRAPH text is planned for CUDA, every kernel instance is
+// written by emit_cuda, compiled for the host and run under cuda_shim with operands in guarded memory of exact size.
+//
+//   cuda_subject subject = cuda_subject_open(text, "rms_norm__sm80", folder);      skip() first when !cuda_shim_can_compile()
+//   cuda_subject_check(&subject, args, 1e-6, 1e-6);
+//   cuda_subject_close(&subject);
+//
+// Static functions in a header, because the support library links neither passes nor codegen. Every failure is a failed assertion.
+#ifndef MLCC_TESTS_SUPPORT_CUDA_GROUP_H
+#define MLCC_TESTS_SUPPORT_CUDA_GROUP_H
+
+#include "codegen/artifact.h"
+#include "codegen/cuda/cuda_grid.h"
+#include "codegen/cuda/emit_cuda.h"
+#include "tests/support/compile_module.h"
+#include "tests/support/cuda_shim/cuda_shim_unit.h"
+
+typedef struct cuda_subject {
+    mlcc_arena *keep;
+    const char *folder;
+    const char
+        *only; // a kernel row that must be used wherever its op stands; NULL: the last that fits
+    ir_module *module;
+    const ir_function *forward;
+    codegen_artifact *artifact;
+    model_weights *weights;
+    mlcc_str *sources;            // per instance
+    cuda_shim_unit **units;       // per instance
+    const cuda_kernel_row **rows; // per instance
+    struct cuda_buffer *params;   // per param of the module, in its device layout
+    bool was_used;                // `only` stands in the plan
+} cuda_subject;
+
+// ---- memory -------------------------------------------------------------------------------------------
+
+// Aligned as the driver's memory. Under the address sanitizer every access beyond it is a report; without it writes are found.
+typedef struct cuda_buffer {
+    codegen_place place;
+    unsigned char *memory;
+    size_t size_bytes;
+} cuda_buffer;
+
+#if CUDA_SHIM_HAS_ASAN
+enum { CUDA_BUFFER_GUARD = 0 };
+#else
+enum { CUDA_BUFFER_GUARD = 64 };
+#endif
+
+// Filled with 0xFF: NaN in every float format.
+static inline cuda_buffer cuda_buffer_create(size_t size_bytes) {
+    void *memory = NULL;
+    assert_int_equal(posix_memalign(&memory, 256, size_bytes + CUDA_BUFFER_GUARD), 0);
+    memset(memory, 0xff, size_bytes);
+    memset((char *)memory + size_bytes, 0xa5, CUDA_BUFFER_GUARD);
+    return (cuda_buffer){.memory = memory, .size_bytes = size_bytes};
+}
+
+static inline void cuda_buffer_free(cuda_buffer *buffer, const char *what) {
+    bool is_intact = true;
+    for (int i = 0; i < CUDA_BUFFER_GUARD; i++)
+        is_intact = is_intact && buffer->memory[buffer->size_bytes + (size_t)i] == 0xa5;
+    free(buffer->memory);
+    buffer->memory = NULL;
+    if (!is_intact) fail_msg("%s: memory beyond its end was written", what);
+}
+
+// ---- planning -----------------------------------------------------------------------------------------
+
+static inline mlcc_status *cuda_subject_choose_kernel(
+    void *user, const ir_function *group, const char **kernel, mlcc_str *why) {
+    cuda_subject *s = user;
+    const ir_node *anchor = codegen_group_anchor(group);
+    const ir_op op = anchor != NULL ? anchor->op : IR_N_OPS;
+    size_t n_rows = 0;
+    const cuda_kernel_row *rows = cuda_kernel_table(&n_rows);
+    *kernel = NULL;
+    for (size_t i = 0; i < n_rows; i++) {
+        if (rows[i].op != op) continue;
+        const char *refusal = rows[i].refuses != NULL ? rows[i].refuses(group) : NULL;
+        const bool is_only = s->only != NULL && strcmp(rows[i].name, s->only) == 0;
+        if (refusal != NULL) {
+            if (why != NULL) mlcc_str_printf(why, "%s: %s\n", rows[i].name, refusal);
+            if (is_only) return MLCC_ERROR(INTERNAL, "'%s' refuses: %s", s->only, refusal);
+            continue;
+        }
+        *kernel = rows[i].name;
+        if (is_only) {
+            s->was_used = true;
+            break;
+        }
+    }
+    if (*kernel == NULL) return MLCC_ERROR(INTERNAL, "no kernel for group '%s'", group->name);
+    return NULL;
+}
+
+static inline const char *cuda_subject_choose_layout(
+    void *user, ir_op op, int32_t operand, const ir_type *type) {
+    (void)user;
+    return cuda_layout_choose(op, operand, type);
+}
+
+static inline void cuda_subject_plan(cuda_subject *s) {
+    mlcc_arena *scratch = mlcc_arena_create();
+    const pass_target target = {s, cuda_subject_choose_kernel, cuda_subject_choose_layout};
+    pass_context context = {.scratch = scratch, .target = &target};
+    const pass_options options = {.limit = -1};
+    assert_ok(pass_pipeline_run(s->module, &options, &context));
+    mlcc_arena_free(scratch);
+    assert_ok(codegen_artifact_build(s->module, s->keep, &s->artifact));
+    if (s->only != NULL && !s->was_used) fail_msg("'%s' is not used by the module", s->only);
+}
+
+// ---- params -------------------------------------------------------------------------------------------
+
+// A layout's prepare function is CPU kernel code; its hooks are constants of the type.
+static inline void cuda_subject_prepare(
+    cuda_subject *s, int32_t index, const void *const *pieces, cuda_buffer *out) {
+    const ir_param *param = s->module->params[index];
+    const ir_type *type = &param->value.type;
+    int64_t prepared_bytes = 0, n_items = 0;
+    assert_true(cuda_layout_measure(param->layout, type, &prepared_bytes, &n_items));
+    *out = cuda_buffer_create((size_t)prepared_bytes);
+    mlcc_str text = {0};
+    mlcc_str_printf(
+        &text, "#include \"codegen/cpu/kernels/portable/prepare_%s.c\"\n", param->layout);
+    for (int32_t i = 0; i < type->rank; i++) {
+        mlcc_str_printf(
+            &text, "int64_t kernel_dim_0_%d(const kernel_env *env) { return %lld; }\n", i,
+            (long long)type->dims[i].value);
+    }
+    mlcc_str_printf(
+        &text, "int32_t kernel_dtype_0(const kernel_env *env) { return %d; }\n", (int)type->dtype);
+    cuda_shim_unit *unit = NULL;
+    const char *name = mlcc_arena_printf(s->keep, "prepare_%d", (int)index);
+    assert_ok(cuda_shim_unit_build(name, mlcc_str_text(&text), NULL, s->folder, s->keep, &unit));
+    mlcc_str_free(&text);
+    void *symbol =
+        cuda_shim_unit_symbol(unit, mlcc_arena_printf(s->keep, "kernel_prepare_%s", param->layout));
+    assert_non_null(symbol);
+    void (*prepare)(const void *const *pieces, void *prepared, int64_t begin, int64_t end) = NULL;
+    memcpy(&prepare, &symbol, sizeof prepare);
+    prepare(pieces, out->memory, n_items / 2, n_items);
+    prepare(pieces, out->memory, 0, n_items / 2);
+    cuda_shim_unit_close(unit);
+}
+
+static inline void cuda_subject_load_params(cuda_subject *s) {
+    s->params = MLCC_NEW_ARRAY(s->keep, cuda_buffer, s->module->n_params + 1);
+    for (size_t i = 0; i < s->module->n_params; i++) {
+        const ir_param *param = s->module->params[i];
+        const model_weight *weight = model_weights_find(s->weights, param->value.name);
+        quant_piece pieces[QUANT_MAX_PIECES];
+        const void *stored[QUANT_MAX_PIECES];
+        int32_t n_pieces = 0;
+        assert_ok(quant_format_of(param->value.type.dtype)
+                      ->pieces(&param->value.type, pieces, &n_pieces));
+        for (int32_t p = 0; p < n_pieces; p++) stored[p] = weight->pieces[p];
+        if (param->layout != NULL && strcmp(param->layout, "rows") != 0) {
+            cuda_subject_prepare(s, (int32_t)i, stored, &s->params[i]);
+            continue;
+        }
+        assert_int_equal(n_pieces, 1);
+        s->params[i] = cuda_buffer_create(pieces[0].size_bytes);
+        memcpy(s->params[i].memory, stored[0], pieces[0].size_bytes);
+    }
+}
+
+// ---- opening ------------------------------------------------------------------------------------------
+
+static inline void cuda_subject_emit(cuda_subject *s) {
+    const size_t n = (size_t)s->artifact->n_instances;
+    s->rows = MLCC_NEW_ARRAY(s->keep, const cuda_kernel_row *, n + 1);
+    s->sources = MLCC_NEW_ARRAY(s->keep, mlcc_str, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        const codegen_instance *instance = &s->artifact->instances[i];
+        s->rows[i] = cuda_kernel_find(instance->kernel);
+        assert_non_null(s->rows[i]);
+        assert_ok(emit_cuda_source(instance, s->rows[i], &s->sources[i]));
+    }
+}
+
+static inline void cuda_subject_build(cuda_subject *s) {
+    const size_t n = (size_t)s->artifact->n_instances;
+    s->units = MLCC_NEW_ARRAY(s->keep, cuda_shim_unit *, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        const char *entries[CUDA_MAX_ENTRIES + 1] = {NULL};
+        // Entries with different grids may name one function.
+        for (int32_t e = 0, n_names = 0; e < s->rows[i]->n_entries; e++) {
+            const char *symbol = s->rows[i]->entries[e].symbol;
+            bool is_named = false;
+            for (int32_t k = 0; k < n_names; k++) is_named |= strcmp(entries[k], symbol) == 0;
+            if (!is_named) entries[n_names++] = symbol;
+        }
+        const char *name = mlcc_arena_printf(s->keep, "%02zu_%s", i, s->rows[i]->name);
+        assert_ok(cuda_shim_unit_build(
+            name, mlcc_str_text(&s->sources[i]), entries, s->folder, s->keep, &s->units[i]));
+    }
+}
+
+// Plans `module` (which lives in `keep`, and that in the subject) and writes the sources; nothing is compiled.
+static inline cuda_subject cuda_subject_start(
+    ir_module *module, mlcc_arena *keep, const char *only, const char *folder) {
+    cuda_subject s = {.keep = keep, .module = module, .folder = folder, .only = only};
+    cuda_subject_plan(&s);
+    s.forward = ir_module_find(s.module, "forward");
+    assert_non_null(s.forward);
+    cuda_subject_emit(&s);
+    return s;
+}
+
+// Compiles the sources for the host and prepares the weights; `value` as for model_weights_make.
+static inline void cuda_subject_finish(cuda_subject *s, ir_eval_param *value) {
+    s->weights = model_weights_make(s->module, value, s->keep);
+    cuda_subject_build(s);
+    cuda_subject_load_params(s);
+}
+
+// Only the sources: for tests that hand them to NVRTC.
+static inline cuda_subject cuda_subject_write(
+    const char *text, const char *only, const char *folder) {
+    mlcc_arena *keep = mlcc_arena_create();
+    return cuda_subject_start(compile_parse(text, keep), keep, only, folder);
+}
+
+// `folder` receives the sources and must outlive the subject. `only`: name of a row, or NULL.
+static inline cuda_subject cuda_subject_open(
+    const char *text, const char *only, const char *folder) {
+    cuda_subject s = cuda_subject_write(text, only, folder);
+    cuda_subject_finish(&s, NULL);
+    return s;
+}
+
+static inline void cuda_subject_close(cuda_subject *s) {
+    for (int32_t i = 0; i < s->artifact->n_instances; i++) {
+        if (s->units != NULL) cuda_shim_unit_close(s->units[i]);
+        mlcc_str_free(&s->sources[i]);
+    }
+    for (size_t i = 0; s->params != NULL && i < s->module->n_params; i++)
+        cuda_buffer_free(&s->params[i], "param");
+    mlcc_arena_free(s->keep);
+}
+
+// ---- running ------------------------------------------------------------------------------------------
+
+// One run of the function.
+typedef struct cuda_subject_call {
+    const cuda_subject *subject;
+    mlcc_arena *keep;
+    int64_t *dims; // values of the symbols
+    cuda_buffer *buffers;
+    size_t n_buffers;
+    uint64_t seed;
+} cuda_subject_call;
+
+static inline int64_t cuda_subject_dim(const cuda_subject_call *call, ir_dim dim) {
+    return dim.symbol != NULL ? call->dims[dim.symbol->index] : dim.value;
+}
+
+static inline size_t cuda_subject_bytes(const cuda_subject_call *call, const ir_type *type) {
+    int64_t n = 1;
+    for (int32_t i = 0; i < type->rank; i++) n *= cuda_subject_dim(call, type->dims[i]);
+    return (size_t)n * ir_dtype_bytes(type->dtype);
+}
+
+static inline cuda_buffer *cuda_subject_find(
+    const cuda_subject_call *call, const codegen_place *place) {
+    for (size_t i = 0; i < call->n_buffers; i++) {
+        const codegen_place *p = &call->buffers[i].place;
+        if (p->kind == place->kind && p->index == place->index &&
+            p->offset_bytes == place->offset_bytes) {
+            return &call->buffers[i];
+        }
+    }
+    return NULL;
+}
+
+// New memory for a place; what lay there before is no longer needed.
+static inline cuda_buffer *cuda_subject_place(
+    cuda_subject_call *call, const codegen_place *place, size_t size_bytes) {
+    cuda_buffer *buffer = cuda_subject_find(call, place);
+    if (buffer != NULL)
+        cuda_buffer_free(buffer, "workspace");
+    else
+        buffer = &call->buffers[call->n_buffers++];
+    *buffer = cuda_buffer_create(size_bytes);
+    buffer->place = *place;
+    return buffer;
+}
+
+static inline const void *cuda_subject_address(
+    const cuda_subject_call *call, const codegen_place *place) {
+    if (place->kind == CODEGEN_PLACE_PARAM) return call->subject->params[place->index].memory;
+    const cuda_buffer *buffer = cuda_subject_find(call, place);
+    assert_non_null(buffer);
+    return buffer->memory;
+}
+
+static inline int32_t cuda_subject_extent(const cuda_subject_call *call, cuda_extent extent) {
+    const int64_t rows = extent.symbol != NULL ? call->dims[extent.symbol->index] : 1;
+    const int64_t n = (rows * extent.multiplier + extent.divisor - 1) / extent.divisor;
+    return (int32_t)(n < 1 ? 1 : n);
+}
+
+static inline const cuda_entry *cuda_subject_entry(
+    const cuda_subject_call *call, const cuda_kernel_row *row, const ir_function *group) {
+    const int64_t rows = cuda_subject_dim(call, cuda_operand_type(group, 0)->dims[0]);
+    for (int32_t i = 0; i + 1 < row->n_entries; i++) {
+        if (rows <= row->entries[i].max_rows) return &row->entries[i];
+    }
+    return &row->entries[row->n_entries - 1];
+}
+
+static inline void cuda_subject_launch(cuda_subject_call *call, const codegen_launch *launch) {
+    const cuda_subject *s = call->subject;
+    const codegen_instance *instance = &s->artifact->instances[launch->instance];
+    const cuda_kernel_row *row = s->rows[launch->instance];
+    const ir_function *group = instance->group;
+    const size_t n_symbols = s->module->n_symbols;
+    uint64_t *words = MLCC_NEW_ARRAY(
+        call->keep, uint64_t,
+        (size_t)instance->n_inputs + (size_t)group->n_returns + n_symbols + 1);
+    size_t n = 0;
+    for (int32_t i = 0; i < instance->n_inputs; i++)
+        words[n++] = (uint64_t)(uintptr_t)cuda_subject_address(call, &launch->inputs[i]);
+    for (int32_t r = 0; r < group->n_returns; r++) {
+        if (instance->in_place[r] >= 0) continue;
+        const size_t size_bytes = cuda_subject_bytes(call, &group->returns[r]->type);
+        const cuda_buffer *buffer = cuda_subject_place(call, &launch->results[r], size_bytes);
+        words[n++] = (uint64_t)(uintptr_t)buffer->memory;
+    }
+    for (size_t i = 0; i < n_symbols; i++) words[n++] = (uint64_t)call->dims[i];
+    const cuda_entry *entry = cuda_subject_entry(call, row, group);
+    cuda_extent grid[3];
+    entry->grid(group, grid);
+    cuda_shim_launch shim = {
+        .entry = cuda_shim_unit_entry(s->units[launch->instance], entry->symbol),
+        .words = words,
+        .n_threads = entry->threads,
+        .shared_bytes = entry->shared_bytes != NULL ? entry->shared_bytes(group) : 0,
+        .seed = call->seed,
+    };
+    for (int i = 0; i < 3; i++) shim.grid[i] = cuda_subject_extent(call, grid[i]);
+    assert_non_null(shim.entry);
+    char message[256];
+    if (!cuda_shim_run(&shim, message)) fail_msg("%s, %s: %s", row->name, entry->symbol, message);
+}
+
+static inline void cuda_subject_load_args(cuda_subject_call *call, ir_tensor *const *args) {
+    const cuda_subject *s = call->subject;
+    for (int32_t i = 0; i < s->forward->n_args; i++) {
+        const ir_type *type = &s->forward->args[i]->type;
+        for (int32_t axis = 0; axis < type->rank; axis++) {
+            const ir_symbol *symbol = type->dims[axis].symbol;
+            if (symbol != NULL) call->dims[symbol->index] = args[i]->dims[axis];
+        }
+    }
+    for (int32_t i = 0; i < s->forward->n_args; i++) {
+        const codegen_place place = {.kind = CODEGEN_PLACE_ARG, .index = i};
+        const size_t size_bytes = cuda_subject_bytes(call, &s->forward->args[i]->type);
+        model_encode(args[i], cuda_subject_place(call, &place, size_bytes)->memory);
+    }
+    for (size_t i = 0; i < s->module->n_consts; i++) {
+        const ir_const *value = s->module->consts[i];
+        const codegen_place place = {.kind = CODEGEN_PLACE_CONST, .index = (int32_t)i};
+        const size_t size_bytes = cuda_subject_bytes(call, &value->value.type);
+        memcpy(cuda_subject_place(call, &place, size_bytes)->memory, value->data, size_bytes);
+    }
+}
+
+static inline void cuda_subject_read_results(
+    cuda_subject_call *call, const codegen_function *function, mlcc_arena *keep,
+    ir_tensor **results) {
+    const ir_function *forward = call->subject->forward;
+    for (int32_t i = 0; i < forward->n_returns; i++) {
+        const ir_value *value = forward->returns[i], *arg = model_in_place_arg(value);
+        codegen_place place = {.kind = CODEGEN_PLACE_ARG, .index = arg != NULL ? arg->index : 0};
+        for (int32_t k = 0; arg == NULL && k < function->n_results; k++) {
+            if (function->results[k] != i) continue;
+            place = (codegen_place){.kind = CODEGEN_PLACE_RESULT, .index = k};
+        }
+        int64_t dims[IR_MAX_RANK];
+        for (int32_t axis = 0; axis < value->type.rank; axis++)
+            dims[axis] = cuda_subject_dim(call, value->type.dims[axis]);
+        results[i] = ir_tensor_create(keep, value->type.dtype, value->type.rank, dims);
+        model_decode(cuda_subject_address(call, &place), results[i]);
+    }
+}
+
+// `args` as for ir_eval_function. `seed` 0: threads in order; else in random order.
+static inline void cuda_subject_run(
+    const cuda_subject *s, ir_tensor *const *args, uint64_t seed, mlcc_arena *keep,
+    ir_tensor **results) {
+    const codegen_function *function = NULL;
+    for (int32_t i = 0; i < s->artifact->n_functions; i++) {
+        if (s->artifact->functions[i].function == s->forward) function = &s->artifact->functions[i];
+    }
+    assert_non_null(function);
+    size_t n_places = (size_t)s->forward->n_args + s->module->n_consts + 1;
+    for (int32_t i = 0; i < function->n_launches; i++) {
+        n_places += (size_t)s->artifact->instances[function->launches[i].instance].group->n_returns;
+    }
+    cuda_subject_call call = {.subject = s, .keep = keep, .seed = seed};
+    call.dims = MLCC_NEW_ARRAY(keep, int64_t, s->module->n_symbols + 1);
+    call.buffers = MLCC_NEW_ARRAY(keep, cuda_buffer, n_places);
+    cuda_subject_load_args(&call, args);
+    for (int32_t i = 0; i < function->n_launches; i++)
+        cuda_subject_launch(&call, &function->launches[i]);
+    cuda_subject_read_results(&call, function, keep, results);
+    for (size_t i = 0; i < call.n_buffers; i++) cuda_buffer_free(&call.buffers[i], "tensor");
+}
+
+// Runs in order and in random order, and compares with ir/eval: |difference| <= absolute + relative |expected|, plus half a unit of the result's own
+// dtype. absolute < 0: every bit counts (NaN is NaN).
+static inline void cuda_subject_check(
+    const cuda_subject *s, ir_tensor *const *args, double absolute, double relative) {
+    mlcc_arena *keep = mlcc_arena_create();
+    const size_t n = (size_t)s->forward->n_returns + 1;
+    ir_tensor **expected = MLCC_NEW_ARRAY(keep, ir_tensor *, n);
+    ir_tensor **actual = MLCC_NEW_ARRAY(keep, ir_tensor *, n);
+    const ir_eval_options options = {.param = model_weights_eval, .user = s->weights};
+    assert_ok(ir_eval_function(s->forward, args, &options, keep, expected));
+    for (uint64_t seed = 0; seed < 2; seed++) {
+        cuda_subject_run(s, args, seed * 0x9e3779b97f4a7c15u, keep, actual);
+        for (int32_t i = 0; i < s->forward->n_returns; i++) {
+            char what[160];
+            snprintf(
+                what, sizeof what, "%s, result %d, %s", s->only != NULL ? s->only : "module", i,
+                seed == 0 ? "in order" : "in random order");
+            const ir_dtype dtype = expected[i]->dtype;
+            const double own = dtype == IR_F16 ? 0x1p-10 : dtype == IR_BF16 ? 0x1p-7 : 0;
+            const bool is_exact = absolute < 0;
+            assert_tensors_near(
+                actual[i], expected[i], is_exact ? 0 : absolute, is_exact ? 0 : relative + own,
+                what);
+        }
+    }
+    mlcc_arena_free(keep);
+}
+
+#endif
