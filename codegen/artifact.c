@@ -1,14 +1,18 @@
 #include "codegen/artifact.h"
 
+#include "ir/chain.h"
+#include "ir/fingerprint.h"
 #include "runtime/base/str.h"
 
 #include <string.h>
 
 const ir_node *codegen_group_anchor(const ir_function *group) {
+    const ir_node *anchor = NULL;
     for (const ir_node *node = group->first; node != NULL; node = node->next) {
-        if (ir_op_get(node->op)->flags & IR_ANCHOR) return node;
+        if ((ir_op_get(node->op)->flags & IR_ANCHOR) == 0) continue;
+        if (anchor == NULL || node->op == IR_OP_LINEAR) anchor = node;
     }
-    return NULL;
+    return anchor;
 }
 
 // ---- instances ----------------------------------------------------------------------------------------
@@ -72,6 +76,22 @@ static mlcc_status *find_instance(
     instance->kernel = kernel;
     fill_instance(instance, keep);
     return NULL;
+}
+
+static int32_t find_chain_instance(
+    codegen_artifact *artifact, const ir_function *function, const char *kernel, mlcc_arena *keep) {
+    const mlcc_hash128 wanted = ir_fingerprint_function(function);
+    for (int32_t i = 0; i < artifact->n_instances; i++) {
+        const codegen_instance *instance = &artifact->instances[i];
+        if (!instance->is_chain || strcmp(instance->kernel, kernel) != 0) continue;
+        if (mlcc_hash128_equal(ir_fingerprint_function(instance->group), wanted)) return i;
+    }
+    codegen_instance *instance = &artifact->instances[artifact->n_instances];
+    instance->group = function;
+    instance->is_chain = true;
+    instance->kernel = kernel;
+    fill_instance(instance, keep);
+    return artifact->n_instances++;
 }
 
 // ---- places -------------------------------------------------------------------------------------------
@@ -242,6 +262,54 @@ static mlcc_status *build_launch(resolver *r, const ir_node *node, codegen_launc
     return check_overlap(r->artifact, launch);
 }
 
+// The chain that begins with `first` as a launch of its own.
+static mlcc_status *build_chain(resolver *r, const ir_node *first, codegen_launch *launch) {
+    const ir_chain chain = ir_chain_join(first, ir_attr_i64(first, "chain"), r->keep);
+    launch->instance = find_chain_instance(
+        r->artifact, chain.function, ir_attr_text(first, "chain_kernel"), r->keep);
+    const codegen_instance *instance = &r->artifact->instances[launch->instance];
+    const ir_node *anchor = codegen_group_anchor(instance->group);
+    if (anchor == NULL) {
+        return MLCC_ERROR(INTERNAL, "chain '%s' has no anchor", instance->group->name);
+    }
+    launch->max_rows = ir_attr_i64(first, "chain_rows");
+    launch->rows = &anchor->operands[0]->type.dims[0];
+    launch->inputs = MLCC_NEW_ARRAY(r->keep, codegen_place, (size_t)instance->n_inputs + 1);
+    launch->results =
+        MLCC_NEW_ARRAY(r->keep, codegen_place, (size_t)instance->group->n_returns + 1);
+    for (int32_t i = 0; i < instance->n_inputs; i++) {
+        const bool is_arg = i < instance->group->n_args;
+        const ir_value *value = is_arg ? chain.inputs[i] : instance->inputs[i];
+        MLCC_TRY(place_of(r, value, &launch->inputs[i]));
+    }
+    for (int32_t i = 0; i < instance->group->n_returns; i++) {
+        MLCC_TRY(place_of(r, chain.results[i], &launch->results[i]));
+    }
+    return check_overlap(r->artifact, launch);
+}
+
+// The launch of `node`, after that of the chain that it begins. `*chain` is the chain's launch while its members follow.
+static mlcc_status *build_launches(
+    resolver *r, const ir_node *node, int64_t *n_left, const codegen_launch **chain) {
+    codegen_function *f = r->function;
+    if (!ir_chain_continues(node, n_left)) {
+        *chain = NULL;
+        if (ir_attr_i64(node, "chain") > 0) {
+            codegen_launch *launch = &f->launches[f->n_launches];
+            MLCC_TRY(build_chain(r, node, launch));
+            f->n_launches++;
+            *chain = launch;
+        }
+    }
+    codegen_launch *launch = &f->launches[f->n_launches];
+    MLCC_TRY(build_launch(r, node, launch));
+    f->n_launches++;
+    if (*chain == NULL) return NULL;
+    launch->min_rows = (*chain)->max_rows + 1;
+    launch->rows = (*chain)->rows;
+    return NULL;
+}
+
 static mlcc_status *build_function(
     codegen_artifact *artifact, const ir_function *function, mlcc_arena *keep,
     codegen_function *out) {
@@ -259,10 +327,11 @@ static mlcc_status *build_function(
             function->name, ir_op_get(node->op)->text);
     }
     MLCC_TRY(number_results(&r));
-    out->launches = MLCC_NEW_ARRAY(keep, codegen_launch, n_nodes);
+    out->launches = MLCC_NEW_ARRAY(keep, codegen_launch, 2 * n_nodes);
+    const codegen_launch *chain = NULL;
+    int64_t n_left = 0;
     for (const ir_node *node = function->first; node != NULL; node = node->next) {
-        MLCC_TRY(build_launch(&r, node, &out->launches[out->n_launches]));
-        out->n_launches++;
+        MLCC_TRY(build_launches(&r, node, &n_left, &chain));
     }
     decide_waits(artifact, out);
     return NULL;
@@ -313,12 +382,14 @@ mlcc_status *codegen_artifact_build(
     }
     codegen_artifact *artifact = MLCC_NEW(keep, codegen_artifact);
     artifact->module = module;
-    // Every launch may be an instance of its own; the last place of the table is never needed.
+    // Every launch may be an instance of its own and begin a chain; the last place of the table is never needed.
     size_t n_launches = 1;
     for (size_t i = 0; i < module->n_functions; i++) {
         const ir_function *function = module->functions[i];
         if (function->is_group) continue;
-        for (const ir_node *node = function->first; node != NULL; node = node->next) n_launches++;
+        for (const ir_node *node = function->first; node != NULL; node = node->next) {
+            n_launches += 2;
+        }
     }
     artifact->instances = MLCC_NEW_ARRAY(keep, codegen_instance, n_launches);
     artifact->functions = MLCC_NEW_ARRAY(keep, codegen_function, module->n_functions + 1);

@@ -25,9 +25,11 @@ typedef struct codegen_place {
     int64_t offset_bytes, size_bytes; // WORKSPACE: the range, with every symbol at its bound
 } codegen_place;
 
-// A group function compiled with one kernel. Equal launches share it.
+// A group function compiled with one kernel. Equal launches share it. A chain of launches (ir/chain.h) is an instance too: its group is the joined
+// function, its launch stands before theirs.
 typedef struct codegen_instance {
     const ir_function *group;
+    bool is_chain;
     const char *kernel; // name of the kernel row
     const ir_value *
         *inputs; // the group's arguments, then params and consts that its body names directly
@@ -39,7 +41,10 @@ typedef struct codegen_launch {
     int32_t instance;
     codegen_place *inputs;  // one per input of the instance
     codegen_place *results; // one per return of the group
-    bool waits;             // reads or overwrites what launches since the last wait write or read
+    // A run with fewer or more rows than these leaves the launch out; max_rows 0: no limit. Only CUDA devices have such launches.
+    int64_t min_rows, max_rows;
+    const ir_dim *rows; // what counts as rows; NULL: the first dimension of the anchor's operand 0
+    bool waits;         // reads or overwrites what launches since the last wait write or read
 } codegen_launch;
 
 typedef struct codegen_function {
@@ -85,7 +90,7 @@ typedef struct codegen_artifact {
 mlcc_status *codegen_artifact_build(
     const ir_module *module, mlcc_arena *keep, codegen_artifact **out);
 
-// The anchor of a group, or NULL when it holds only element-wise ops.
+// The anchor of a group, or NULL when it holds only element-wise ops. Of a chain, which holds several, the linear, or else the first.
 const ir_node *codegen_group_anchor(const ir_function *group);
 
 // XXH3-128 of names, formats and shapes of all params in order: which weights fit.

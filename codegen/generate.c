@@ -135,10 +135,29 @@ mlcc_status *codegen_choose_kernel(
     return status;
 }
 
+const char *codegen_choose_chain(void *user, const ir_function *chain, int64_t *max_rows) {
+    const codegen_target *target = user;
+    size_t n_rows = 0;
+    if (target->cuda == NULL) return NULL;
+    const cuda_kernel_row *rows = cuda_kernel_table(&n_rows), *best = NULL;
+    for (size_t i = 0; i < n_rows; i++) {
+        if (rows[i].op != CUDA_CHAIN_OP) continue;
+        if (cuda_kernel_refusal(target->cuda, &rows[i], chain) == NULL) best = &rows[i];
+    }
+    if (best == NULL) return NULL;
+    *max_rows = best->entries[best->n_entries - 1].max_rows;
+    return best->name;
+}
+
 const char *codegen_choose_layout(void *user, ir_op op, int32_t operand, const ir_type *type) {
     const codegen_target *target = user;
     return target->cuda != NULL ? cuda_layout_choose(op, operand, type)
                                 : cpu_layout_choose(op, operand, type);
+}
+
+bool codegen_takes_codes(void *user, const ir_type *weight, int64_t mantissa_bits, int64_t group) {
+    const codegen_target *target = user;
+    return target->cuda != NULL && cuda_takes_codes(weight, mantissa_bits, group);
 }
 
 // ---- generation ---------------------------------------------------------------------------------------
@@ -176,13 +195,18 @@ static mlcc_status *measure_param(const codegen_target *target, codegen_param *p
     return NULL;
 }
 
-// Scratch is the CPU's: a CUDA kernel has shared memory, whose size stands with its entries.
-static void measure_scratch(codegen_artifact *artifact, codegen_function *f) {
+static int64_t scratch_bytes_of(const codegen_target *target, const codegen_instance *instance) {
+    if (target->cuda != NULL) return cuda_target_scratch_bytes(target->cuda, instance);
+    const kernel_row *row = cpu_kernel_find(instance->kernel);
+    return row != NULL && row->scratch_bytes != NULL ? row->scratch_bytes(instance->group) : 0;
+}
+
+// Launches use it in turn, so the largest wish counts: for every thread of the CPU, or once on a CUDA device.
+static void measure_scratch(
+    const codegen_target *target, const codegen_artifact *artifact, codegen_function *f) {
     for (int32_t j = 0; j < f->n_launches; j++) {
         const codegen_instance *instance = &artifact->instances[f->launches[j].instance];
-        const kernel_row *row = cpu_kernel_find(instance->kernel);
-        if (row == NULL || row->scratch_bytes == NULL) continue;
-        int64_t scratch_bytes = round_up(row->scratch_bytes(instance->group), 64);
+        const int64_t scratch_bytes = round_up(scratch_bytes_of(target, instance), 64);
         if (scratch_bytes > f->scratch_bytes) f->scratch_bytes = scratch_bytes;
     }
 }
@@ -191,8 +215,8 @@ static mlcc_status *measure(const codegen_target *target, codegen_artifact *arti
     for (int32_t i = 0; i < artifact->n_params; i++) {
         MLCC_TRY(measure_param(target, &artifact->params[i]));
     }
-    for (int32_t i = 0; target->cuda == NULL && i < artifact->n_functions; i++) {
-        measure_scratch(artifact, &artifact->functions[i]);
+    for (int32_t i = 0; i < artifact->n_functions; i++) {
+        measure_scratch(target, artifact, &artifact->functions[i]);
     }
     return NULL;
 }
@@ -230,10 +254,9 @@ static mlcc_status *generate(
     if (target->cuda != NULL) {
         int major = 0, minor = 0;
         nvrtc_version(target->cuda->nvrtc, &major, &minor);
-        cuda.n_archs = target->cuda->n_archs;
         cuda.nvrtc_version = major * 100 + minor;
         MLCC_TRY(cuda_target_compile(
-            target->cuda, artifact, target->options.debug_dump, scratch, &cuda.modules));
+            target->cuda, artifact, target->options.debug_dump, scratch, &cuda.compiled));
     }
 
     const emit_llvm_options options = {
@@ -255,7 +278,7 @@ static mlcc_status *generate(
     if (target->options.debug_dump == NULL) return NULL;
     mlcc_str report = {0};
     codegen_report(artifact, &target->cpu, linker, object_bytes, &report);
-    if (target->cuda != NULL) cuda_target_report(target->cuda, artifact, cuda.modules, &report);
+    if (target->cuda != NULL) cuda_target_report(target->cuda, artifact, &cuda.compiled, &report);
     mlcc_status *status =
         dump_file(target, "report.txt", mlcc_str_text(&report), report.length, scratch);
     mlcc_str_free(&report);

@@ -31,6 +31,16 @@ static void put_instances(const codegen_artifact *artifact, mlcc_str *out) {
     }
 }
 
+// Launches of a run with few rows, where chains stand for their members, or of one with many.
+static int32_t count_of_run(const codegen_function *function, bool has_many_rows) {
+    int32_t n = 0;
+    for (int32_t i = 0; i < function->n_launches; i++) {
+        const codegen_launch *launch = &function->launches[i];
+        n += has_many_rows ? launch->max_rows == 0 : launch->min_rows == 0;
+    }
+    return n;
+}
+
 static void put_functions(const codegen_artifact *artifact, mlcc_str *out) {
     for (int32_t f = 0; f < artifact->n_functions; f++) {
         const codegen_function *function = &artifact->functions[f];
@@ -42,8 +52,12 @@ static void put_functions(const codegen_artifact *artifact, mlcc_str *out) {
             out,
             "\nfunction '%s': %d launches, %d waits, workspace %lld bytes, scratch %lld bytes a "
             "thread\n",
-            function->function->name, function->n_launches, n_waits,
+            function->function->name, count_of_run(function, true), n_waits,
             (long long)function->function->workspace_bytes, (long long)function->scratch_bytes);
+        const int32_t n_few = count_of_run(function, false);
+        if (n_few != count_of_run(function, true)) {
+            mlcc_str_printf(out, "  %d launches where rows are few: chains are one\n", n_few);
+        }
     }
 }
 

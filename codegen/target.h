@@ -35,6 +35,8 @@ const char *codegen_cuda_archs_of(const codegen_target *target);
 mlcc_status *codegen_choose_kernel(
     void *target, const ir_function *group, const char **kernel, mlcc_str *why);
 const char *codegen_choose_layout(void *target, ir_op op, int32_t operand, const ir_type *type);
+const char *codegen_choose_chain(void *target, const ir_function *chain, int64_t *max_rows);
+bool codegen_takes_codes(void *target, const ir_type *weight, int64_t mantissa_bits, int64_t group);
 // PLAN-level module → lib.so at `path` (atomic). Same module, options and tool versions give the same bytes.
 mlcc_status *codegen_generate(codegen_target *target, const ir_module *module, const char *path);
 void codegen_close(codegen_target *target);

@@ -1,6 +1,7 @@
 #include "frontend/import.h"
 
 #include "frontend/arch/arch.h"
+#include "ir/builder.h"
 #include "runtime/base/str.h"
 
 #include <string.h>
@@ -31,6 +32,30 @@ static mlcc_status *check_options(const hf_model_config *config, const import_op
     return NULL;
 }
 
+// Reads what @forward returns, where the runtime keeps it.
+static mlcc_status *add_sample(ir_module *module) {
+    const ir_type logits_type = ir_module_find(module, "forward")->returns[0]->type;
+    const ir_dim rows = logits_type.dims[0];
+    if (logits_type.dims[1].value > IMPORT_MAX_SAMPLED_VOCAB) return NULL;
+    const ir_dim n_history =
+        ir_dim_symbol(ir_module_symbol(module, "n_history", IMPORT_MAX_HISTORY));
+    ir_function *function = ir_module_add_function(module, "sample", false);
+    const ir_type settings_type = ir_type_matrix(IR_F32, rows, ir_dim_const(5));
+    const ir_type pair_type = ir_type_matrix(IR_I32, rows, ir_dim_const(2));
+    ir_value *logits = ir_function_add_arg(function, "logits", logits_type);
+    ir_value *settings = ir_function_add_arg(function, "settings", settings_type);
+    ir_value *random = ir_function_add_arg(function, "random", pair_type);
+    ir_value *const history[] = {
+        ir_function_add_arg(function, "ranges", pair_type),
+        ir_function_add_arg(function, "tokens", ir_type_vector(IR_I32, n_history)),
+        ir_function_add_arg(function, "subtracted", ir_type_vector(IR_F32, n_history))};
+    ir_build b = ir_build_start(function);
+    ir_value *token = ir_sample(&b, logits, settings, random, history);
+    MLCC_TRY(b.status);
+    ir_function_set_returns(function, &token, 1);
+    return NULL;
+}
+
 mlcc_status *import_model(
     const hf_model_config *config, const import_options *options, mlcc_arena *keep,
     ir_module **out) {
@@ -38,9 +63,10 @@ mlcc_status *import_model(
     const arch_info *arch = arch_find(config->model_type);
     if (arch == NULL) return arch_unknown(config->model_type);
     MLCC_TRY_NOTE(check_options(config, options), "importing a %s model", config->model_type);
-    return mlcc_status_note(
+    MLCC_TRY_NOTE(
         arch_decoder_build(arch->decoder, config, options, keep, out), "importing a %s model",
         config->model_type);
+    return options->samples ? add_sample(*out) : NULL;
 }
 
 const char *const *import_model_types(size_t *n_types) {

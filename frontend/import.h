@@ -3,6 +3,9 @@
 //   func @forward(%ids: i32[n_tokens], %positions: i32[n_tokens], %seq_ids: i32[n_tokens], %page_table: i32[n_seqs, n_page_slots],
 //                 %logit_rows: i32[n_logits], %kv.0: KV[n_pages, 2, n_kv_heads, 16, head_dim], … %kv.<L-1>) -> logits f32[n_logits, vocab], kv.0 … kv.<L-1>
 //
+//   func @sample(%logits: f32[n_logits, vocab], %settings: f32[n_logits, 5], %random: i32[n_logits, 2], %ranges: i32[n_logits, 2],
+//                %tokens: i32[n_history], %subtracted: f32[n_history]) -> tokens i32[n_logits]          where import_options.samples asks for it
+//
 // Projections stand alone (q_proj, k_proj, …) with Hugging Face's tensor names as sources; passes join them. Params start as f32: the pass
 // `quantize` gives them the mode's format.
 #ifndef MLCC_FRONTEND_IMPORT_H
@@ -10,11 +13,18 @@
 
 #include "frontend/hf/model_config.h"
 
+// Larger ones do not fit the bits that a GPU's kernel keeps of them; their logits go to the host.
+#define IMPORT_MAX_SAMPLED_VOCAB ((int64_t)3 << 17)
+// Bound of n_history: tokens with penalties, of all sequences of a pass together.
+#define IMPORT_MAX_HISTORY       ((int64_t)1 << 16)
+
 typedef struct import_options {
     ir_dtype activation_dtype; // what flows between ops: F32 on the CPU target
     ir_dtype kv_dtype;         // element of the KV cache
     int64_t max_tokens;        // bound of n_tokens; 0 = config's prefill_chunk_size
     int64_t max_sequences;     // bound of n_seqs and n_logits; 0 = config's max_batch_size
+    bool
+        samples; // add @sample: the target chooses tokens, too (not for vocabularies above IMPORT_MAX_SAMPLED_VOCAB)
 } import_options;
 
 mlcc_status *import_model(

@@ -208,9 +208,38 @@ ir_value *ir_quantize_activation(
         IR_N_DTYPES);
 }
 
+ir_node *ir_encode_activation(
+    ir_build *b, ir_value *x, ir_value *scale, int64_t mantissa_bits, int64_t group, double floor) {
+    ir_value *operands[] = {x, scale};
+    const ir_attr attrs[] = {
+        attr_i64("mantissa_bits", mantissa_bits),
+        attr_i64("group", group),
+        attr_f64("floor", floor),
+    };
+    return ir_build_node(
+        b, IR_OP_ENCODE_ACTIVATION, operands, scale == NULL ? 1 : 2, attrs, COUNT(attrs),
+        IR_N_DTYPES);
+}
+
+ir_value *ir_linear_scaled(
+    ir_build *b, ir_value *codes, ir_value *weight, ir_value *scales, ir_value *bias, int64_t group,
+    ir_dtype result) {
+    ir_value *operands[] = {codes, weight, scales, bias};
+    const ir_attr attrs[] = {attr_i64("group", group)};
+    return build_value(
+        b, IR_OP_LINEAR_SCALED, operands, bias != NULL ? 4 : 3, attrs, COUNT(attrs), result);
+}
+
 ir_value *ir_observe_max(ir_build *b, ir_value *maximum, ir_value *x) {
     ir_value *operands[] = {maximum, x};
     return build_value(b, IR_OP_OBSERVE_MAX, operands, 2, NULL, 0, IR_N_DTYPES);
+}
+
+ir_value *ir_sample(
+    ir_build *b, ir_value *logits, ir_value *settings, ir_value *random,
+    ir_value *const history[3]) {
+    ir_value *operands[] = {logits, settings, random, history[0], history[1], history[2]};
+    return build_value(b, IR_OP_SAMPLE, operands, COUNT(operands), NULL, 0, IR_N_DTYPES);
 }
 
 ir_node *ir_call(ir_build *b, ir_function *callee, ir_value *const *operands, int32_t n_operands) {

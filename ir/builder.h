@@ -64,7 +64,17 @@ ir_value *ir_take_rows(ir_build *b, ir_value *x, ir_value *rows);
 // `scale` may be NULL: computed at run time.
 ir_value *ir_quantize_activation(
     ir_build *b, ir_value *x, ir_value *scale, int64_t mantissa_bits, int64_t group, double floor);
+// results[0]: codes, results[1]: scales; NULL after an error.
+ir_node *ir_encode_activation(
+    ir_build *b, ir_value *x, ir_value *scale, int64_t mantissa_bits, int64_t group, double floor);
+ir_value *ir_linear_scaled(
+    ir_build *b, ir_value *codes, ir_value *weight, ir_value *scales, ir_value *bias, int64_t group,
+    ir_dtype result); // bias may be NULL; IR_N_DTYPES = f32
 ir_value *ir_observe_max(ir_build *b, ir_value *maximum, ir_value *x);
+// `history`: ranges, tokens, subtracted (ir/ops.def).
+ir_value *ir_sample(
+    ir_build *b, ir_value *logits, ir_value *settings, ir_value *random,
+    ir_value *const history[3]);
 ir_node *ir_call(ir_build *b, ir_function *callee, ir_value *const *operands, int32_t n_operands);
 
 #endif

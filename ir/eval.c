@@ -142,7 +142,10 @@ static mlcc_status *eval_op(
     case IR_OP_PAGED_ATTENTION: return ir_eval_paged_attention(&call);
     case IR_OP_TAKE_ROWS: return ir_eval_take_rows(&call);
     case IR_OP_QUANTIZE_ACTIVATION: return ir_eval_quantize_activation(&call);
+    case IR_OP_ENCODE_ACTIVATION: return ir_eval_encode_activation(&call);
+    case IR_OP_LINEAR_SCALED: return ir_eval_linear_scaled(&call);
     case IR_OP_OBSERVE_MAX: return ir_eval_observe_max(&call);
+    case IR_OP_SAMPLE: return ir_eval_sample(&call);
     case IR_OP_CALL:
     case IR_OP_LAUNCH: return eval_callee(r, node, operands, results);
     case IR_N_OPS: break;

@@ -21,29 +21,73 @@ static float round_float8(int64_t mantissa_bits, float value) {
                               : ir_f8e5m2_to_f32(ir_f32_to_f8e5m2(value));
 }
 
+// The attributes of quantize_activation and encode_activation.
+typedef struct rounding {
+    int64_t mantissa_bits, group;
+    float largest, least;
+} rounding;
+
+static rounding rounding_of(const ir_node *node, int64_t columns) {
+    rounding r = {
+        .mantissa_bits = ir_attr_i64(node, "mantissa_bits"),
+        .group = ir_attr_i64(node, "group"),
+        .least = (float)ir_attr_f64(node, "floor"),
+    };
+    r.largest = r.mantissa_bits == 3 ? 448.0f : 57344.0f;
+    if (r.group == 0) r.group = columns;
+    return r;
+}
+
+// The scale of n columns: the given one where it is positive.
+static float scale_of(const rounding *r, float given, const float *x, int64_t n) {
+    if (given > 0.0f) return given;
+    const float maximum = largest_magnitude(x, n);
+    return (maximum > r->least ? maximum : r->least) / r->largest;
+}
+
+static float given_scale(const eval_call *call, int64_t group) {
+    return call->node->n_operands == 2 ? call->operands[1]->f32[group] : 0.0f;
+}
+
 mlcc_status *ir_eval_quantize_activation(const eval_call *call) {
-    const ir_tensor *x = call->operands[0];                                           // [T, K]
-    const ir_tensor *scales = call->node->n_operands == 2 ? call->operands[1] : NULL; // [groups]
+    const ir_tensor *x = call->operands[0]; // [T, K]
     const ir_tensor *out = call->results[0];
-    const int64_t mantissa_bits = ir_attr_i64(call->node, "mantissa_bits");
-    const float largest = mantissa_bits == 3 ? 448.0f : 57344.0f;
-    const float least = (float)ir_attr_f64(call->node, "floor");
     const int64_t columns = x->dims[1];
-    int64_t group = ir_attr_i64(call->node, "group");
-    if (group == 0) group = columns;
+    const rounding r = rounding_of(call->node, columns);
     for (int64_t row = 0; row < x->dims[0]; row++) {
-        for (int64_t first = 0; first < columns; first += group) {
-            const int64_t n = columns - first < group ? columns - first : group;
+        for (int64_t first = 0; first < columns; first += r.group) {
+            const int64_t n = columns - first < r.group ? columns - first : r.group;
             const float *from = x->f32 + row * columns + first;
             float *to = out->f32 + row * columns + first;
-            float scale = scales != NULL ? scales->f32[first / group] : 0.0f;
-            if (!(scale > 0.0f)) {
-                const float maximum = largest_magnitude(from, n);
-                scale = (maximum > least ? maximum : least) / largest;
-            }
+            const float scale = scale_of(&r, given_scale(call, first / r.group), from, n);
             for (int64_t i = 0; i < n; i++) {
-                const float rounded = round_float8(mantissa_bits, from[i] / scale) * scale;
+                const float rounded = round_float8(r.mantissa_bits, from[i] / scale) * scale;
                 to[i] = eval_round(out->dtype, (double)rounded);
+            }
+        }
+    }
+    return NULL;
+}
+
+// A tensor of codes holds their values.
+mlcc_status *ir_eval_encode_activation(const eval_call *call) {
+    const ir_tensor *x = call->operands[0];     // [T, K]
+    const ir_tensor *codes = call->results[0];  // [T, K]
+    const ir_tensor *scales = call->results[1]; // [T, groups]
+    const int64_t columns = x->dims[1];
+    const rounding r = rounding_of(call->node, columns);
+    for (int64_t row = 0; row < x->dims[0]; row++) {
+        for (int64_t first = 0; first < columns; first += r.group) {
+            const int64_t n = columns - first < r.group ? columns - first : r.group;
+            const int64_t j = first / r.group;
+            const float *from = x->f32 + row * columns + first;
+            float *to = codes->f32 + row * columns + first;
+            const float scale = scale_of(&r, given_scale(call, j), from, n);
+            float *stored = &scales->f32[row * scales->dims[1] + j];
+            *stored = scale;
+            for (int64_t i = 0; i < n; i++) {
+                to[i] = round_float8(r.mantissa_bits, from[i] / scale);
+                if (isnan(to[i])) *stored = NAN;
             }
         }
     }

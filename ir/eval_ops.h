@@ -32,6 +32,7 @@ mlcc_status *eval_resolve_dims(const ir_type *type, const int64_t *symbols, int6
 // eval_rows.c: row by row, sums in double
 mlcc_status *ir_eval_embedding(const eval_call *call);
 mlcc_status *ir_eval_linear(const eval_call *call);
+mlcc_status *ir_eval_linear_scaled(const eval_call *call);
 mlcc_status *ir_eval_rms_norm(const eval_call *call);
 mlcc_status *ir_eval_take_rows(const eval_call *call);
 // eval_elementwise.c
@@ -48,11 +49,14 @@ mlcc_status *ir_eval_cast(const eval_call *call);
 mlcc_status *ir_eval_slice(const eval_call *call);
 // eval_float8.c: activations rounded to fp8, in float32 arithmetic that kernels repeat exactly
 mlcc_status *ir_eval_quantize_activation(const eval_call *call);
+mlcc_status *ir_eval_encode_activation(const eval_call *call);
 mlcc_status *ir_eval_observe_max(const eval_call *call);
 // eval_attention.c: positions, the kv cache
 mlcc_status *ir_eval_rope_table(const eval_call *call);
 mlcc_status *ir_eval_rope(const eval_call *call);
 mlcc_status *ir_eval_kv_append(const eval_call *call);
 mlcc_status *ir_eval_paged_attention(const eval_call *call);
+// eval_sample.c: in whole numbers, which kernels repeat exactly
+mlcc_status *ir_eval_sample(const eval_call *call);
 
 #endif

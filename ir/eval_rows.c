@@ -66,6 +66,32 @@ mlcc_status *ir_eval_linear(const eval_call *call) {
     return NULL;
 }
 
+// Every group of columns has a sum of its own, which its scale then multiplies.
+mlcc_status *ir_eval_linear_scaled(const eval_call *call) {
+    const ir_tensor *x = call->operands[0];                                         // [M, K]
+    const ir_tensor *weight = call->operands[1];                                    // [N, K]
+    const ir_tensor *scales = call->operands[2];                                    // [M, groups]
+    const ir_tensor *bias = call->node->n_operands == 4 ? call->operands[3] : NULL; // [N]
+    const ir_tensor *out = call->results[0];                                        // [M, N]
+    const int64_t depth = x->dims[1], n_groups = scales->dims[1];
+    int64_t group = ir_attr_i64(call->node, "group");
+    if (group == 0) group = depth;
+    for (int64_t row = 0; row < out->dims[0]; row++) {
+        for (int64_t column = 0; column < out->dims[1]; column++) {
+            double sum = bias != NULL ? (double)bias->f32[column] : 0.0;
+            for (int64_t j = 0; j < n_groups; j++) {
+                const int64_t first = j * group;
+                const int64_t n = depth - first < group ? depth - first : group;
+                const float *from = weight->f32 + column * depth + first;
+                sum += (double)scales->f32[row * n_groups + j] *
+                       dot(x->f32 + row * depth + first, from, n);
+            }
+            out->f32[row * out->dims[1] + column] = eval_round(out->dtype, sum);
+        }
+    }
+    return NULL;
+}
+
 // Zhang and Sennrich 2019 (arXiv 1910.07467), equation 4.
 mlcc_status *ir_eval_rms_norm(const eval_call *call) {
     const ir_tensor *x = call->operands[0];    // [rows, D]

@@ -68,6 +68,8 @@ float ir_round_to(ir_dtype dtype, float value) {
     switch (dtype) {
     case IR_F16: return ir_f16_to_f32(ir_f32_to_f16(value));
     case IR_BF16: return ir_bf16_to_f32(ir_f32_to_bf16(value));
+    case IR_F8E4M3: return ir_f8e4m3_to_f32(ir_f32_to_f8e4m3(value));
+    case IR_F8E5M2: return ir_f8e5m2_to_f32(ir_f32_to_f8e5m2(value));
     default: return value;
     }
 }

@@ -49,7 +49,8 @@ typedef enum ir_dtype_kind {
     IR_KIND_FLOAT,
     IR_KIND_INT,
     IR_KIND_GROUPED,
-    IR_KIND_STORED
+    IR_KIND_STORED,
+    IR_KIND_FLOAT8
 } ir_dtype_kind;
 
 typedef struct ir_dtype_info {
@@ -62,7 +63,7 @@ typedef struct ir_dtype_info {
 } ir_dtype_info;
 const ir_dtype_info *ir_dtype_get(ir_dtype dtype);
 bool ir_dtype_parse(const char *text, ir_dtype *out);
-// Bytes of one element of a FLOAT, INT or STORED dtype.
+// Bytes of one element of a FLOAT, INT, STORED or FLOAT8 dtype.
 size_t ir_dtype_bytes(ir_dtype dtype);
 
 typedef enum ir_op {
@@ -96,7 +97,7 @@ typedef struct ir_type {
 bool ir_type_equal(const ir_type *a, const ir_type *b);
 ir_type ir_type_vector(ir_dtype dtype, ir_dim d0);
 ir_type ir_type_matrix(ir_dtype dtype, ir_dim d0, ir_dim d1);
-// Elements, and bytes of a FLOAT or INT tensor, with every symbol at its bound; false when 63 bits do not hold it.
+// Elements, and bytes of a FLOAT, INT or FLOAT8 tensor, with every symbol at its bound; false when 63 bits do not hold it.
 bool ir_type_bound_elements(const ir_type *type, int64_t *elements);
 bool ir_type_bound_bytes(const ir_type *type, int64_t *size_bytes);
 

@@ -5,6 +5,7 @@
 
 #include "ir/tables.h"
 #include "ir/text.h"
+#include "runtime/base/chance.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -271,6 +272,10 @@ static mlcc_status *need_numbers(
     return need_extent(query, operand, 0, ir_dim_const(length), "length", what);
 }
 
+static int64_t group_count(int64_t columns, int64_t group) {
+    return group == 0 ? 1 : columns / group + (columns % group != 0);
+}
+
 static mlcc_status *ir_shape_quantize_activation(
     const ir_shape_query *query, shape_results *results) {
     MLCC_TRY(need_float(query, 0, 2));
@@ -286,11 +291,50 @@ static mlcc_status *ir_shape_quantize_activation(
             op_text(query), (long long)attr_of(query, "mantissa_bits")->as.i64);
     }
     if (columns.symbol != NULL) return operand_error(query, 0, "a constant number of columns");
-    const int64_t n_groups = group == 0 ? 1 : columns.value / group + (columns.value % group != 0);
     if (query->n_operands > 1) {
+        const int64_t n_groups = group_count(columns.value, group);
         MLCC_TRY(need_numbers(query, 1, n_groups, "(one entry per group of columns)"));
     }
     return one_result(results, *operand_type(query, 0));
+}
+
+static mlcc_status *ir_shape_encode_activation(
+    const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(ir_shape_quantize_activation(query, results));
+    ir_type type = *operand_type(query, 0);
+    const bool is_e4m3 = attr_of(query, "mantissa_bits")->as.i64 == 3;
+    type.dtype = is_e4m3 ? IR_F8E4M3 : IR_F8E5M2;
+    results->types[0] = type;
+    const int64_t n_groups = group_count(type.dims[1].value, attr_of(query, "group")->as.i64);
+    results->types[1] = ir_type_matrix(IR_F32, type.dims[0], ir_dim_const(n_groups));
+    results->n = 2;
+    return NULL;
+}
+
+static mlcc_status *ir_shape_linear_scaled(const ir_shape_query *query, shape_results *results) {
+    const ir_type *x = operand_type(query, 0);
+    if (dtype_kind(x) != IR_KIND_FLOAT8 || x->rank != 2) {
+        return operand_error(query, 0, "a matrix of fp8 codes");
+    }
+    MLCC_TRY(need_weight(query, 1));
+    MLCC_TRY(need_attr_i64(query, "group", 0));
+    const ir_type *weight = operand_type(query, 1), *scales = operand_type(query, 2);
+    MLCC_TRY(need_extent(query, 1, 1, x->dims[1], "[N, K] with K =", "(the columns of operand 0)"));
+    if (scales->dtype != IR_F32 || scales->rank != 2) {
+        return operand_error(query, 2, "an f32 matrix");
+    }
+    // The weight's extents are constant, and so are now the columns of x.
+    const int64_t n_groups = group_count(x->dims[1].value, attr_of(query, "group")->as.i64);
+    MLCC_TRY(need_extent(query, 2, 0, x->dims[0], "rows", "(the rows of operand 0)"));
+    MLCC_TRY(need_extent(
+        query, 2, 1, ir_dim_const(n_groups), "columns", "(the groups of operand 0's columns)"));
+    if (query->n_operands == 4) {
+        MLCC_TRY(need_float(query, 3, 1));
+        MLCC_TRY(need_extent(query, 3, 0, weight->dims[0], "length", "(the rows of operand 1)"));
+    }
+    ir_dtype dtype = IR_F32;
+    MLCC_TRY(free_dtype(query, IR_F32, &dtype));
+    return one_result(results, ir_type_matrix(dtype, x->dims[0], weight->dims[0]));
 }
 
 static mlcc_status *ir_shape_observe_max(const ir_shape_query *query, shape_results *results) {
@@ -377,6 +421,41 @@ static mlcc_status *ir_shape_paged_attention(const ir_shape_query *query, shape_
     return one_result(results, *q);
 }
 
+// ---- rules: sampling ---------------------------------------------------------------------------
+
+// A matrix of `columns` columns with a row for every row of operand 0.
+static mlcc_status *need_per_row(const ir_shape_query *query, int32_t operand, int64_t columns) {
+    MLCC_TRY(need_extent(
+        query, operand, 0, operand_type(query, 0)->dims[0], "rows", "(the rows of operand 0)"));
+    return need_extent(
+        query, operand, 1, ir_dim_const(columns), "columns", "(what a row of it holds)");
+}
+
+static mlcc_status *ir_shape_sample(const ir_shape_query *query, shape_results *results) {
+    const ir_type *logits = operand_type(query, 0);
+    const ir_dim columns = logits->rank == 2 ? logits->dims[1] : ir_dim_const(0);
+    if (logits->dtype != IR_F32 || columns.symbol != NULL || columns.value < 1 ||
+        columns.value > MLCC_CHANCE_MAX_VOCAB) {
+        return operand_error(
+            query, 0, "an f32 matrix with 1 to 8388608 columns, a constant number of them");
+    }
+    const ir_type *settings = operand_type(query, 1);
+    if (settings->dtype != IR_F32 || settings->rank != 2)
+        return operand_error(query, 1, "an f32 matrix");
+    MLCC_TRY(need_per_row(query, 1, 5));
+    for (int32_t i = 2; i <= 3; i++) {
+        MLCC_TRY(need_i32(query, i, 2));
+        MLCC_TRY(need_per_row(query, i, 2));
+    }
+    MLCC_TRY(need_i32(query, 4, 1));
+    const ir_type *subtracted = operand_type(query, 5);
+    if (subtracted->dtype != IR_F32 || subtracted->rank != 1)
+        return operand_error(query, 5, "an f32 vector");
+    MLCC_TRY(need_extent(
+        query, 5, 0, operand_type(query, 4)->dims[0], "length", "(the length of operand 4)"));
+    return one_result(results, ir_type_vector(IR_I32, logits->dims[0]));
+}
+
 // ---- rules: calls ------------------------------------------------------------------------------
 
 static mlcc_status *ir_shape_call(const ir_shape_query *query, shape_results *results) {
@@ -436,7 +515,8 @@ static mlcc_status *check_operand_count(const ir_shape_query *query) {
 }
 
 bool ir_shape_dtype_is_free(ir_op op) {
-    return op == IR_OP_CAST || op == IR_OP_LINEAR || op == IR_OP_EMBEDDING;
+    return op == IR_OP_CAST || op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED ||
+           op == IR_OP_EMBEDDING;
 }
 
 mlcc_status *ir_shape_infer(const ir_shape_query *query, ir_type *results, int32_t *n_results) {

@@ -24,7 +24,7 @@ static const ir_op_info op_table[IR_N_OPS] = {
 #define ROW_I64(name, value)  ((value) == INT64_MIN), {name, IR_ATTR_I64, {.i64 = (value)}}
 #define ROW_F64(name, value)  false, {name, IR_ATTR_F64, {.f64 = (value)}}
 #define ROW_BOOL(name, value) false, {name, IR_ATTR_BOOL, {.boolean = (value)}}
-#define ROW_TEXT(name, value) ((value) == INT64_MIN), {name, IR_ATTR_TEXT, {.text = NULL}}
+#define ROW_TEXT(name, value) ((value) == INT64_MIN), {name, IR_ATTR_TEXT, {.text = ""}}
 static const ir_attr_row attr_table[] = {
 #define ATTR(op, name, kind, default_value) {IR_OP_##op, ROW_##kind(#name, default_value)},
 #include "ir/attrs.def"

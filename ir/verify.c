@@ -95,9 +95,18 @@ static bool dims_are_constant(const ir_type *type) {
     return true;
 }
 
+// Params and constants come from files or texts, and no weight format is plain fp8.
+static mlcc_status *check_not_codes(const ir_value *value, const char *what) {
+    if (ir_dtype_get(value->type.dtype)->kind != IR_KIND_FLOAT8) return NULL;
+    return MLCC_ERROR(
+        INVALID, "%s '%s' has dtype %s, which only codes of activations have", what, value->name,
+        ir_dtype_get(value->type.dtype)->text);
+}
+
 static mlcc_status *check_param(const ir_module *module, const ir_param *param, size_t place) {
     const ir_value *value = &param->value;
     MLCC_TRY(check_type(module, &value->type, value->name));
+    MLCC_TRY(check_not_codes(value, "param"));
     if (value->kind != IR_VALUE_PARAM || value->index != (int32_t)place) {
         return MLCC_ERROR(INVALID, "param '%s' is not listed properly", value->name);
     }
@@ -131,6 +140,7 @@ static mlcc_status *check_globals(const ir_module *module, mlcc_map *names) {
         const ir_value *value = &module->consts[i]->value;
         MLCC_TRY(check_name(names, value->name, "param or constant"));
         MLCC_TRY(check_type(module, &value->type, value->name));
+        MLCC_TRY(check_not_codes(value, "constant"));
         if (value->kind != IR_VALUE_CONST || value->index != (int32_t)i) {
             return MLCC_ERROR(INVALID, "constant '%s' is not listed properly", value->name);
         }

@@ -1,6 +1,7 @@
 // verify_plan: offsets, lifetimes and layouts.
 #include "ir/verify_plan.h"
 
+#include "ir/chain.h"
 #include "ir/walk.h"
 #include "runtime/base/map.h"
 
@@ -8,7 +9,7 @@
 
 enum { OFFSET_ALIGNMENT = 64 };
 
-// A piece of workspace and the nodes between which it is in use, both included.
+// A piece of workspace and the nodes between which it is in use, both included. The launches of a chain happen together and have one number.
 typedef struct span {
     const ir_value *value;
     int64_t begin_bytes, end_bytes;
@@ -63,7 +64,9 @@ static mlcc_status *check_offset(
 static mlcc_map *find_last_uses(const ir_function *function) {
     mlcc_map *last = mlcc_map_create(256);
     uint64_t place = 0;
-    for (const ir_node *node = function->first; node != NULL; node = node->next, place++) {
+    int64_t n_left = 0;
+    for (const ir_node *node = function->first; node != NULL; node = node->next) {
+        if (!ir_chain_continues(node, &n_left)) place++;
         for (int32_t i = 0; i < node->n_operands; i++) {
             const ir_value *root = ir_value_memory_root(node->operands[i]);
             mlcc_map_set(last, &root, sizeof root, place);
@@ -75,7 +78,7 @@ static mlcc_map *find_last_uses(const ir_function *function) {
     }
     for (int32_t i = 0; i < function->n_returns; i++) {
         const ir_value *root = ir_value_memory_root(function->returns[i]);
-        mlcc_map_set(last, &root, sizeof root, place);
+        mlcc_map_set(last, &root, sizeof root, place + 1);
     }
     return last;
 }
@@ -101,8 +104,9 @@ static mlcc_status *add_span(span *alive, size_t *n_alive, span added) {
 
 static mlcc_status *check_offsets(const ir_function *function, const mlcc_map *last, span *alive) {
     size_t n_alive = 0;
-    int64_t place = 0;
-    for (const ir_node *node = function->first; node != NULL; node = node->next, place++) {
+    int64_t place = 0, n_left = 0;
+    for (const ir_node *node = function->first; node != NULL; node = node->next) {
+        if (!ir_chain_continues(node, &n_left)) place++;
         for (int32_t i = 0; i < node->n_results; i++) {
             span added = {0};
             MLCC_TRY(check_offset(function, node, i, &added));
@@ -115,6 +119,27 @@ static mlcc_status *check_offsets(const ir_function *function, const mlcc_map *l
         }
     }
     return NULL;
+}
+
+// A chain holds two launches or more, all in this function, and none of them begins another.
+static mlcc_status *check_chains(const ir_function *function) {
+    int64_t n_left = 0;
+    for (const ir_node *node = function->first; node != NULL; node = node->next) {
+        if (node->op != IR_OP_LAUNCH) continue;
+        const int64_t n_launches = ir_attr_i64(node, "chain");
+        const int64_t max_rows = ir_attr_i64(node, "chain_rows");
+        const bool is_named = *ir_attr_text(node, "chain_kernel") != '\0';
+        const bool is_inside = ir_chain_continues(node, &n_left);
+        if (n_launches == 0 && max_rows == 0 && !is_named) continue;
+        if (is_inside) return ir_verify_node_error(node, "a chain begins inside of another");
+        if (n_launches < 2 || max_rows < 1 || !is_named) {
+            return ir_verify_node_error(
+                node, "a chain has two launches or more, a largest number of rows and a kernel");
+        }
+    }
+    if (n_left == 0) return NULL;
+    return MLCC_ERROR(
+        INVALID, "the last chain wants %lld launches more than follow", (long long)n_left);
 }
 
 static mlcc_status *check_layouts(const ir_function *function) {
@@ -145,6 +170,7 @@ mlcc_status *ir_verify_plan(const ir_function *function) {
         }
         return NULL;
     }
+    MLCC_TRY(check_chains(function));
     size_t n_results = 0;
     bool any = false;
     for (const ir_node *node = function->first; node != NULL; node = node->next) {

@@ -16,6 +16,7 @@
 #define FORMAT_GROUPED(id) &quant_format_##id
 #define FORMAT_INT(id)     NULL
 #define FORMAT_STORED(id)  NULL
+#define FORMAT_FLOAT8(id)  NULL
 
 static const quant_format *const formats[IR_N_DTYPES] = {
 #define DTYPE(id, text, kind, bits, group, scale, meaning) [IR_##id] = FORMAT_##kind(id),

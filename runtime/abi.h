@@ -9,12 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MLCC_ABI_MAGIC      0x4343434cu // "LCCC"
-#define MLCC_ABI_VERSION    2u
-#define MLCC_ABI_QUERY      "mlcc_model_query"
-#define MLCC_ABI_MAX_RANK   6
-#define MLCC_ABI_MAX_PIECES 4
-#define MLCC_PAGE_TOKENS    16 // tokens in one page of the KV cache
+#define MLCC_ABI_MAGIC              0x4343434cu // "LCCC"
+#define MLCC_ABI_VERSION            2u
+#define MLCC_ABI_QUERY              "mlcc_model_query"
+#define MLCC_ABI_MAX_RANK           6
+#define MLCC_ABI_MAX_PIECES         4
+#define MLCC_PAGE_TOKENS            16 // tokens in one page of the KV cache
+#define MLCC_ABI_CUDA_COUNTER_BYTES 65536
 
 // Element types as they lie in memory or on disk.
 enum mlcc_abi_dtype {
@@ -94,7 +95,7 @@ typedef struct mlcc_abi_function {
     const mlcc_abi_tensor *results;
     uint32_t n_args, n_results;
     uint64_t workspace_bytes;
-    uint64_t scratch_bytes;
+    uint64_t scratch_bytes; // per thread; on a CUDA device once
     uint32_t n_counters;
     uint32_t reserved;
 } mlcc_abi_function;
@@ -139,11 +140,14 @@ typedef struct mlcc_abi_cuda_entry {
 } mlcc_abi_cuda_entry;
 
 enum mlcc_abi_cuda_place_kind {
-    MLCC_ABI_CUDA_ARG = 1,  // args[index]
-    MLCC_ABI_CUDA_RESULT,   // results[index]
-    MLCC_ABI_CUDA_PARAM,    // prepared param [index]
-    MLCC_ABI_CUDA_CONST,    // consts + offset_bytes
-    MLCC_ABI_CUDA_WORKSPACE // workspace + offset_bytes
+    MLCC_ABI_CUDA_ARG = 1,   // args[index]
+    MLCC_ABI_CUDA_RESULT,    // results[index]
+    MLCC_ABI_CUDA_PARAM,     // prepared param [index]
+    MLCC_ABI_CUDA_CONST,     // consts + offset_bytes
+    MLCC_ABI_CUDA_WORKSPACE, // workspace + offset_bytes
+    // the function's scratch: scratch_bytes that its launches use in turn. It begins with
+    // MLCC_ABI_CUDA_COUNTER_BYTES of zeros, which every launch leaves zero.
+    MLCC_ABI_CUDA_SCRATCH
 };
 
 typedef struct mlcc_abi_cuda_place {
@@ -152,14 +156,25 @@ typedef struct mlcc_abi_cuda_place {
     uint64_t offset_bytes;
 } mlcc_abi_cuda_place;
 
+// One way to compile a launch. What it computes and what it is given is the same in all of them.
+typedef struct mlcc_abi_cuda_variant {
+    uint32_t module;
+    uint32_t n_entries;
+    const mlcc_abi_cuda_entry *entries;
+} mlcc_abi_cuda_variant;
+
 // The kernel's only argument: the addresses of `places` in order, then the values of all symbols as int64: n_places + n_symbols words.
 typedef struct mlcc_abi_cuda_launch {
-    uint32_t module;
-    int32_t rows_symbol; // symbol whose value max_rows is compared with; -1: rows_constant
+    int32_t rows_symbol; // symbol whose value counts as the launch's rows; -1: rows_constant
+    uint32_t n_variants;
     int64_t rows_constant;
-    const mlcc_abi_cuda_entry *entries;
+    // A run whose rows lie outside leaves the launch out; max_rows 0: no limit.
+    int64_t min_rows, max_rows;
+    // the first whose module has code for the device is taken: the special ones stand first
+    const mlcc_abi_cuda_variant *variants;
     const mlcc_abi_cuda_place *places;
-    uint32_t n_entries, n_places;
+    uint32_t n_places;
+    uint32_t reserved;
 } mlcc_abi_cuda_launch;
 
 typedef struct mlcc_abi_cuda_function {

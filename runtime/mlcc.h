@@ -9,8 +9,10 @@
 //   mlcc_engine_add_sequence(engine, &sequence);
 //   mlcc_sampler_create(&greedy, info.vocab, &sampler);
 //   mlcc_batch_item item = {sequence, ids, n, MLCC_LOGITS_LAST};
+//   mlcc_engine_sample(engine, &item, 1, &sampler, &token);        the next step brings &token
+// or, with the logits at hand,
 //   mlcc_engine_step(engine, &item, 1, &logits, &n_rows);          float logits[n_rows][vocab]
-//   token = mlcc_sampler_sample(sampler, logits);                  the next step brings &token
+//   token = mlcc_sampler_sample(sampler, logits);
 //
 // Errors: every function that can fail returns mlcc_status *, NULL is success (runtime/base/status.h).
 // Ownership: an engine must end before its model; a model may serve several engines.
@@ -56,6 +58,9 @@ typedef struct mlcc_model_options {
     void *progress_user;
     // "cpu", "cuda" (the first device), "cuda:N"; NULL or "auto" = what the library is compiled for
     const char *device;
+    // random numbers instead of the store's tensors, to measure the speed of a library without its
+    // weights; only the library and mlc-chat-config.json are read then
+    bool made_up_weights;
 } mlcc_model_options;
 
 // Errors: INVALID (a file is missing or damaged), MISMATCH (the library is for another machine, ABI,
@@ -76,9 +81,10 @@ typedef struct mlcc_model_info {
     uint64_t weight_bytes; // prepared
     uint64_t kv_bytes_per_token;
     uint64_t workspace_bytes;
-    double load_s;      // seconds that open took
-    bool from_cache;    // weights were mapped from the prepared cache
-    const char *device; // "cpu", "cuda:0"
+    double load_s;          // seconds that open took
+    bool from_cache;        // weights were mapped from the prepared cache
+    bool samples_on_device; // the device chooses the tokens of mlcc_engine_sample
+    const char *device;     // "cpu", "cuda:0"
     const char
         *device_description; // "NVIDIA H100 80GB HBM3, compute capability 9.0, …"; "" for the CPU
 } mlcc_model_info;
@@ -130,6 +136,16 @@ mlcc_status *mlcc_engine_step(
     mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items, const float **logits,
     int64_t *n_rows);
 
+// The same step, and a token for each item that asks for MLCC_LOGITS_LAST: tokens[i] (-1 where logits
+// are NONE) is what mlcc_sampler_sample(samplers[i], …) gives for the item's row, also where the device
+// chooses and no logits come to the host (mlcc_model_info.samples_on_device). samplers[i] NULL is
+// greedy; `samplers` NULL: all of them. `tokens` must not be where the items' tokens lie. After an error
+// samplers are as before, too. INVALID: an item asks for ALL logits, a sampler stands twice or was made
+// for another vocabulary.
+mlcc_status *mlcc_engine_sample(
+    mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items,
+    mlcc_sampler *const *samplers, int32_t *tokens);
+
 // What a library observes: one compiled with a *_max_calibrate mode raises, in every forward pass, one
 // number per quantized module to the largest |x| among the module's inputs. `names`:
 // "<module>.q_calibration_scale", in the library's order, valid as long as the model; `values`:
@@ -159,7 +175,8 @@ mlcc_sampling mlcc_sampling_default(void); // greedy, everything off
 //   top-k        the k most probable
 //   top-p        the fewest most probable that reach the sum p of what top-k left, at least one
 //   min-p        those with at least min_p times the largest probability
-//   draw         xoshiro256**, seeded by splitmix64
+//   draw         by a number of xoshiro256**, seeded by splitmix64, over what is kept in the order of ids
+// Probabilities are whole numbers (runtime/base/chance.h), so that every device draws the same token.
 // Equal logits: the lower id first. NaN logits count as -inf; when no logit is above -inf the token
 // is 0. INVALID names the parameter that is out of range and what is accepted.
 mlcc_status *mlcc_sampler_create(const mlcc_sampling *sampling, int64_t vocab, mlcc_sampler **out);

@@ -10,10 +10,9 @@
 // LLVM's name of this machine's CPU ("znver4") and its features ("+avx,-amx-tile,…").
 void emit_llvm_host_cpu(mlcc_arena *keep, const char **name, const char **features);
 
-// What a library for CUDA devices carries: one compiled module per instance of the artifact.
+// What a library for CUDA devices carries.
 typedef struct emit_llvm_cuda {
-    cuda_module *modules;
-    size_t n_archs; // images of each
+    cuda_modules compiled;
     int32_t nvrtc_version;
 } emit_llvm_cuda;
 

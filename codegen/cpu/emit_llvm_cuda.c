@@ -9,7 +9,7 @@ typedef struct cuda_tables {
     emit *e;
     const emit_llvm_cuda *cuda;
     int64_t *const_offsets; // per constant of the module
-    LLVMValueRef *entries;  // per instance
+    LLVMValueRef *variants; // per instance
 } cuda_tables;
 
 // Constants lie in one block, each where 16-byte loads and copies may begin.
@@ -62,16 +62,17 @@ static mlcc_status *image_record(const cuda_tables *t, const cuda_image *image, 
 
 static mlcc_status *modules_table(const cuda_tables *t, LLVMValueRef *out) {
     emit *e = t->e;
-    const size_t n_modules = (size_t)e->artifact->n_instances, n_archs = t->cuda->n_archs;
+    const size_t n_modules = (size_t)t->cuda->compiled.n_modules;
     LLVMValueRef *records = MLCC_NEW_ARRAY(e->keep, LLVMValueRef, n_modules + 1);
-    LLVMValueRef *images = MLCC_NEW_ARRAY(e->keep, LLVMValueRef, n_archs + 1);
     for (size_t m = 0; m < n_modules; m++) {
-        const cuda_module *module = &t->cuda->modules[m];
-        for (size_t i = 0; i < n_archs; i++) {
+        const cuda_module *module = &t->cuda->compiled.modules[m];
+        const size_t n_images = module->unit.n_archs;
+        LLVMValueRef *images = MLCC_NEW_ARRAY(e->keep, LLVMValueRef, n_images + 1);
+        for (size_t i = 0; i < n_images; i++) {
             MLCC_TRY(image_record(t, &module->unit.images[i], &images[i]));
         }
         LLVMValueRef fields[] = {
-            text(t, module->row->name), array(t, images, n_archs), emit_i32(e, (int64_t)n_archs),
+            text(t, module->row->name), array(t, images, n_images), emit_i32(e, (int64_t)n_images),
             emit_i32(e, 0)};
         records[m] = record(t, fields, sizeof fields / sizeof fields[0]);
         MLCC_TRY(check_size(t, records[m], sizeof(mlcc_abi_cuda_module), "mlcc_abi_cuda_module"));
@@ -91,7 +92,8 @@ static LLVMValueRef extent_record(const cuda_tables *t, const cuda_extent *exten
 }
 
 static mlcc_status *entry_record(
-    const cuda_tables *t, const cuda_entry *entry, const ir_function *group, LLVMValueRef *out) {
+    const cuda_tables *t, const cuda_entry *entry, bool is_last, const ir_function *group,
+    LLVMValueRef *out) {
     emit *e = t->e;
     cuda_extent grid[3];
     for (int i = 0; i < 3; i++) grid[i] = cuda_extent_constant(1);
@@ -105,27 +107,46 @@ static mlcc_status *entry_record(
             (long long)shared_bytes);
     }
     LLVMValueRef fields[] = {
-        text(t, entry->symbol), emit_i64(e, entry->max_rows),
+        text(t, entry->symbol),
+        emit_i64(e, is_last ? 0 : entry->max_rows), // of a chain the launch has the limit
         LLVMConstArray(LLVMTypeOf(extents[0]), extents, 3), emit_i32(e, entry->threads),
         emit_i32(e, shared_bytes)};
     *out = record(t, fields, sizeof fields / sizeof fields[0]);
     return check_size(t, *out, sizeof(mlcc_abi_cuda_entry), "mlcc_abi_cuda_entry");
 }
 
-static mlcc_status *make_entries(cuda_tables *t) {
+static mlcc_status *variant_record(const cuda_tables *t, int32_t index, LLVMValueRef *out) {
     emit *e = t->e;
-    const size_t n = (size_t)e->artifact->n_instances;
-    t->entries = MLCC_NEW_ARRAY(e->keep, LLVMValueRef, n + 1);
-    for (size_t i = 0; i < n; i++) {
-        const cuda_kernel_row *row = t->cuda->modules[i].row;
-        const ir_function *group = e->artifact->instances[i].group;
-        LLVMValueRef records[CUDA_MAX_ENTRIES];
-        for (int32_t k = 0; k < row->n_entries; k++) {
-            MLCC_TRY_NOTE(
-                entry_record(t, &row->entries[k], group, &records[k]),
-                "sizing kernel '%s' for '%s'", row->name, group->name);
+    const cuda_module *module = &t->cuda->compiled.modules[index];
+    const cuda_kernel_row *row = module->row;
+    const ir_function *group = e->artifact->instances[module->instance].group;
+    LLVMValueRef records[CUDA_MAX_ENTRIES];
+    for (int32_t k = 0; k < row->n_entries; k++) {
+        MLCC_TRY_NOTE(
+            entry_record(t, &row->entries[k], k + 1 == row->n_entries, group, &records[k]),
+            "sizing kernel '%s' for '%s'", row->name, group->name);
+    }
+    LLVMValueRef fields[] = {
+        emit_i32(e, index), emit_i32(e, row->n_entries), array(t, records, (size_t)row->n_entries)};
+    *out = record(t, fields, sizeof fields / sizeof fields[0]);
+    return check_size(t, *out, sizeof(mlcc_abi_cuda_variant), "mlcc_abi_cuda_variant");
+}
+
+static int32_t n_variants_of(const cuda_tables *t, int32_t instance) {
+    return t->cuda->compiled.first[instance + 1] - t->cuda->compiled.first[instance];
+}
+
+static mlcc_status *make_variants(cuda_tables *t) {
+    emit *e = t->e;
+    const cuda_modules *compiled = &t->cuda->compiled;
+    t->variants = MLCC_NEW_ARRAY(e->keep, LLVMValueRef, (size_t)e->artifact->n_instances + 1);
+    LLVMValueRef *records = MLCC_NEW_ARRAY(e->keep, LLVMValueRef, (size_t)compiled->n_modules + 1);
+    for (int32_t i = 0; i < e->artifact->n_instances; i++) {
+        const int32_t n = n_variants_of(t, i);
+        for (int32_t v = 0; v < n; v++) {
+            MLCC_TRY(variant_record(t, compiled->first[i] + v, &records[v]));
         }
-        t->entries[i] = array(t, records, (size_t)row->n_entries);
+        t->variants[i] = array(t, records, (size_t)n);
     }
     return NULL;
 }
@@ -186,7 +207,7 @@ static mlcc_status *launch_record(
     const codegen_instance *instance = &e->artifact->instances[launch->instance];
     const ir_function *group = instance->group;
     LLVMValueRef *places = MLCC_NEW_ARRAY(
-        e->keep, LLVMValueRef, (size_t)instance->n_inputs + (size_t)group->n_returns + 1);
+        e->keep, LLVMValueRef, (size_t)instance->n_inputs + (size_t)group->n_returns + 2);
     size_t n_places = 0;
     for (int32_t i = 0; i < instance->n_inputs; i++) {
         places[n_places++] = place_record(t, &launch->inputs[i]);
@@ -194,15 +215,19 @@ static mlcc_status *launch_record(
     for (int32_t r = 0; r < group->n_returns; r++) {
         if (instance->in_place[r] < 0) places[n_places++] = place_record(t, &launch->results[r]);
     }
-    const ir_dim rows = cuda_operand_type(group, 0)->dims[0]; // what max_rows is compared with
+    LLVMValueRef scratch[] = {emit_i32(e, MLCC_ABI_CUDA_SCRATCH), emit_i32(e, 0), emit_i64(e, 0)};
+    places[n_places++] = record(t, scratch, 3);
+    const ir_dim rows = launch->rows != NULL ? *launch->rows : cuda_operand_type(group, 0)->dims[0];
     LLVMValueRef fields[] = {
-        emit_i32(e, launch->instance),
         emit_i32(e, rows.symbol != NULL ? rows.symbol->index : -1),
+        emit_i32(e, n_variants_of(t, launch->instance)),
         emit_i64(e, rows.symbol != NULL ? 0 : rows.value),
-        t->entries[launch->instance],
+        emit_i64(e, launch->min_rows),
+        emit_i64(e, launch->max_rows),
+        t->variants[launch->instance],
         array(t, places, n_places),
-        emit_i32(e, t->cuda->modules[launch->instance].row->n_entries),
-        emit_i32(e, (int64_t)n_places)};
+        emit_i32(e, (int64_t)n_places),
+        emit_i32(e, 0)};
     *out = record(t, fields, sizeof fields / sizeof fields[0]);
     return check_size(t, *out, sizeof(mlcc_abi_cuda_launch), "mlcc_abi_cuda_launch");
 }
@@ -233,7 +258,7 @@ mlcc_status *emit_cuda_tables(emit *e, LLVMValueRef *out) {
     *out = LLVMConstPointerNull(e->pointer);
     if (t.cuda == NULL) return NULL;
     MLCC_TRY(modules_table(&t, &modules));
-    MLCC_TRY(make_entries(&t));
+    MLCC_TRY(make_variants(&t));
     MLCC_TRY(consts_block(&t, &consts, &consts_bytes));
     MLCC_TRY(functions_table(&t, &functions));
     LLVMValueRef fields[] = {
@@ -241,7 +266,7 @@ mlcc_status *emit_cuda_tables(emit *e, LLVMValueRef *out) {
         functions,
         consts,
         emit_i64(e, consts_bytes),
-        emit_i32(e, e->artifact->n_instances),
+        emit_i32(e, t.cuda->compiled.n_modules),
         emit_i32(e, t.cuda->nvrtc_version)};
     LLVMValueRef all = record(&t, fields, sizeof fields / sizeof fields[0]);
     MLCC_TRY(check_size(&t, all, sizeof(mlcc_abi_cuda), "mlcc_abi_cuda"));

@@ -14,7 +14,8 @@ typedef struct file {
     mlcc_arena *keep;
 } file;
 
-enum { INSTRUCTION_BYTES = 16, PADDING_OPCODE = 0x918 }; // NOP
+enum { INSTRUCTION_BYTES = 16 };
+enum { PADDING_OPCODE = 0x918, GRID_WAIT_OPCODE = 0x82e }; // NOP; ACQBULK: griddepcontrol.wait
 
 // ---- ELF ----------------------------------------------------------------------------------------------
 
@@ -97,9 +98,11 @@ static const opcode_row opcodes[] = {
     {0x23c, COUNTER(n_matrix)},       // HMMA
     {0x237, COUNTER(n_matrix)},       // IMMA
     {0x27a, COUNTER(n_matrix)},       // QMMA: fp8 mma.sync
-    {0x9f0, COUNTER(n_matrix)},       // HGMMA
+    {0x9f0, COUNTER(n_matrix)},       // HGMMA, both operands in shared memory
+    {0xdf0, COUNTER(n_matrix)},       // HGMMA, the first operand in registers
     {0x9f1, COUNTER(n_matrix)},       // IGMMA
-    {0x9f3, COUNTER(n_matrix)},       // QGMMA
+    {0x9f3, COUNTER(n_matrix)},       // QGMMA, likewise
+    {0xdf3, COUNTER(n_matrix)},
     {0x981, COUNTER(n_global_loads)}, // LDG
     {0xfae, COUNTER(n_global_loads)}, // LDGSTS: cp.async
     {0x983, COUNTER(n_local)},        // LDL
@@ -113,6 +116,7 @@ static const opcode_row opcodes[] = {
     {0xf89, COUNTER(n_shuffles)},     // SHFL
     {0x589, COUNTER(n_shuffles)},     // SHFL
     {0x989, COUNTER(n_shuffles)},     // SHFL
+    {GRID_WAIT_OPCODE, COUNTER(n_grid_waits)},
 };
 // clang-format on
 
@@ -168,6 +172,14 @@ static void find_loops(
     }
 }
 
+// 0 when there is none.
+static int32_t first_wait(const unsigned char *code, int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        if (opcode_of(instruction_at(code, i)) == GRID_WAIT_OPCODE) return i;
+    }
+    return 0;
+}
+
 static mlcc_status *read_code(
     file *f, const Elf64_Shdr *section, int32_t arch, cubin_kernel *kernel) {
     if (!is_inside(f, section->sh_offset, section->sh_size)) return cut_off("code");
@@ -176,6 +188,7 @@ static mlcc_status *read_code(
     int32_t n = (int32_t)(section->sh_size / INSTRUCTION_BYTES);
     while (n > 0 && opcode_of(instruction_at(code, n - 1)) == PADDING_OPCODE) n--;
     kernel->counts = count(code, 0, n);
+    kernel->n_early_loads = count(code, 0, first_wait(code, n)).n_wide_loads;
     find_loops(code, n, arch, f->keep, kernel);
     return NULL;
 }

@@ -22,6 +22,7 @@ typedef struct cubin_counts {
     int32_t n_local;        // loads and stores of local memory: spills, arrays that are indexed
     int32_t n_shared;       // loads and stores of shared memory, matrix loads
     int32_t n_barriers, n_shuffles;
+    int32_t n_grid_waits; // for the launch before, sm_90 and newer
 } cubin_counts;
 
 // A loop that contains no other loop.
@@ -35,6 +36,7 @@ typedef struct cubin_kernel {
     int32_t registers;   // -1: the cubin does not say
     int32_t frame_bytes; // stack frame of a thread
     cubin_counts counts;
+    int32_t n_early_loads; // 16-byte global loads before the first wait for the launch before
     cubin_loop *loops;
     int32_t n_loops;
 } cubin_kernel;

@@ -12,6 +12,7 @@
 typedef struct job {
     const cuda_unit *unit;
     const cuda_arch *arch;
+    cuda_image *image; // where the answer goes
     char key[33];
     nvrtc_output output;
     bool is_from_cache;
@@ -176,12 +177,11 @@ static void keep_image(const job *j, mlcc_arena *keep, cuda_image *image) {
 }
 
 // The first failure in the order of the jobs is the answer, whichever came first in time.
-static mlcc_status *collect(
-    work *w, cuda_unit *units, size_t n_archs, mlcc_status *status, mlcc_arena *keep) {
+static mlcc_status *collect(work *w, mlcc_status *status, mlcc_arena *keep) {
     for (size_t i = 0; i < w->n_jobs; i++) {
         job *j = &w->jobs[i];
         if (status == NULL && j->status == NULL) {
-            keep_image(j, keep, &units[i / n_archs].images[i % n_archs]);
+            keep_image(j, keep, j->image);
         } else if (status == NULL) {
             status = j->status;
             j->status = NULL;
@@ -192,11 +192,21 @@ static mlcc_status *collect(
     return status;
 }
 
+static void add_jobs(work *w, cuda_unit *unit, mlcc_arena *keep) {
+    unit->images = MLCC_NEW_ARRAY(keep, cuda_image, unit->n_archs + 1);
+    for (size_t a = 0; a < unit->n_archs; a++) {
+        w->jobs[w->n_jobs++] =
+            (job){.unit = unit, .arch = unit->archs[a], .image = &unit->images[a]};
+    }
+}
+
 mlcc_status *cuda_compile(
-    const nvrtc_library *nvrtc, const cuda_compile_options *options, const cuda_arch *archs,
-    size_t n_archs, cuda_unit *units, size_t n_units, mlcc_arena *keep) {
+    const nvrtc_library *nvrtc, const cuda_compile_options *options, cuda_unit *units,
+    size_t n_units, mlcc_arena *keep) {
     work w = {.nvrtc = nvrtc};
-    if (n_units == 0 || n_archs == 0) return NULL;
+    size_t n_jobs = 0;
+    for (size_t u = 0; u < n_units; u++) n_jobs += units[u].n_archs;
+    if (n_jobs == 0) return NULL;
     if (options->cache_directory != NULL) {
         w.folder = mlcc_path_join(keep, options->cache_directory, "nvrtc");
         mlcc_status *status = mlcc_dir_make(w.folder);
@@ -208,15 +218,10 @@ mlcc_status *cuda_compile(
         }
         mlcc_status_free(status);
     }
-    w.jobs = MLCC_NEW_ARRAY(keep, job, n_units * n_archs);
-    for (size_t u = 0; u < n_units; u++) {
-        units[u].images = MLCC_NEW_ARRAY(keep, cuda_image, n_archs);
-        for (size_t a = 0; a < n_archs; a++) {
-            w.jobs[w.n_jobs++] = (job){.unit = &units[u], .arch = &archs[a]};
-        }
-    }
+    w.jobs = MLCC_NEW_ARRAY(keep, job, n_jobs);
+    for (size_t u = 0; u < n_units; u++) add_jobs(&w, &units[u], keep);
     mlcc_status *status = run_all(&w, options->n_threads);
-    return collect(&w, units, n_archs, status, keep);
+    return collect(&w, status, keep);
 }
 
 // ---- the log ------------------------------------------------------------------------------------------

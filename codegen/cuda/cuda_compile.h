@@ -18,8 +18,10 @@ typedef struct cuda_image {
 } cuda_image;
 
 typedef struct cuda_unit {
-    const char *name;   // for messages: "03_linear_tile16__sm80"
-    const char *source; // from emit_cuda
+    const char *name;        // for messages: "03_linear_tile16__sm80"
+    const char *source;      // from emit_cuda
+    const cuda_arch **archs; // what it is compiled for
+    size_t n_archs;
     cuda_image *images; // one per architecture, in their order: filled by cuda_compile
 } cuda_unit;
 
@@ -28,11 +30,11 @@ typedef struct cuda_compile_options {
     int32_t n_threads;           // 0: all cores
 } cuda_compile_options;
 
-// Fills the images of all units; their memory lives in `keep`. Same input, same bytes, whatever the number of threads.
+// Fills the images of all units, each for its own architectures; memory lives in `keep`. Same input, same bytes, whatever the number of threads.
 // Errors: INTERNAL with NVRTC's whole log for the first unit that does not compile.
 mlcc_status *cuda_compile(
-    const nvrtc_library *nvrtc, const cuda_compile_options *options, const cuda_arch *archs,
-    size_t n_archs, cuda_unit *units, size_t n_units, mlcc_arena *keep);
+    const nvrtc_library *nvrtc, const cuda_compile_options *options, cuda_unit *units,
+    size_t n_units, mlcc_arena *keep);
 
 // What ptxas reports of one entry function.
 typedef struct cuda_usage {

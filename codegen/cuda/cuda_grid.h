@@ -21,6 +21,9 @@ void cuda_grid_kv_append(const ir_function *group, cuda_extent grid[3]);  // tok
 void cuda_grid_quantize_activation(
     const ir_function *group, cuda_extent grid[3]); // rows, 8 groups of columns
 void cuda_grid_observe_max(const ir_function *group, cuda_extent grid[3]); // rows, 4096 columns
+void cuda_grid_sample(const ir_function *group, cuda_extent grid[3]);      // rows
+int64_t cuda_shared_sample(const ir_function *group);
+const char *cuda_refuse_sample(const ir_function *group);
 const char *cuda_refuse_elementwise(const ir_function *group);
 const char *cuda_refuse_observe_max(const ir_function *group);
 
@@ -33,18 +36,35 @@ void cuda_grid_embedding_tile16(
 int64_t cuda_shared_linear_few(const ir_function *group);
 int64_t cuda_shared_linear_many(const ir_function *group);
 int64_t cuda_shared_linear_generic(const ir_function *group);
+int64_t cuda_shared_linear_fp8_few(const ir_function *group);
+int64_t cuda_shared_linear_fp8_many(const ir_function *group);
+const char *cuda_refuse_linear_fp8(const ir_function *group);
 const char *cuda_refuse_tile16(const ir_function *group);
 const char *cuda_refuse_linear_tile16(const ir_function *group);
+void cuda_grid_linear_chain(const ir_function *chain, cuda_extent grid[3]); // pairs of tiles
+int64_t cuda_shared_linear_chain(const ir_function *chain);
+const char *cuda_refuse_linear_chain(const ir_function *chain);
+
+// ---- cuda_grid_wgmma.c
+void cuda_grid_linear_wgmma_128(const ir_function *group, cuda_extent grid[3]); // 128, 128 outputs
+void cuda_grid_linear_wgmma_256(const ir_function *group, cuda_extent grid[3]); // 256, 128 outputs
+int64_t cuda_shared_linear_wgmma_128(const ir_function *group);
+int64_t cuda_shared_linear_wgmma_256(const ir_function *group);
+const char *cuda_refuse_linear_wgmma(const ir_function *group);
+const char *cuda_refuse_linear_fp8_wgmma(const ir_function *group);
 
 // ---- cuda_grid_attention.c
 const char *cuda_refuse_attention(const ir_function *group);
 const char *cuda_refuse_attention_mma(const ir_function *group);
 void cuda_grid_attention_generic(const ir_function *group, cuda_extent grid[3]);
 void cuda_grid_attention_decode(const ir_function *group, cuda_extent grid[3]);
+void cuda_grid_attention_decode_batch(const ir_function *group, cuda_extent grid[3]);
 void cuda_grid_attention_batch(const ir_function *group, cuda_extent grid[3]);
 void cuda_grid_attention_prefill(const ir_function *group, cuda_extent grid[3]);
 int64_t cuda_shared_attention_generic(const ir_function *group);
 int64_t cuda_shared_attention_decode(const ir_function *group);
 int64_t cuda_shared_attention_prefill(const ir_function *group);
+int64_t cuda_scratch_attention_decode(const ir_function *group);
+int64_t cuda_scratch_attention_decode_batch(const ir_function *group);
 
 #endif

@@ -1,9 +1,14 @@
 #include "codegen/artifact.h"
 #include "codegen/cuda/cuda_grid.h"
 #include "codegen/cuda/kernels/attention_size.h"
+#include "codegen/cuda/kernels/kernel.h"
+
+_Static_assert(
+    ATTENTION_MANY_TOKENS *(ATTENTION_SPLIT_BLOCKS / 2) * 4 <= KERNEL_COUNTER_BYTES,
+    "a counter for each token and set of heads that is split");
 
 // Blocks that share a prefill tile of many sequences, where the tokens are so few that tiles are, too.
-enum { TILE_BLOCKS = 4 };
+enum { TILE_BLOCKS = 8 };
 
 static int64_t head_dim_of(const ir_function *group) {
     return cuda_operand_type(group, 1)->dims[4].value;
@@ -68,14 +73,39 @@ void cuda_grid_attention_generic(const ir_function *group, cuda_extent grid[3]) 
     grid[2] = cuda_extent_constant(1);
 }
 
-void cuda_grid_attention_decode(const ir_function *group, cuda_extent grid[3]) {
+// Sets of query heads that share what they read, of all kv heads.
+static int64_t n_sets_of(const ir_function *group) {
+    const int64_t n_sets = (n_grouped_of(group) + ATTENTION_HEADS - 1) / ATTENTION_HEADS;
+    return n_kv_heads_of(group) * n_sets;
+}
+
+// Of one token, from the shape alone: what else runs does not change a token's result.
+static int64_t n_splits_of(const ir_function *group) {
+    const int64_t n = ATTENTION_SPLIT_BLOCKS / n_sets_of(group);
+    return n < 1 ? 1 : n > ATTENTION_MAX_SPLITS ? ATTENTION_MAX_SPLITS : n;
+}
+
+static int64_t n_batch_splits_of(const ir_function *group) {
+    const int64_t n = n_splits_of(group) * ATTENTION_FEW_TOKENS / ATTENTION_MANY_TOKENS;
+    return n < 1 ? 1 : n;
+}
+
+static void decode_grid(const ir_function *group, int64_t n_splits, cuda_extent grid[3]) {
     grid[0] = tokens_of(group, 1, 1);
-    grid[1] = cuda_extent_constant(n_kv_heads_of(group));
-    grid[2] = cuda_extent_constant((n_grouped_of(group) + ATTENTION_HEADS - 1) / ATTENTION_HEADS);
+    grid[1] = cuda_extent_constant(n_sets_of(group));
+    grid[2] = cuda_extent_constant(n_splits);
+}
+
+void cuda_grid_attention_decode(const ir_function *group, cuda_extent grid[3]) {
+    decode_grid(group, n_splits_of(group), grid);
+}
+
+void cuda_grid_attention_decode_batch(const ir_function *group, cuda_extent grid[3]) {
+    decode_grid(group, n_batch_splits_of(group), grid);
 }
 
 void cuda_grid_attention_prefill(const ir_function *group, cuda_extent grid[3]) {
-    grid[0] = tokens_of(group, n_grouped_of(group), ATTENTION_QUERIES);
+    grid[0] = tokens_of(group, n_grouped_of(group), ATTENTION_QUERIES(head_dim_of(group)));
     grid[1] = cuda_extent_constant(n_kv_heads_of(group));
     grid[2] = cuda_extent_constant(1);
 }
@@ -92,9 +122,26 @@ int64_t cuda_shared_attention_generic(const ir_function *group) {
 }
 
 int64_t cuda_shared_attention_decode(const ir_function *group) {
-    return ATTENTION_DECODE_SHARED(head_dim_of(group));
+    return ATTENTION_DECODE_SHARED(head_dim_of(group), n_grouped_of(group));
 }
 
 int64_t cuda_shared_attention_prefill(const ir_function *group) {
-    return ATTENTION_PREFILL_SHARED(head_dim_of(group));
+    return ATTENTION_PREFILL_SHARED(head_dim_of(group), n_grouped_of(group));
+}
+
+// ---- scratch memory -----------------------------------------------------------------------------------
+
+// Parts of all splits. Where there is more than one, ATTENTION_SPLIT_BLOCKS bounds sets, and so the counters: one for each token and set.
+static int64_t parts_bytes(const ir_function *group, int64_t n_tokens, int64_t n_splits) {
+    if (n_splits < 2) return 0;
+    const int64_t part_bytes = ATTENTION_PART_BYTES(head_dim_of(group), n_grouped_of(group));
+    return n_tokens * n_sets_of(group) * n_splits * part_bytes;
+}
+
+int64_t cuda_scratch_attention_decode(const ir_function *group) {
+    return parts_bytes(group, ATTENTION_FEW_TOKENS, n_splits_of(group));
+}
+
+int64_t cuda_scratch_attention_decode_batch(const ir_function *group) {
+    return parts_bytes(group, ATTENTION_MANY_TOKENS, n_batch_splits_of(group));
 }

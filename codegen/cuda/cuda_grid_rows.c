@@ -58,11 +58,25 @@ void cuda_grid_observe_max(const ir_function *group, cuda_extent grid[3]) {
     set_grid(grid, cuda_extent_of(x->dims[0], 1, 1), cuda_extent_of(x->dims[1], 1, 4096));
 }
 
+void cuda_grid_sample(const ir_function *group, cuda_extent grid[3]) {
+    set_rows(group, grid);
+}
+
+// Three words for each of 2048 bins, two for each of 2048 listed candidates, and a bit for each token.
+int64_t cuda_shared_sample(const ir_function *group) {
+    return (5 * 2048 + (cuda_operand_type(group, 0)->dims[1].value + 31) / 32) * 4;
+}
+
 // ---- refusals -----------------------------------------------------------------------------------------
 
 const char *cuda_refuse_elementwise(const ir_function *group) {
     const int32_t rank = cuda_operand_type(group, 0)->rank;
     return rank == 1 || rank == 2 ? NULL : "the result is neither a matrix nor a vector";
+}
+
+// What every device of sm_80 and newer has for one block, without the kernel's own arrays.
+const char *cuda_refuse_sample(const ir_function *group) {
+    return cuda_shared_sample(group) <= 96 * 1024 ? NULL : "the vocabulary is too large";
 }
 
 const char *cuda_refuse_observe_max(const ir_function *group) {

@@ -2,7 +2,9 @@
 
 #include "codegen/artifact.h"
 #include "codegen/cuda/cuda_grid.h"
+#include "codegen/cuda/kernels/attention_size.h"
 #include "codegen/cuda/kernels/kernel.h"
+#include "runtime/abi.h"
 
 #include <string.h>
 
@@ -11,18 +13,22 @@
     _Static_assert(KERNEL_##id == (int)IR_##id, "kernels/kernel.h and ir/dtypes.def differ at " #id);
 #include "ir/dtypes.def"
 // clang-format on
+_Static_assert(
+    KERNEL_COUNTER_BYTES == MLCC_ABI_CUDA_COUNTER_BYTES, "kernels/kernel.h and abi.h differ");
 _Static_assert(KERNEL_N_DTYPES == (int)IR_N_DTYPES, "kernels/kernel.h lacks a row of dtypes.def");
 
 // ---- the table ----------------------------------------------------------------------------------------
 
 #define IR_OP_N_OPS IR_N_OPS
+#define IR_OP_CHAIN CUDA_CHAIN_OP
 #define takes_all   NULL
 #define no_shared   NULL
+#define no_scratch  NULL
 
 // clang-format off
 static const cuda_kernel_row rows[] = {
-#define ENTRY(symbol, max_rows, threads, min_blocks, grid, shared, max_registers, max_issue) \
-    {symbol, max_rows, threads, min_blocks, grid, shared, max_registers, max_issue}
+#define ENTRY(symbol, max_rows, threads, min_blocks, grid, shared, scratch, max_registers, max_issue) \
+    {symbol, max_rows, threads, min_blocks, grid, shared, scratch, max_registers, max_issue}
 #define KERNEL(name, op, file, headers, min_arch, specific, refuses, meaning, ...) \
     {name, IR_OP_##op, file, headers, min_arch, specific, {__VA_ARGS__}, \
      (int32_t)(sizeof((const cuda_entry[]){__VA_ARGS__}) / sizeof(cuda_entry)), refuses, meaning},

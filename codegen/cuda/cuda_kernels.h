@@ -21,18 +21,24 @@ typedef struct cuda_entry {
     // Grid and dynamic shared bytes of a launch of this group.
     void (*grid)(const ir_function *group, cuda_extent grid[3]);
     int64_t (*shared_bytes)(const ir_function *group); // NULL: 0
-    // Gates on the compiled code, per architecture: registers of a thread; instructions of the inner loop per 16-byte load where max_rows is given
-    // (few rows: bound by bytes), else per matrix instruction (0 = not gated).
+    // Bytes of device memory behind the counters of kernel_scratch; NULL: none, and kernel_scratch is not used.
+    int64_t (*scratch_bytes)(const ir_function *group);
+    // Gates on the compiled code, per architecture: registers of a thread; instructions of the inner loop per 16-byte load where max_rows is at most
+    // CUDA_FEW_ROWS (bound by bytes), else per matrix instruction (0 = not gated).
     int32_t max_registers;
     int32_t max_issue_per_unit;
 } cuda_entry;
 
-#define CUDA_MAX_ENTRIES 3
+#define CUDA_MAX_ENTRIES 4
+#define CUDA_FEW_ROWS    16
+
+// Stands for the anchor in the rows of chains (ir/chain.h).
+#define CUDA_CHAIN_OP ((ir_op)(IR_N_OPS + 1))
 
 typedef struct cuda_kernel_row {
     const char *name; // "linear_tile16__sm80"
-    ir_op op;         // anchor; IR_N_OPS = element-wise group without an anchor
-    const char *file; // kernels/<file>.cu, embedded as text
+    ir_op op;         // anchor; IR_N_OPS = element-wise group without an anchor; CUDA_CHAIN_OP
+    const char *file; // kernels/<file>.cu, embedded as text; several with commas between
     const char *
         headers; // comma separated headers of kernels/ that stand between kernel.h and the file; "" = none
     int32_t min_arch;         // 80, 89, 90
@@ -52,6 +58,8 @@ const char *cuda_source_find(const char *name);
 
 // Device layout of a param that operand `operand` of `op` reads: "rows" (as stored) or one of the layouts of cuda_layouts.c ("tile16").
 const char *cuda_layout_choose(ir_op op, int32_t operand, const ir_type *type);
+// Whether there are kernels for linear_scaled with this weight, codes of so many mantissa bits, and a scale for `group` columns (0: for all).
+bool cuda_takes_codes(const ir_type *weight, int64_t mantissa_bits, int64_t group);
 // Bytes (a multiple of 256) and work items of a prepared param; false when the layout cannot hold the type. Prepare functions are CPU
 // bitcode below codegen/cpu/kernels/portable (prepare_<layout>.c): lib.so carries them, the runtime runs them on the host and uploads.
 bool cuda_layout_measure(

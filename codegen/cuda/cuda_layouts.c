@@ -15,7 +15,8 @@ static int64_t tile16_bytes(const ir_type *type) {
 }
 
 const char *cuda_layout_choose(ir_op op, int32_t operand, const ir_type *type) {
-    const bool is_weight = (op == IR_OP_LINEAR || op == IR_OP_EMBEDDING) && operand == 1;
+    const bool is_weight =
+        (op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED || op == IR_OP_EMBEDDING) && operand == 1;
     return is_weight && tile16_bytes(type) >= 0 ? "tile16" : "rows";
 }
 

@@ -2,8 +2,10 @@
 
 #include "codegen/cuda/cubin.h"
 #include "codegen/cuda/emit_cuda.h"
+#include "codegen/cuda/kernels/kernel.h"
 #include "runtime/base/file.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 // ---- opening and choosing -----------------------------------------------------------------------------
@@ -30,18 +32,97 @@ void cuda_target_close(cuda_target *target) {
     target->nvrtc = NULL;
 }
 
-// A launch is one kernel for all architectures, so a row must fit every one of them.
+static const char *arch_refusal(
+    const cuda_target *target, const cuda_kernel_row *row, const cuda_arch *arch) {
+    if (arch->number >= row->min_arch && (!row->needs_arch_specific || arch->is_specific)) {
+        return NULL;
+    }
+    return mlcc_arena_printf(
+        target->keep, "needs sm_%d%s, not %s", row->min_arch,
+        row->needs_arch_specific ? "a" : " and newer", arch->text);
+}
+
+// The plan's row must do for every architecture: variants only improve on it.
 const char *cuda_kernel_refusal(
     const cuda_target *target, const cuda_kernel_row *row, const ir_function *group) {
     for (size_t i = 0; i < target->n_archs; i++) {
-        const cuda_arch *arch = &target->archs[i];
-        if (arch->number < row->min_arch || (row->needs_arch_specific && !arch->is_specific)) {
-            return mlcc_arena_printf(
-                target->keep, "needs sm_%d%s and newer, not %s", row->min_arch,
-                row->needs_arch_specific ? "a" : "", arch->text);
-        }
+        const char *reason = arch_refusal(target, row, &target->archs[i]);
+        if (reason != NULL) return reason;
     }
     return row->refuses != NULL ? row->refuses(group) : NULL;
+}
+
+// ---- variants -----------------------------------------------------------------------------------------
+
+// The last row that does for the architecture: the plan's, or one that stands behind it.
+static const cuda_kernel_row *row_for(
+    const cuda_target *target, const codegen_instance *instance, const cuda_arch *arch) {
+    size_t n_rows = 0;
+    const cuda_kernel_row *planned = cuda_kernel_find(instance->kernel);
+    const cuda_kernel_row *table = cuda_kernel_table(&n_rows), *best = planned;
+    for (const cuda_kernel_row *row = planned + 1; row < table + n_rows; row++) {
+        if (row->op != planned->op || arch_refusal(target, row, arch) != NULL) continue;
+        if (row->refuses == NULL || row->refuses(instance->group) == NULL) best = row;
+    }
+    return best;
+}
+
+static cuda_module *module_of(
+    cuda_modules *modules, int32_t instance, const cuda_kernel_row *row, size_t n_archs,
+    mlcc_arena *keep) {
+    for (int32_t m = modules->first[instance]; m < modules->n_modules; m++) {
+        if (modules->modules[m].row == row) return &modules->modules[m];
+    }
+    cuda_module *module = &modules->modules[modules->n_modules++];
+    *module = (cuda_module){.instance = instance, .row = row};
+    module->unit.name = row->name;
+    module->unit.archs = MLCC_NEW_ARRAY(keep, const cuda_arch *, n_archs + 1);
+    return module;
+}
+
+static int compare_modules(const void *left, const void *right) {
+    const cuda_module *a = left, *b = right;
+    if (a->instance != b->instance) return a->instance < b->instance ? -1 : 1;
+    return (a->row < b->row) - (a->row > b->row);
+}
+
+static mlcc_status *choose_rows(
+    const cuda_target *target, const codegen_artifact *artifact, mlcc_arena *keep,
+    cuda_modules *out) {
+    const size_t n = (size_t)artifact->n_instances;
+    out->modules = MLCC_NEW_ARRAY(keep, cuda_module, n * target->n_archs + 1);
+    out->first = MLCC_NEW_ARRAY(keep, int32_t, n + 1);
+    for (int32_t i = 0; i < artifact->n_instances; i++) {
+        const codegen_instance *instance = &artifact->instances[i];
+        if (cuda_kernel_find(instance->kernel) == NULL) {
+            return MLCC_ERROR(INTERNAL, "kernel '%s' is none of CUDA's", instance->kernel);
+        }
+        out->first[i] = out->n_modules;
+        for (size_t a = 0; a < target->n_archs; a++) {
+            const cuda_arch *arch = &target->archs[a];
+            cuda_module *module =
+                module_of(out, i, row_for(target, instance, arch), target->n_archs, keep);
+            module->unit.archs[module->unit.n_archs++] = arch;
+        }
+    }
+    out->first[n] = out->n_modules;
+    qsort(out->modules, (size_t)out->n_modules, sizeof *out->modules, compare_modules);
+    return NULL;
+}
+
+int64_t cuda_target_scratch_bytes(const cuda_target *target, const codegen_instance *instance) {
+    int64_t largest = 0;
+    if (cuda_kernel_find(instance->kernel) == NULL) return 0;
+    for (size_t a = 0; a < target->n_archs; a++) {
+        const cuda_kernel_row *row = row_for(target, instance, &target->archs[a]);
+        for (int32_t e = 0; e < row->n_entries; e++) {
+            if (row->entries[e].scratch_bytes == NULL) continue;
+            const int64_t size_bytes =
+                KERNEL_COUNTER_BYTES + row->entries[e].scratch_bytes(instance->group);
+            if (size_bytes > largest) largest = size_bytes;
+        }
+    }
+    return largest;
 }
 
 // ---- compiling ----------------------------------------------------------------------------------------
@@ -53,17 +134,17 @@ static mlcc_status *dump_text(
     return mlcc_file_write_atomic(mlcc_path_join(scratch, folder, name), text, strlen(text));
 }
 
-static const char *dump_stem(const cuda_module *module, int32_t index, mlcc_arena *scratch) {
-    return mlcc_arena_printf(scratch, "%02d_%s", index, module->row->name);
+static const char *dump_stem(const cuda_module *module, mlcc_arena *scratch) {
+    return mlcc_arena_printf(scratch, "%02d_%s", module->instance, module->row->name);
 }
 
 static mlcc_status *dump_images(
-    const cuda_target *target, const cuda_module *modules, int32_t n_modules, const char *folder,
-    mlcc_arena *scratch) {
-    for (int32_t m = 0; m < n_modules; m++) {
-        const char *stem = dump_stem(&modules[m], m, scratch);
-        for (size_t a = 0; a < target->n_archs; a++) {
-            const cuda_image *image = &modules[m].unit.images[a];
+    const cuda_modules *modules, const char *folder, mlcc_arena *scratch) {
+    for (int32_t m = 0; m < modules->n_modules; m++) {
+        const cuda_unit *unit = &modules->modules[m].unit;
+        const char *stem = dump_stem(&modules->modules[m], scratch);
+        for (size_t a = 0; a < unit->n_archs; a++) {
+            const cuda_image *image = &unit->images[a];
             const char *arch = image->arch->text;
             MLCC_TRY(dump_text(
                 folder, stem, mlcc_arena_printf(scratch, "%s.ptx", arch), image->ptx, scratch));
@@ -76,22 +157,17 @@ static mlcc_status *dump_images(
 
 static mlcc_status *write_sources(
     const codegen_artifact *artifact, const char *debug_dump, mlcc_arena *keep,
-    cuda_module *modules) {
-    for (int32_t i = 0; i < artifact->n_instances; i++) {
-        const codegen_instance *instance = &artifact->instances[i];
-        cuda_module *module = &modules[i];
-        module->row = cuda_kernel_find(instance->kernel);
-        if (module->row == NULL) {
-            return MLCC_ERROR(INTERNAL, "kernel '%s' is none of CUDA's", instance->kernel);
-        }
+    cuda_modules *modules) {
+    for (int32_t m = 0; m < modules->n_modules; m++) {
+        cuda_module *module = &modules->modules[m];
         mlcc_str source = {0};
-        mlcc_status *status = emit_cuda_source(instance, module->row, &source);
-        module->unit.name = module->row->name;
+        mlcc_status *status =
+            emit_cuda_source(&artifact->instances[module->instance], module->row, &source);
         module->unit.source = mlcc_arena_strdup(keep, mlcc_str_text(&source));
         mlcc_str_free(&source);
         if (debug_dump != NULL) {
             MLCC_TRY(
-                dump_text(debug_dump, dump_stem(module, i, keep), "cu", module->unit.source, keep));
+                dump_text(debug_dump, dump_stem(module, keep), "cu", module->unit.source, keep));
         }
         if (status != NULL) return status;
     }
@@ -100,21 +176,17 @@ static mlcc_status *write_sources(
 
 mlcc_status *cuda_target_compile(
     const cuda_target *target, const codegen_artifact *artifact, const char *debug_dump,
-    mlcc_arena *keep, cuda_module **out) {
-    const size_t n = (size_t)artifact->n_instances;
-    cuda_module *modules = MLCC_NEW_ARRAY(keep, cuda_module, n + 1);
+    mlcc_arena *keep, cuda_modules *out) {
+    *out = (cuda_modules){0};
+    MLCC_TRY(choose_rows(target, artifact, keep, out));
+    MLCC_TRY(write_sources(artifact, debug_dump, keep, out));
+    const size_t n = (size_t)out->n_modules;
     cuda_unit *units = MLCC_NEW_ARRAY(keep, cuda_unit, n + 1);
-    *out = NULL;
-    MLCC_TRY(write_sources(artifact, debug_dump, keep, modules));
-    for (size_t i = 0; i < n; i++) units[i] = modules[i].unit;
+    for (size_t i = 0; i < n; i++) units[i] = out->modules[i].unit;
     const cuda_compile_options options = {.cache_directory = mlcc_path_cache(keep)};
-    MLCC_TRY(cuda_compile(target->nvrtc, &options, target->archs, target->n_archs, units, n, keep));
-    for (size_t i = 0; i < n; i++) modules[i].unit = units[i];
-    if (debug_dump != NULL) {
-        MLCC_TRY(dump_images(target, modules, artifact->n_instances, debug_dump, keep));
-    }
-    *out = modules;
-    return NULL;
+    MLCC_TRY(cuda_compile(target->nvrtc, &options, units, n, keep));
+    for (size_t i = 0; i < n; i++) out->modules[i].unit = units[i];
+    return debug_dump != NULL ? dump_images(out, debug_dump, keep) : NULL;
 }
 
 // ---- report -------------------------------------------------------------------------------------------
@@ -155,22 +227,23 @@ static void report_image(const cuda_kernel_row *row, const cuda_image *image, ml
 }
 
 void cuda_target_report(
-    const cuda_target *target, const codegen_artifact *artifact, const cuda_module *modules,
+    const cuda_target *target, const codegen_artifact *artifact, const cuda_modules *modules,
     mlcc_str *out) {
     int major = 0, minor = 0;
     nvrtc_version(target->nvrtc, &major, &minor);
     mlcc_str_printf(
         out, "\nNVRTC %d.%d; spills in bytes; instructions of the inner loop\n", major, minor);
-    for (int32_t m = 0; m < artifact->n_instances; m++) {
+    for (int32_t m = 0; m < modules->n_modules; m++) {
+        const cuda_module *module = &modules->modules[m];
         mlcc_str_printf(
-            out, "\nmodule %d: %s for %s\n", m, modules[m].row->name,
-            artifact->instances[m].group->name);
+            out, "\nmodule %d: %s for %s\n", m, module->row->name,
+            artifact->instances[module->instance].group->name);
         mlcc_str_puts(
             out,
             "  arch        registers  stack  spills  per 16 B load  per matrix op  instructions"
             "  entry\n");
-        for (size_t a = 0; a < target->n_archs; a++) {
-            report_image(modules[m].row, &modules[m].unit.images[a], out);
+        for (size_t a = 0; a < module->unit.n_archs; a++) {
+            report_image(module->row, &module->unit.images[a], out);
         }
     }
 }

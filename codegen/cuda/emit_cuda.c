@@ -68,16 +68,24 @@ static mlcc_status *emit_file(emit_cuda *e, const char *name) {
     return NULL;
 }
 
-// The row's headers, then its kernel file.
-static const char **row_files(emit_cuda *e, size_t *n_files) {
-    const char **names = MLCC_NEW_ARRAY(e->keep, const char *, strlen(e->row->headers) + 1);
-    *n_files = 0;
-    for (const char *p = e->row->headers; *p != '\0';) {
+// Adds the names of a comma separated list, each with `ending`.
+static void add_files(
+    const emit_cuda *e, const char *list, const char *ending, const char **names, size_t *n) {
+    for (const char *p = list; *p != '\0';) {
         const size_t length = strcspn(p, ",");
-        names[(*n_files)++] = mlcc_arena_strndup(e->keep, p, length);
+        names[(*n)++] = mlcc_arena_printf(e->keep, "%.*s%s", (int)length, p, ending);
         p += length + (p[length] == ',');
     }
-    names[(*n_files)++] = mlcc_arena_printf(e->keep, "%s.cu", e->row->file);
+}
+
+// The row's headers, then its kernel files.
+static const char **row_files(const emit_cuda *e, size_t *n_headers, size_t *n_files) {
+    const size_t most = strlen(e->row->headers) + strlen(e->row->file) + 2;
+    const char **names = MLCC_NEW_ARRAY(e->keep, const char *, most);
+    *n_files = 0;
+    add_files(e, e->row->headers, "", names, n_files);
+    *n_headers = *n_files;
+    add_files(e, e->row->file, ".cu", names, n_files);
     return names;
 }
 
@@ -94,8 +102,11 @@ static void emit_env(const emit_cuda *e) {
         mlcc_str_printf(e->out, "    const void *in[%d];\n", instance->n_inputs);
     }
     if (n_out > 0) mlcc_str_printf(e->out, "    void *out[%d];\n", n_out);
+    mlcc_str_puts(e->out, "    u8 *scratch;\n");
     if (n_symbols > 0) mlcc_str_printf(e->out, "    i64 dims[%zu];\n", n_symbols);
     mlcc_str_puts(e->out, "} kernel_env;\n");
+    mlcc_str_puts(
+        e->out, "DEVICE u8 *kernel_scratch(const kernel_env *env) { return env->scratch; }\n");
 }
 
 static void emit_entries(const emit_cuda *e) {
@@ -125,12 +136,13 @@ static mlcc_status *emit_generated(emit_cuda *e, const char *const *names, size_
 
 static mlcc_status *emit_unit(emit_cuda *e) {
     static const char *const layer[] = {"device.h", "kernel.h", "math.h"};
-    size_t n_files = 0;
-    const char *const *files = row_files(e, &n_files);
+    size_t n_headers = 0, n_files = 0;
+    const char *const *files = row_files(e, &n_headers, &n_files);
     for (size_t i = 0; i < sizeof layer / sizeof layer[0]; i++) MLCC_TRY(emit_file(e, layer[i]));
-    for (size_t i = 0; i + 1 < n_files; i++) MLCC_TRY(emit_file(e, files[i]));
+    for (size_t i = 0; i < n_headers; i++) MLCC_TRY(emit_file(e, files[i]));
     MLCC_TRY(emit_generated(e, files, n_files));
-    return emit_file(e, files[n_files - 1]);
+    for (size_t i = n_headers; i < n_files; i++) MLCC_TRY(emit_file(e, files[i]));
+    return NULL;
 }
 
 mlcc_status *emit_cuda_source(

@@ -395,6 +395,10 @@ mlcc_status *emit_cuda_expression(
         *name = "value";
         return NULL;
     }
+    if (value == e->pushed && e->pushed_elsewhere != NULL) {
+        *name = e->pushed_elsewhere;
+        return NULL;
+    }
     // A value that is read several times is computed once; without this a chain of squares would double at every link.
     for (size_t i = 0; i < e->n_memo; i++) {
         if (e->memo[i].value == value && same_place(e->memo[i].place, place)) {

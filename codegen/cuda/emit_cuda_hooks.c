@@ -300,7 +300,7 @@ static mlcc_status *emit_elements(emit_cuda *e, const char *text, const int32_t 
 mlcc_status *emit_cuda_hooks(emit_cuda *e, const char *text) {
     int32_t *owners = MLCC_NEW_ARRAY(e->keep, int32_t, (size_t)e->group->n_returns + 1);
     for (int32_t r = 0; r < e->group->n_returns; r++) {
-        owners[r] = owner_of(e, text, r);
+        owners[r] = e->instance->is_chain ? OWNER_KERNEL : owner_of(e, text, r);
         if (owners[r] != OWNER_NONE) continue;
         return MLCC_ERROR(
             INTERNAL, "kernel '%s' has no hook that stores return %d of group '%s'", e->row->name,
@@ -313,5 +313,6 @@ mlcc_status *emit_cuda_hooks(emit_cuda *e, const char *text) {
     for (int32_t r = 0; r < n_results(e); r++) {
         if (mentions_hook(e, text, "result_pointer", r)) emit_result_pointer(e, r);
     }
-    return emit_elements(e, text, owners);
+    MLCC_TRY(emit_elements(e, text, owners));
+    return e->instance->is_chain ? emit_cuda_chain(e) : NULL;
 }

@@ -2,6 +2,7 @@
 //
 //   expression  elements of the group's values as text
 //   hooks       the functions of kernels/kernel.h that the kernel's text mentions
+//   chain       the functions of a chain's kernel
 //   emit_cuda   constants, environment, the files in order
 #ifndef MLCC_CODEGEN_CUDA_EMIT_CUDA_INSIDE_H
 #define MLCC_CODEGEN_CUDA_EMIT_CUDA_INSIDE_H
@@ -25,12 +26,14 @@ typedef struct emit_cuda {
     const codegen_instance *instance;
     const cuda_kernel_row *row;
     const ir_function *group;
-    const ir_node *anchor; // NULL: element-wise group
+    const ir_node *anchor; // NULL: element-wise group; of a chain its linear
     mlcc_arena *keep;
     mlcc_str *out;
     // The hook being written.
     const ir_value *pushed; // the value that the kernel hands over, or NULL
     cuda_place pushed_place;
+    // Variable that is `pushed` at the only other place that is read, or NULL.
+    const char *pushed_elsewhere;
     int32_t n_names; // variables so far
     cuda_memo *memo;
     size_t n_memo, memo_capacity;
@@ -59,6 +62,10 @@ bool emit_cuda_has_elements(const ir_type *type);
 // Appends the statement that stores variable `name` at a place of a tensor, rounded to nearest even.
 void emit_cuda_store(
     emit_cuda *e, const ir_type *type, const char *memory, cuda_place place, const char *name);
+
+// ---- chain
+// Appends what kernels/linear_chain.cu asks for besides the hooks of its linear. INTERNAL when the group is no chain of its.
+mlcc_status *emit_cuda_chain(emit_cuda *e);
 
 // ---- hooks
 // Appends every hook that `text` (the kernel file and its headers) mentions and the group can provide. INTERNAL when a return of the group is

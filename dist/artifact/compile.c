@@ -164,7 +164,8 @@ static mlcc_status *import(compilation *c) {
         .activation_dtype = on_cuda ? c->facts.mode->model : IR_F32,
         .kv_dtype = c->facts.kv_dtype,
         .max_tokens = c->facts.max_tokens,
-        .max_sequences = c->facts.max_sequences};
+        .max_sequences = c->facts.max_sequences,
+        .samples = on_cuda};
     return import_model(c->config, &options, c->keep, &c->module);
 }
 
@@ -188,7 +189,9 @@ static mlcc_status *run_passes(compilation *c) {
     const pass_target target = {
         .user = c->chooser,
         .choose_kernel = codegen_choose_kernel,
-        .choose_layout = codegen_choose_layout};
+        .choose_layout = codegen_choose_layout,
+        .choose_chain = codegen_choose_chain,
+        .takes_codes = codegen_takes_codes};
     mlcc_arena *scratch = mlcc_arena_create();
     pass_context context = {
         .scratch = scratch,

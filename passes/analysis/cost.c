@@ -26,7 +26,8 @@ static mlcc_status *add_launch(const ir_node *launch, cost_step *cost) {
     const ir_function *group =
         ir_module_find(launch->function->module, ir_attr_text(launch, "callee"));
     for (const ir_node *node = group->first; node != NULL; node = node->next) {
-        if (node->op != IR_OP_LINEAR || node->operands[1]->kind != IR_VALUE_ARG) continue;
+        const bool is_linear = node->op == IR_OP_LINEAR || node->op == IR_OP_LINEAR_SCALED;
+        if (!is_linear || node->operands[1]->kind != IR_VALUE_ARG) continue;
         const ir_param *weight = ir_param_of(launch->operands[node->operands[1]->index]);
         if (weight == NULL) continue;
         const ir_symbol *rows = node->results[0]->type.dims[0].symbol;

@@ -1,5 +1,6 @@
 #include "passes/analysis/liveness.h"
 
+#include "ir/chain.h"
 #include "ir/walk.h"
 
 static bool is_returned(const ir_function *function, const ir_value *value) {
@@ -13,6 +14,7 @@ static bool is_returned(const ir_function *function, const ir_value *value) {
 mlcc_status *liveness_intervals(
     const ir_function *function, mlcc_arena *scratch, liveness_interval **out, int32_t *n_out) {
     int32_t n_results = 0, n_intervals = 0, number = 0;
+    int64_t n_left = 0;
     for (const ir_node *node = function->first; node != NULL; node = node->next) {
         n_results += node->n_results;
         for (int32_t r = 0; r < node->n_results; r++) node->results[r]->user = NULL;
@@ -20,7 +22,8 @@ mlcc_status *liveness_intervals(
     for (int32_t i = 0; i < function->n_args; i++) function->args[i]->user = NULL;
     liveness_interval *intervals =
         MLCC_NEW_ARRAY(scratch, liveness_interval, (size_t)n_results + 1);
-    for (const ir_node *node = function->first; node != NULL; node = node->next, number++) {
+    for (const ir_node *node = function->first; node != NULL; node = node->next) {
+        if (!ir_chain_continues(node, &n_left)) number++;
         for (int32_t i = 0; i < node->n_operands; i++) {
             ir_value *operand = node->operands[i];
             if (operand->kind != IR_VALUE_RESULT || operand->user == NULL) continue;

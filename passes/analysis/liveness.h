@@ -7,7 +7,7 @@
 // One value that needs memory: a launch's result that is neither returned nor the memory of an operand.
 typedef struct liveness_interval {
     ir_value *value;
-    // Node numbers, both included: a result never shares memory with an operand of its own launch.
+    // Node numbers, both included: a result never shares memory with an operand of its own launch. The launches of a chain have one number.
     int32_t first, last;
     int64_t size_bytes; // with every symbol at its bound, rounded up to 64
 } liveness_interval;

@@ -38,6 +38,9 @@ typedef struct mlcc_writer mlcc_writer;
 mlcc_status *mlcc_writer_open(const char *path, mlcc_writer **out);
 mlcc_status *mlcc_writer_write(mlcc_writer *writer, const void *data, size_t size_bytes);
 uint64_t mlcc_writer_offset(const mlcc_writer *writer);
+// Writes over bytes that were written before: a header that is known at the end. A pipe has no way back: IO.
+mlcc_status *mlcc_writer_rewrite(
+    mlcc_writer *writer, uint64_t offset, const void *data, size_t size_bytes);
 // consumes the writer, also on error (then the temporary is removed)
 mlcc_status *mlcc_writer_commit(mlcc_writer *writer);
 void mlcc_writer_abandon(mlcc_writer *writer); // consumes; NULL is fine

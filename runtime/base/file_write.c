@@ -4,6 +4,7 @@
 
 #include "runtime/base/temporaries.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -159,6 +160,22 @@ mlcc_status *mlcc_writer_write(mlcc_writer *writer, const void *data, size_t siz
 
 uint64_t mlcc_writer_offset(const mlcc_writer *writer) {
     return writer->written_bytes + writer->fill_bytes;
+}
+
+mlcc_status *mlcc_writer_rewrite(
+    mlcc_writer *writer, uint64_t offset, const void *data, size_t size_bytes) {
+    MLCC_TRY(flush(writer));
+    assert(offset <= writer->written_bytes && size_bytes <= writer->written_bytes - offset);
+    const char *at = data;
+    while (size_bytes != 0) {
+        ssize_t n = pwrite(writer->file, at, size_bytes, (off_t)offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return write_error(writer, size_bytes, errno);
+        at += n;
+        offset += (uint64_t)n;
+        size_bytes -= (size_t)n;
+    }
+    return NULL;
 }
 
 // After the rename the directory too must reach the disk. Some file systems cannot do that; the

@@ -40,14 +40,18 @@ static mlcc_status *resolve(mlcc_cuda_driver *driver) {
     const struct {
         const char *symbol;
         size_t offset;
+        bool is_optional;
     } rows[] = {
-#define X(member, symbol, parameters) {#symbol, offsetof(mlcc_cuda_driver, member)},
+#define X(member, symbol, parameters) {#symbol, offsetof(mlcc_cuda_driver, member), false},
         MLCC_CUDA_FUNCTIONS(X)
+#undef X
+#define X(member, symbol, parameters) {#symbol, offsetof(mlcc_cuda_driver, member), true},
+            MLCC_CUDA_OPTIONAL_FUNCTIONS(X)
 #undef X
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         void *found = dlsym(driver->library, rows[i].symbol);
-        if (found == NULL) {
+        if (found == NULL && !rows[i].is_optional) {
             char what[128];
             snprintf(what, sizeof what, "it has no function '%s'", rows[i].symbol);
             return unusable(driver, what);

@@ -21,6 +21,8 @@ typedef struct mlcc_cu_stream mlcc_cu_stream;
 typedef struct mlcc_cu_event mlcc_cu_event;
 typedef struct mlcc_cu_module mlcc_cu_module;
 typedef struct mlcc_cu_function mlcc_cu_function;
+typedef struct mlcc_cu_graph mlcc_cu_graph;
+typedef struct mlcc_cu_graph_exec mlcc_cu_graph_exec;
 
 // The codes that something here depends on; cuGetErrorName knows them all.
 enum {
@@ -40,7 +42,9 @@ enum {
     MLCC_CU_NOT_FOUND = 500,
     MLCC_CU_ILLEGAL_ADDRESS = 700,
     MLCC_CU_LAUNCH_OUT_OF_RESOURCES = 701,
-    MLCC_CU_LAUNCH_FAILED = 719
+    MLCC_CU_LAUNCH_FAILED = 719,
+    MLCC_CU_CAPTURE_UNSUPPORTED = 900,
+    MLCC_CU_CAPTURE_INVALIDATED = 901
 };
 
 enum { // CUdevice_attribute
@@ -56,6 +60,28 @@ enum {                                            // CUjit_option
     MLCC_CU_JIT_ERROR_LOG = 5,
     MLCC_CU_JIT_ERROR_LOG_BYTES = 6
 };
+enum { MLCC_CU_CAPTURE_THREAD_LOCAL = 1 }; // CUstreamCaptureMode
+
+// CUlaunchAttribute, with the one value that is used here: a launch of a kernel that waits itself
+// (grid_wait in codegen/cuda/kernels/device.h) may begin before the one before it has ended.
+enum { MLCC_CU_LAUNCH_PROGRAMMATIC_SERIALIZATION = 6 }; // CUlaunchAttributeID
+typedef struct mlcc_cu_launch_attribute {
+    int id;
+    char padding[4];
+    union {
+        int is_allowed;
+        uint64_t words[8];
+    } value;
+} mlcc_cu_launch_attribute;
+
+typedef struct mlcc_cu_launch_config { // CUlaunchConfig
+    unsigned grid_x, grid_y, grid_z;
+    unsigned block_x, block_y, block_z;
+    unsigned shared_bytes;
+    mlcc_cu_stream *stream;
+    mlcc_cu_launch_attribute *attributes;
+    unsigned n_attributes;
+} mlcc_cu_launch_config;
 
 // X(member, symbol of the driver, parameters); all return a mlcc_cu_result.
 // clang-format off
@@ -96,6 +122,16 @@ enum {                                            // CUjit_option
     X(launch_kernel,         cuLaunchKernel,               (mlcc_cu_function *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,     \
                                                             unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,       \
                                                             mlcc_cu_stream *stream, void **arguments, void **extra))
+
+// What older drivers lack: NULL then.
+#define MLCC_CUDA_OPTIONAL_FUNCTIONS(X)                                                                                                        \
+    X(launch_kernel_ex,      cuLaunchKernelEx,             (const mlcc_cu_launch_config *config, mlcc_cu_function *function, void **arguments, void **extra)) \
+    X(stream_begin_capture,  cuStreamBeginCapture_v2,      (mlcc_cu_stream *stream, int mode))                                                 \
+    X(stream_end_capture,    cuStreamEndCapture,           (mlcc_cu_stream *stream, mlcc_cu_graph **graph))                                    \
+    X(graph_instantiate,     cuGraphInstantiateWithFlags,  (mlcc_cu_graph_exec **exec, mlcc_cu_graph *graph, unsigned long long flags))        \
+    X(graph_destroy,         cuGraphDestroy,               (mlcc_cu_graph *graph))                                                             \
+    X(graph_launch,          cuGraphLaunch,                (mlcc_cu_graph_exec *exec, mlcc_cu_stream *stream))                                 \
+    X(graph_exec_destroy,    cuGraphExecDestroy,           (mlcc_cu_graph_exec *exec))
 // clang-format on
 
 typedef struct mlcc_cuda_driver {
@@ -105,6 +141,7 @@ typedef struct mlcc_cuda_driver {
     int n_devices;    // ≥ 1
 #define X(member, symbol, parameters) mlcc_cu_result(*member) parameters;
     MLCC_CUDA_FUNCTIONS(X)
+    MLCC_CUDA_OPTIONAL_FUNCTIONS(X)
 #undef X
 } mlcc_cuda_driver;
 

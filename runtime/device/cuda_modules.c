@@ -1,11 +1,12 @@
 #include "runtime/device/cuda_modules.h"
 
+#include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LOG_BYTES = 8192, SHARED_WITHOUT_ASKING = 48 * 1024 };
+enum { LOG_BYTES = 8192, SHARED_WITHOUT_ASKING = 48 * 1024, FIRST_WAITING_ARCH = 90 };
 
 // 0 = does not fit; larger is better.
 static uint32_t rank_of(const mlcc_abi_cuda_image *image, uint32_t arch) {
@@ -19,15 +20,22 @@ static uint32_t rank_of(const mlcc_abi_cuda_image *image, uint32_t arch) {
     return image->arch / 10 == arch / 10 ? CUBIN + image->arch : 0;
 }
 
-const mlcc_abi_cuda_image *mlcc_cuda_choose_image(
-    const mlcc_abi_cuda_module *module, uint32_t arch) {
+// The best of those whose rank is below `limit`.
+static const mlcc_abi_cuda_image *choose_below(
+    const mlcc_abi_cuda_module *module, uint32_t arch, uint32_t limit) {
     const mlcc_abi_cuda_image *best = NULL;
     for (uint32_t i = 0; i < module->n_images; i++) {
         const mlcc_abi_cuda_image *image = &module->images[i];
         uint32_t rank = rank_of(image, arch);
-        if (rank > 0 && (best == NULL || rank > rank_of(best, arch))) best = image;
+        if (rank == 0 || rank >= limit) continue;
+        if (best == NULL || rank > rank_of(best, arch)) best = image;
     }
     return best;
+}
+
+const mlcc_abi_cuda_image *mlcc_cuda_choose_image(
+    const mlcc_abi_cuda_module *module, uint32_t arch) {
+    return choose_below(module, arch, UINT32_MAX);
 }
 
 // "sm_90a", "compute_80"
@@ -76,25 +84,62 @@ static mlcc_status *refused(
     return MLCC_ERROR(DEVICE, "%s: %s%s%s", what, error, log[0] == '\0' ? "" : "; ", log);
 }
 
-static mlcc_status *load_module(
+// What a driver answers that does not know this form of code; another form may do.
+static bool is_about_code(mlcc_cu_result result) {
+    return result == MLCC_CU_INVALID_IMAGE || result == MLCC_CU_NO_BINARY_FOR_GPU ||
+           result == MLCC_CU_INVALID_PTX || result == MLCC_CU_UNSUPPORTED_PTX_VERSION;
+}
+
+static mlcc_status *load_image(
     const mlcc_cuda_driver *driver, const mlcc_abi_cuda *cuda, const mlcc_abi_cuda_module *module,
-    uint32_t arch, mlcc_cu_module **out) {
-    const mlcc_abi_cuda_image *image = mlcc_cuda_choose_image(module, arch);
-    if (image == NULL) return no_image(module, arch);
+    const mlcc_abi_cuda_image *image, mlcc_cu_module **out, mlcc_cu_result *result) {
     char *log = calloc(1, LOG_BYTES);
     if (log == NULL) return MLCC_ERROR(NO_MEMORY, "memory for the driver's log cannot be had");
     // Values travel in the place of pointers.
     int options[] = {MLCC_CU_JIT_ERROR_LOG, MLCC_CU_JIT_ERROR_LOG_BYTES};
     void *values[] = {log, (void *)(uintptr_t)LOG_BYTES};
-    mlcc_cu_result result = driver->module_load_data_ex(out, image->data, 2, options, values);
+    *result = driver->module_load_data_ex(out, image->data, 2, options, values);
     log[LOG_BYTES - 1] = '\0';
     mlcc_status *status = NULL;
-    if (result != MLCC_CU_SUCCESS) {
+    if (*result != MLCC_CU_SUCCESS) {
         *out = NULL;
-        status = refused(driver, cuda, module, image, result, log);
+        status = refused(driver, cuda, module, image, *result, log);
     }
     free(log);
     return status;
+}
+
+// Every image of a module that fits, best first, until the driver takes one; else what it said of the
+// first.
+static mlcc_status *load_module(
+    mlcc_cuda_modules *self, const mlcc_abi_cuda *cuda, const mlcc_abi_cuda_module *module,
+    uint32_t arch, mlcc_cuda_module *out) {
+    mlcc_status *first = NULL;
+    const mlcc_abi_cuda_image *image = mlcc_cuda_choose_image(module, arch);
+    while (image != NULL) {
+        mlcc_cu_result result = MLCC_CU_SUCCESS;
+        mlcc_status *status = load_image(self->driver, cuda, module, image, &out->loaded, &result);
+        if (status == NULL) break;
+        out->is_refused = is_about_code(result);
+        if (first == NULL) {
+            first = status;
+        } else {
+            mlcc_status_free(status);
+        }
+        image = out->is_refused ? choose_below(module, arch, rank_of(image, arch)) : NULL;
+    }
+    out->image = image;
+    if (image == NULL || first == NULL) return first;
+    mlcc_str name = {0};
+    put_image(&name, image);
+    mlcc_log(
+        self->has_warned ? MLCC_LOG_DEBUG : MLCC_LOG_WARN, "device",
+        "%s; its code for %s is used instead", mlcc_status_message(first), mlcc_str_text(&name));
+    self->has_warned = true;
+    mlcc_str_free(&name);
+    mlcc_status_free(first);
+    out->is_refused = false;
+    return NULL;
 }
 
 static mlcc_status *find_entry(
@@ -126,45 +171,99 @@ static mlcc_status *find_entry(
         what);
 }
 
-static size_t count_entries(const mlcc_abi_model *abi) {
-    size_t n_entries = 0;
-    for (uint32_t f = 0; f < abi->n_functions; f++) {
-        for (uint32_t l = 0; l < abi->cuda->functions[f].n_launches; l++)
-            n_entries += abi->cuda->functions[f].launches[l].n_entries;
-    }
-    return n_entries;
+// What the last, most general variant has; the error names it.
+static mlcc_status *no_variant(
+    const mlcc_abi_cuda *cuda, const mlcc_abi_cuda_launch *launch, uint32_t arch) {
+    return no_image(&cuda->modules[launch->variants[launch->n_variants - 1].module], arch);
 }
 
-static mlcc_status *find_entries(
-    mlcc_cuda_modules *self, const mlcc_abi_model *abi, uint32_t max_shared_bytes) {
+// The first variant whose module the device and the driver take; the module is loaded then.
+static mlcc_status *choose_variant(
+    mlcc_cuda_modules *self, const mlcc_abi_cuda *cuda, const mlcc_abi_cuda_launch *launch,
+    uint32_t arch, mlcc_cuda_chosen *chosen) {
+    mlcc_status *first = NULL;
+    for (uint32_t i = 0; chosen->variant == NULL && i < launch->n_variants; i++) {
+        const mlcc_abi_cuda_variant *variant = &launch->variants[i];
+        mlcc_cuda_module *module = &self->modules[variant->module];
+        if (mlcc_cuda_choose_image(&cuda->modules[variant->module], arch) == NULL) continue;
+        mlcc_status *status = NULL;
+        if (module->loaded == NULL) {
+            status = load_module(self, cuda, &cuda->modules[variant->module], arch, module);
+        }
+        if (status == NULL) {
+            chosen->variant = variant;
+            chosen->waits = module->image->arch >= FIRST_WAITING_ARCH;
+        } else if (!module->is_refused) {
+            mlcc_status_free(first);
+            return status;
+        } else if (first == NULL) {
+            first = status;
+        } else {
+            mlcc_status_free(status);
+        }
+    }
+    if (chosen->variant == NULL) return first != NULL ? first : no_variant(cuda, launch, arch);
+    mlcc_status_free(first);
+    return NULL;
+}
+
+static mlcc_status *choose_variants(
+    mlcc_cuda_modules *self, const mlcc_abi_model *abi, uint32_t arch, size_t *n_entries) {
     const mlcc_abi_cuda *cuda = abi->cuda;
-    size_t next = 0;
+    mlcc_cuda_chosen *chosen = self->launches;
+    *n_entries = 0;
     for (uint32_t f = 0; f < abi->n_functions; f++) {
-        self->first_entry[f] = next;
-        for (uint32_t l = 0; l < cuda->functions[f].n_launches; l++) {
-            const mlcc_abi_cuda_launch *launch = &cuda->functions[f].launches[l];
-            for (uint32_t e = 0; e < launch->n_entries; e++) {
-                MLCC_TRY(find_entry(
-                    self, &cuda->modules[launch->module], self->modules[launch->module],
-                    &launch->entries[e], max_shared_bytes, &self->entries[next++]));
-            }
+        const mlcc_abi_cuda_function *function = &cuda->functions[f];
+        self->first_launch[f] = (size_t)(chosen - self->launches);
+        for (uint32_t l = 0; l < function->n_launches; l++, chosen++) {
+            MLCC_TRY(choose_variant(self, cuda, &function->launches[l], arch, chosen));
+            *n_entries += chosen->variant->n_entries;
         }
     }
     return NULL;
 }
 
+static mlcc_status *find_entries(
+    mlcc_cuda_modules *self, const mlcc_abi_cuda *cuda, mlcc_cuda_chosen *chosen,
+    uint32_t max_shared_bytes) {
+    const mlcc_abi_cuda_variant *variant = chosen->variant;
+    for (uint32_t e = 0; e < variant->n_entries; e++) {
+        MLCC_TRY(find_entry(
+            self, &cuda->modules[variant->module], self->modules[variant->module].loaded,
+            &variant->entries[e], max_shared_bytes, &chosen->entries[e]));
+    }
+    return NULL;
+}
+
+static size_t count_launches(const mlcc_abi_model *abi) {
+    size_t n_launches = 0;
+    for (uint32_t f = 0; f < abi->n_functions; f++)
+        n_launches += abi->cuda->functions[f].n_launches;
+    return n_launches;
+}
+
 static mlcc_status *load_all(
     mlcc_cuda_modules *self, const mlcc_abi_model *abi, uint32_t arch, uint32_t max_shared_bytes) {
     const mlcc_abi_cuda *cuda = abi->cuda;
+    const size_t n_launches = count_launches(abi);
+    size_t n_entries = 0;
     self->modules = calloc((size_t)cuda->n_modules + 1, sizeof *self->modules);
-    self->entries = calloc(count_entries(abi) + 1, sizeof *self->entries);
-    self->first_entry = calloc((size_t)abi->n_functions + 1, sizeof *self->first_entry);
-    if (self->modules == NULL || self->entries == NULL || self->first_entry == NULL)
+    self->launches = calloc(n_launches + 1, sizeof *self->launches);
+    self->first_launch = calloc((size_t)abi->n_functions + 1, sizeof *self->first_launch);
+    if (self->modules != NULL && self->launches != NULL && self->first_launch != NULL) {
+        self->n_modules = cuda->n_modules;
+        MLCC_TRY(choose_variants(self, abi, arch, &n_entries));
+        self->entries = calloc(n_entries + 1, sizeof *self->entries);
+    }
+    if (self->entries == NULL)
         return MLCC_ERROR(NO_MEMORY, "memory for the list of modules cannot be had");
-    self->n_modules = cuda->n_modules;
-    for (uint32_t i = 0; i < cuda->n_modules; i++)
-        MLCC_TRY(load_module(self->driver, cuda, &cuda->modules[i], arch, &self->modules[i]));
-    return find_entries(self, abi, max_shared_bytes);
+    mlcc_cu_function **next = self->entries;
+    for (size_t i = 0; i < n_launches; i++) {
+        self->launches[i].entries = next;
+        next += self->launches[i].variant->n_entries;
+        MLCC_TRY(find_entries(self, cuda, &self->launches[i], max_shared_bytes));
+    }
+    return NULL;
 }
 
 mlcc_status *mlcc_cuda_modules_load(
@@ -178,10 +277,12 @@ mlcc_status *mlcc_cuda_modules_load(
 
 void mlcc_cuda_modules_free(mlcc_cuda_modules *modules) {
     for (uint32_t i = 0; i < modules->n_modules; i++) {
-        if (modules->modules[i] != NULL) (void)modules->driver->module_unload(modules->modules[i]);
+        if (modules->modules[i].loaded != NULL)
+            (void)modules->driver->module_unload(modules->modules[i].loaded);
     }
     free(modules->modules);
     free(modules->entries);
-    free(modules->first_entry);
+    free(modules->launches);
+    free(modules->first_launch);
     *modules = (mlcc_cuda_modules){0};
 }

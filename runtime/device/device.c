@@ -114,6 +114,17 @@ mlcc_status *mlcc_device_upload(
     return device->kind->upload(device, address, source, size_bytes);
 }
 
+mlcc_status *mlcc_device_stage(mlcc_device *device, size_t size_bytes, void **stage) {
+    assert(!device->info.is_host);
+    return device->kind->stage(device, size_bytes, stage);
+}
+
+mlcc_status *mlcc_device_send(
+    mlcc_device *device, const mlcc_memory *target, size_t offset_bytes, size_t size_bytes) {
+    assert(offset_bytes <= target->size_bytes && size_bytes <= target->size_bytes - offset_bytes);
+    return device->kind->send(device, (char *)target->address + offset_bytes, size_bytes);
+}
+
 mlcc_status *mlcc_device_end_uploads(mlcc_device *device) {
     return device->kind->end_uploads == NULL ? NULL : device->kind->end_uploads(device);
 }

@@ -69,11 +69,17 @@ mlcc_status *mlcc_device_push(
     mlcc_device *device, const mlcc_mirror *mirror, size_t begin, size_t end);
 mlcc_status *mlcc_device_pull(
     mlcc_device *device, const mlcc_mirror *mirror, size_t begin, size_t end);
-// Large one-way copies at load time, in chunks through page-locked memory, which
-// mlcc_device_end_uploads gives back after the last copy.
+// Large one-way copies at load time, through page-locked memory, which mlcc_device_end_uploads gives
+// back after the last copy.
 mlcc_status *mlcc_device_upload(
     mlcc_device *device, const mlcc_memory *target, size_t offset_bytes, const void *source,
     size_t size_bytes);
+// The same without a copy on the host: the caller writes to the memory that stage gives, all of it
+// his until he sends it. There are two in turn, so that one is on its way while the next is written.
+// Not for a device whose memory is the host's.
+mlcc_status *mlcc_device_stage(mlcc_device *device, size_t size_bytes, void **stage);
+mlcc_status *mlcc_device_send(
+    mlcc_device *device, const mlcc_memory *target, size_t offset_bytes, size_t size_bytes);
 mlcc_status *mlcc_device_end_uploads(mlcc_device *device);
 
 typedef struct mlcc_memory_item {

@@ -55,6 +55,12 @@ mlcc_status *mlcc_cuda_done(mlcc_cuda_device *device, mlcc_cu_result result, con
     return mlcc_cuda_check(&device->driver, result, what);
 }
 
+void mlcc_cuda_set_running(mlcc_cuda_device *device, const char *function) {
+    pthread_mutex_lock(&device->lock);
+    device->running = function;
+    pthread_mutex_unlock(&device->lock);
+}
+
 // ---- memory
 
 static mlcc_status *cuda_memory_info(mlcc_device *device, size_t *free_bytes, size_t *total_bytes) {
@@ -152,8 +158,13 @@ static mlcc_status *cuda_push(
 static mlcc_status *wait_for_stream(mlcc_cuda_device *self) {
     mlcc_cu_result result = self->driver.stream_synchronize(self->stream);
     if (result == MLCC_CU_SUCCESS) return NULL;
+    char what[160] = "a copy failed";
+    pthread_mutex_lock(&self->lock);
+    if (self->running != NULL)
+        snprintf(what, sizeof what, "a kernel of function '%s' failed", self->running);
+    pthread_mutex_unlock(&self->lock);
     return mlcc_status_note(
-        mlcc_cuda_done(self, result, "a kernel failed"),
+        mlcc_cuda_done(self, result, what),
         "waiting for the device (MLCC_CUDA_SYNC=1 finds the kernel)");
 }
 
@@ -180,27 +191,71 @@ static mlcc_status *cuda_synchronize(mlcc_device *device) {
 
 // ---- large copies
 
-static mlcc_status *create_stage(mlcc_cuda_device *self, mlcc_cuda_stage *stage) {
-    if (stage->host != NULL) return NULL;
+static void free_stage_memory(mlcc_cuda_device *self, mlcc_cuda_stage *stage) {
+    if (stage->is_pinned) {
+        (void)self->driver.mem_free_host(stage->host);
+    } else {
+        free(stage->host);
+    }
+    stage->host = NULL;
+    stage->is_pinned = false;
+}
+
+// The next stage, with nothing under way out of it and room for size_bytes.
+static mlcc_status *next_stage(mlcc_cuda_device *self, size_t size_bytes, mlcc_cuda_stage **out) {
+    mlcc_cuda_stage *stage = &self->stages[self->next_stage];
+    *out = stage;
+    if (stage->copied == NULL) {
+        MLCC_TRY(mlcc_cuda_done(
+            self, self->driver.event_create(&stage->copied, MLCC_CU_EVENT_DISABLE_TIMING),
+            "making an event"));
+    }
     MLCC_TRY(mlcc_cuda_done(
-        self, self->driver.event_create(&stage->copied, MLCC_CU_EVENT_DISABLE_TIMING),
-        "making an event"));
-    stage->is_pinned = self->driver.mem_alloc_host(&stage->host, STAGE_BYTES) == MLCC_CU_SUCCESS;
-    if (!stage->is_pinned) stage->host = malloc(STAGE_BYTES);
+        self, self->driver.event_synchronize(stage->copied), "waiting for a copy to the device"));
+    if (stage->host != NULL && stage->size_bytes >= size_bytes) return NULL;
+    free_stage_memory(self, stage);
+    stage->size_bytes = size_bytes < STAGE_BYTES ? STAGE_BYTES : size_bytes;
+    stage->is_pinned =
+        self->driver.mem_alloc_host(&stage->host, stage->size_bytes) == MLCC_CU_SUCCESS;
+    if (!stage->is_pinned) stage->host = malloc(stage->size_bytes);
     if (stage->host == NULL)
-        return MLCC_ERROR(NO_MEMORY, "%d bytes for copying cannot be had", (int)STAGE_BYTES);
+        return MLCC_ERROR(NO_MEMORY, "%zu bytes for copying cannot be had", stage->size_bytes);
     return NULL;
+}
+
+static mlcc_status *send_stage(mlcc_cuda_device *self, mlcc_cu_address target, size_t size_bytes) {
+    mlcc_cuda_stage *stage = &self->stages[self->next_stage];
+    self->next_stage = 1 - self->next_stage;
+    MLCC_TRY(mlcc_cuda_done(
+        self, self->driver.memcpy_htod_async(target, stage->host, size_bytes, self->stream),
+        "copying to the device"));
+    return mlcc_cuda_done(
+        self, self->driver.event_record(stage->copied, self->stream), "copying to the device");
+}
+
+static mlcc_status *cuda_stage(mlcc_device *device, size_t size_bytes, void **host) {
+    mlcc_cuda_device *self = (mlcc_cuda_device *)device;
+    mlcc_cuda_stage *stage = NULL;
+    MLCC_TRY(mlcc_cuda_enter(self));
+    mlcc_status *status = next_stage(self, size_bytes, &stage);
+    mlcc_cuda_leave(self);
+    *host = stage->host;
+    return status;
+}
+
+static mlcc_status *cuda_send(mlcc_device *device, void *target, size_t size_bytes) {
+    mlcc_cuda_device *self = (mlcc_cuda_device *)device;
+    MLCC_TRY(mlcc_cuda_enter(self));
+    mlcc_status *status = send_stage(self, cu_address(target), size_bytes);
+    mlcc_cuda_leave(self);
+    return status;
 }
 
 static void free_stages(mlcc_cuda_device *self) {
     for (int i = 0; i < 2; i++) {
         mlcc_cuda_stage *stage = &self->stages[i];
         if (stage->copied != NULL) (void)self->driver.event_destroy(stage->copied);
-        if (stage->is_pinned) {
-            (void)self->driver.mem_free_host(stage->host);
-        } else {
-            free(stage->host);
-        }
+        free_stage_memory(self, stage);
         *stage = (mlcc_cuda_stage){0};
     }
 }
@@ -222,11 +277,8 @@ static void run_copy(void *arg, int64_t begin, int64_t end, int32_t thread) {
 // The source may be a mapped file: all threads fetch it, while the other stage is on its way.
 static mlcc_status *upload_chunk(
     mlcc_cuda_device *self, mlcc_cu_address target, const char *source, size_t size_bytes) {
-    mlcc_cuda_stage *stage = &self->stages[self->next_stage];
-    self->next_stage = 1 - self->next_stage;
-    MLCC_TRY(create_stage(self, stage));
-    MLCC_TRY(mlcc_cuda_done(
-        self, self->driver.event_synchronize(stage->copied), "waiting for a copy to the device"));
+    mlcc_cuda_stage *stage = NULL;
+    MLCC_TRY(next_stage(self, size_bytes, &stage));
     copy_work work = {stage->host, source, size_bytes};
     int64_t n_chunks = (int64_t)((size_bytes + COPY_CHUNK_BYTES - 1) / COPY_CHUNK_BYTES);
     if (n_chunks > 1) {
@@ -234,11 +286,7 @@ static mlcc_status *upload_chunk(
     } else {
         memcpy(stage->host, source, size_bytes);
     }
-    MLCC_TRY(mlcc_cuda_done(
-        self, self->driver.memcpy_htod_async(target, stage->host, size_bytes, self->stream),
-        "copying to the device"));
-    return mlcc_cuda_done(
-        self, self->driver.event_record(stage->copied, self->stream), "copying to the device");
+    return send_stage(self, target, size_bytes);
 }
 
 static mlcc_status *cuda_upload(
@@ -292,6 +340,8 @@ static const mlcc_device_kind cuda_kind = {
     .push = cuda_push,
     .pull = cuda_pull,
     .upload = cuda_upload,
+    .stage = cuda_stage,
+    .send = cuda_send,
     .end_uploads = cuda_end_uploads,
     .memory_info = cuda_memory_info,
     .synchronize = cuda_synchronize,
@@ -353,10 +403,30 @@ static mlcc_status *load_library(mlcc_cuda_device *self, const cuda_facts *facts
     return mlcc_device_end_uploads(&self->base);
 }
 
+static bool is_set(const char *variable, const char *value) {
+    const char *text = getenv(variable);
+    return text != NULL && strcmp(text, value) == 0;
+}
+
+static void choose_ways(mlcc_cuda_device *self, const cuda_facts *facts) {
+    enum { FIRST_EARLY_MAJOR = 9, FIRST_EARLY_GRAPHS = 12030 };
+    const mlcc_cuda_driver *driver = &self->driver;
+    self->waits_after_launch = is_set("MLCC_CUDA_SYNC", "1");
+    if (self->waits_after_launch) return;
+    self->launches_early = driver->launch_kernel_ex != NULL && facts->major >= FIRST_EARLY_MAJOR &&
+                           !is_set("MLCC_CUDA_PDL", "0");
+    self->captures_early = self->launches_early && driver->version >= FIRST_EARLY_GRAPHS;
+    self->has_graphs = driver->stream_begin_capture != NULL && driver->stream_end_capture != NULL &&
+                       driver->graph_instantiate != NULL && driver->graph_destroy != NULL &&
+                       driver->graph_launch != NULL && driver->graph_exec_destroy != NULL &&
+                       !is_set("MLCC_CUDA_GRAPHS", "0");
+}
+
 static mlcc_status *open_device(mlcc_cuda_device *self, int ordinal) {
     cuda_facts facts = {0};
     MLCC_TRY(mlcc_cuda_driver_open(&self->driver));
     MLCC_TRY(read_facts(self, ordinal, &facts));
+    choose_ways(self, &facts);
     MLCC_TRY(mlcc_cuda_check(
         &self->driver, self->driver.primary_ctx_retain(&self->context, self->number),
         "starting the device"));
@@ -373,8 +443,6 @@ mlcc_status *mlcc_device_open_cuda(
     self->base = (mlcc_device){.kind = &cuda_kind, .abi = abi, .pool = pool};
     snprintf(self->base.info.name, sizeof self->base.info.name, "cuda:%d", ordinal);
     pthread_mutex_init(&self->lock, NULL);
-    const char *waits = getenv("MLCC_CUDA_SYNC");
-    self->waits_after_launch = waits != NULL && strcmp(waits, "1") == 0;
     mlcc_status *status = open_device(self, ordinal);
     if (status != NULL) {
         cuda_close(&self->base);

@@ -11,6 +11,7 @@
 // One half of the page-locked memory that large copies go through.
 typedef struct mlcc_cuda_stage {
     void *host;
+    size_t size_bytes;
     mlcc_cu_event *copied; // the last copy out of `host` is done
     bool is_pinned;
 } mlcc_cuda_stage;
@@ -26,9 +27,13 @@ typedef struct mlcc_cuda_device {
     mlcc_cuda_stage stages[2];
     int next_stage;
     bool waits_after_launch; // MLCC_CUDA_SYNC=1: errors name their launch
+    // Programmatic serialization, one by one and in a graph (MLCC_CUDA_PDL=0: neither); graphs
+    // (MLCC_CUDA_GRAPHS=0: none). What driver or device lack is off, too.
+    bool launches_early, captures_early, has_graphs;
     // An error inside a kernel ends the context for good: what it was, else MLCC_CU_SUCCESS.
     mlcc_cu_result lost;
-    pthread_mutex_t lock; // `lost`, and the launches of one run stay together
+    const char *running;  // name of the function that was launched last; NULL before the first
+    pthread_mutex_t lock; // of `lost` and `running`
 } mlcc_cuda_device;
 
 // The device's context becomes the thread's current one until leave gives back what was there.
@@ -36,6 +41,8 @@ mlcc_status *mlcc_cuda_enter(mlcc_cuda_device *device);
 void mlcc_cuda_leave(mlcc_cuda_device *device);
 // mlcc_cuda_check, and remembers results after which the context is of no use.
 mlcc_status *mlcc_cuda_done(mlcc_cuda_device *device, mlcc_cu_result result, const char *what);
+// What errors of kernels name that are found later.
+void mlcc_cuda_set_running(mlcc_cuda_device *device, const char *function);
 
 mlcc_status *mlcc_cuda_runner_create(
     mlcc_device *device, uint32_t function, const void *const *params, mlcc_runner **out);

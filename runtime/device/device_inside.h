@@ -21,6 +21,8 @@ typedef struct mlcc_device_kind {
     mlcc_status *(*pull)(mlcc_device *device, const mlcc_mirror *mirror, size_t begin, size_t end);
     mlcc_status *(*upload)(
         mlcc_device *device, void *target, const void *source, size_t size_bytes);
+    mlcc_status *(*stage)(mlcc_device *device, size_t size_bytes, void **stage);
+    mlcc_status *(*send)(mlcc_device *device, void *target, size_t size_bytes);
     mlcc_status *(*end_uploads)(mlcc_device *device);
     mlcc_status *(*memory_info)(mlcc_device *device, size_t *free_bytes, size_t *total_bytes);
     mlcc_status *(*synchronize)(mlcc_device *device);

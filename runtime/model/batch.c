@@ -11,6 +11,7 @@ mlcc_status *mlcc_batch_create(
         .max_seqs = forward->bounds[MLCC_SYMBOL_N_SEQS],
         .max_rows = forward->bounds[MLCC_SYMBOL_N_LOGITS],
         .device = device,
+        .max_slots = max_slots,
     };
     // Each list at a multiple of 64 bytes; bounds are below 2^31, only the page table's product can be
     // too much.
@@ -119,6 +120,16 @@ static int64_t first_position(
     return cache->lengths[item->sequence] - item->n_tokens + slice->begin;
 }
 
+// Slots of the page table's rows. A device keeps the launches of calls with equal dimensions, so there
+// they grow in few steps: powers of two.
+static int64_t slots_of(const mlcc_batch *batch, int64_t n_needed) {
+    enum { LEAST_SLOTS = 16 };
+    if (mlcc_device_get_info(batch->device)->is_host) return n_needed;
+    int64_t n_slots = LEAST_SLOTS;
+    while (n_slots < n_needed) n_slots *= 2;
+    return n_slots < batch->max_slots ? n_slots : batch->max_slots;
+}
+
 static void fill(mlcc_batch *batch, const mlcc_batch_item *items, const mlcc_kv_cache *cache) {
     int64_t n_slots = 1;
     for (int64_t s = 0; s < batch->n_seqs; s++) {
@@ -126,6 +137,7 @@ static void fill(mlcc_batch *batch, const mlcc_batch_item *items, const mlcc_kv_
         int64_t end = first_position(slice, &items[slice->item], cache) + slice->n_tokens;
         if (mlcc_kv_pages_of(end) > n_slots) n_slots = mlcc_kv_pages_of(end);
     }
+    n_slots = slots_of(batch, n_slots);
     batch->n_page_slots = n_slots;
     int64_t token = 0, row = 0;
     for (int64_t s = 0; s < batch->n_seqs; s++) {

@@ -23,6 +23,7 @@ typedef struct mlcc_batch_slice {
 
 typedef struct mlcc_batch {
     int64_t max_tokens, max_seqs, max_rows; // of one pass
+    int64_t max_slots;                      // of a row of the page table
     mlcc_block block;
     mlcc_batch_slice *slices; // [max_seqs]
     mlcc_device *device;

@@ -3,9 +3,10 @@
 // Everything a step needs is made in mlcc_engine_create. The one exception is the buffer that
 // collects logits of steps that take several passes: it grows with the largest such step.
 // A pass: its inputs are pushed to the device, the library's function runs there, the logits that
-// somebody wants are pulled.
+// somebody wants are pulled, or the tokens that the device chose from them.
 #include "runtime/base/str.h"
 #include "runtime/model/batch.h"
+#include "runtime/model/device_sampler.h"
 #include "runtime/model/kv_cache.h"
 #include "runtime/model/model.h"
 
@@ -29,7 +30,14 @@ struct mlcc_engine {
     int64_t *dims;           // [n_symbols]
     mlcc_mirror observed;    // [n_observations, OBSERVATION_FLOATS]: what calls raise in place
     float *observations;     // [n_observations]: the same without gaps, for whoever asks
+    mlcc_device_sampler sampler;
 };
+
+// A step whose tokens the device chooses: as in mlcc_engine_sample.
+typedef struct token_choice {
+    mlcc_sampler *const *samplers; // [n_items]; may be NULL
+    int32_t *tokens;               // [n_items]
+} token_choice;
 
 // Inputs of a call lie at multiples of 64 bytes.
 enum { OBSERVATION_FLOATS = 64 / sizeof(float) };
@@ -138,6 +146,8 @@ static mlcc_status *create_call_memory(mlcc_engine *engine) {
     const mlcc_abi_function *function = forward->function;
     uint32_t index = (uint32_t)(function - model->library.abi->functions);
     MLCC_TRY(mlcc_runner_create(model->device, index, model->weights.params, &engine->runner));
+    MLCC_TRY(
+        mlcc_device_sampler_create(model->device, model->library.abi, forward, &engine->sampler));
     MLCC_TRY(mlcc_device_alloc_mirror(
         model->device, logits_bytes(forward), "the logits of one pass", &engine->pass_logits));
     MLCC_TRY(mlcc_block_alloc(
@@ -199,6 +209,7 @@ void mlcc_engine_free(mlcc_engine *engine) {
     if (engine == NULL) return;
     mlcc_device *device = engine->model->device;
     mlcc_runner_free(engine->runner);
+    mlcc_device_sampler_free(&engine->sampler);
     mlcc_kv_cache_free(&engine->cache);
     mlcc_batch_free(&engine->batch);
     mlcc_device_free_mirror(device, &engine->pass_logits);
@@ -306,10 +317,9 @@ static mlcc_status *check_step(
     return NULL;
 }
 
-// The logits of a pass go to `logits` in the device's memory. They are there when it returns; on a
-// device with memory of its own they are in pass_logits.host then.
-static mlcc_status *run_pass(mlcc_engine *engine, void *logits) {
-    mlcc_device *device = engine->model->device;
+// The values of the library's symbols in the pass at hand. The history has always the size of its
+// memory: a device keeps the launches of calls with equal dimensions.
+static const int64_t *pass_dims(mlcc_engine *engine) {
     const mlcc_forward *forward = &engine->model->forward;
     const mlcc_batch *batch = &engine->batch;
     const int64_t values[MLCC_N_SYMBOLS] = {
@@ -318,11 +328,42 @@ static mlcc_status *run_pass(mlcc_engine *engine, void *logits) {
         [MLCC_SYMBOL_N_PAGES] = engine->cache.n_pages,
         [MLCC_SYMBOL_N_PAGE_SLOTS] = batch->n_page_slots,
         [MLCC_SYMBOL_N_LOGITS] = batch->n_rows == 0 ? 1 : batch->n_rows,
+        [MLCC_SYMBOL_N_HISTORY] = forward->bounds[MLCC_SYMBOL_N_HISTORY],
     };
     for (uint32_t i = 0; i < forward->n_symbols; i++) engine->dims[i] = values[forward->symbols[i]];
+    return engine->dims;
+}
+
+// The device chooses a token for every row of the pass, whose logits lie in its memory.
+static mlcc_status *choose_tokens(mlcc_engine *engine, void *logits, const token_choice *choice) {
+    const mlcc_batch *batch = &engine->batch;
+    mlcc_device_sampler *sampler = &engine->sampler;
+    const int32_t *tokens = NULL;
+    if (batch->n_rows == 0) return mlcc_device_synchronize(engine->model->device);
+    mlcc_device_sampler_begin(sampler);
+    for (int64_t s = 0; s < batch->n_seqs; s++) {
+        const mlcc_batch_slice *slice = &batch->slices[s];
+        if (slice->n_rows == 0) continue;
+        mlcc_device_sampler_add(
+            sampler, choice->samplers == NULL ? NULL : choice->samplers[slice->item]);
+    }
+    MLCC_TRY(mlcc_device_sampler_run(sampler, logits, engine->dims, &tokens));
+    for (int64_t s = 0; s < batch->n_seqs; s++) {
+        if (batch->slices[s].n_rows > 0) choice->tokens[batch->slices[s].item] = *tokens++;
+    }
+    return NULL;
+}
+
+// The logits of a pass go to `logits` in the device's memory. They are there when it returns; on a
+// device with memory of its own they are in pass_logits.host then, unless the device has chosen.
+static mlcc_status *run_pass(mlcc_engine *engine, void *logits, const token_choice *choice) {
+    mlcc_device *device = engine->model->device;
+    const mlcc_forward *forward = &engine->model->forward;
+    const mlcc_batch *batch = &engine->batch;
     MLCC_TRY(mlcc_batch_push(batch));
     void *results[1] = {logits};
-    MLCC_TRY(mlcc_runner_run(engine->runner, engine->args, results, engine->dims));
+    MLCC_TRY(mlcc_runner_run(engine->runner, engine->args, results, pass_dims(engine)));
+    if (choice != NULL) return choose_tokens(engine, logits, choice);
     size_t wanted_bytes = (size_t)batch->n_rows * (size_t)forward->vocab * sizeof(float);
     return mlcc_device_pull(device, &engine->pass_logits, 0, wanted_bytes);
 }
@@ -331,16 +372,18 @@ static mlcc_status *run_pass(mlcc_engine *engine, void *logits) {
 // step_logits: directly where device memory is host memory and the place is aligned as generated code
 // expects, else by way of pass_logits.
 static mlcc_status *run_passes(
-    mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items, bool is_single) {
+    mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items, bool is_single,
+    const token_choice *choice) {
     mlcc_batch *batch = &engine->batch;
     const bool is_host = mlcc_device_get_info(engine->model->device)->is_host;
     float *next = engine->step_logits.data;
     size_t row_floats = (size_t)engine->model->forward.vocab;
     mlcc_batch_rewind(batch);
     while (mlcc_batch_next(batch, items, n_items, &engine->cache)) {
-        bool is_direct = is_host && !is_single && batch->n_rows > 0 && (uintptr_t)next % 64 == 0;
-        MLCC_TRY(run_pass(engine, is_direct ? next : engine->pass_logits.memory.address));
-        if (is_single || batch->n_rows == 0) continue;
+        bool is_kept = !is_single && batch->n_rows > 0 && choice == NULL;
+        bool is_direct = is_host && is_kept && (uintptr_t)next % 64 == 0;
+        MLCC_TRY(run_pass(engine, is_direct ? next : engine->pass_logits.memory.address, choice));
+        if (!is_kept) continue;
         size_t n_floats = (size_t)batch->n_rows * row_floats;
         if (!is_direct) memcpy(next, engine->pass_logits.host, n_floats * sizeof(float));
         next += n_floats;
@@ -350,19 +393,18 @@ static mlcc_status *run_passes(
     return mlcc_device_pull(engine->model->device, &engine->observed, 0, observed_bytes);
 }
 
-mlcc_status *mlcc_engine_step(
-    mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items, const float **logits,
-    int64_t *n_rows) {
+// `choice` NULL: the logits come to the host, where *logits tells.
+static mlcc_status *run_step(
+    mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items, const token_choice *choice,
+    const float **logits, int64_t *n_rows) {
     int64_t rows = 0;
-    if (logits != NULL) *logits = NULL;
-    if (n_rows != NULL) *n_rows = 0;
     MLCC_TRY(check_step(engine, items, n_items, &rows));
     bool is_single = mlcc_batch_is_single(&engine->batch, items, n_items);
-    if (!is_single) MLCC_TRY(reserve_step_logits(engine, rows));
+    if (!is_single && choice == NULL) MLCC_TRY(reserve_step_logits(engine, rows));
     for (int32_t i = 0; i < n_items; i++) {
         mlcc_kv_cache_grow(&engine->cache, items[i].sequence, items[i].n_tokens);
     }
-    mlcc_status *status = run_passes(engine, items, n_items, is_single);
+    mlcc_status *status = run_passes(engine, items, n_items, is_single, choice);
     if (status != NULL) {
         for (int32_t i = n_items; i > 0; i--) {
             const mlcc_batch_item *item = &items[i - 1];
@@ -371,10 +413,104 @@ mlcc_status *mlcc_engine_step(
         }
         return status;
     }
-    if (logits != NULL && rows > 0)
-        *logits = is_single ? engine->pass_logits.host : engine->step_logits.data;
-    if (n_rows != NULL) *n_rows = rows;
+    if (rows > 0) *logits = is_single ? engine->pass_logits.host : engine->step_logits.data;
+    *n_rows = rows;
     return NULL;
+}
+
+mlcc_status *mlcc_engine_step(
+    mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items, const float **logits,
+    int64_t *n_rows) {
+    const float *unwanted_logits;
+    int64_t unwanted_rows;
+    if (logits == NULL) logits = &unwanted_logits;
+    if (n_rows == NULL) n_rows = &unwanted_rows;
+    *logits = NULL;
+    *n_rows = 0;
+    return run_step(engine, items, n_items, NULL, logits, n_rows);
+}
+
+// ---- sampling
+
+static mlcc_sampler *sampler_of(const token_choice *choice, int32_t item) {
+    return choice->samplers == NULL ? NULL : choice->samplers[item];
+}
+
+// Also counts the history of all rows together.
+static mlcc_status *check_choice(
+    const mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items,
+    const token_choice *choice, int64_t *n_history) {
+    int64_t vocab = engine->model->forward.vocab;
+    for (int32_t i = 0; i < n_items; i++) {
+        const mlcc_sampler *sampler = sampler_of(choice, i);
+        if (items[i].logits == MLCC_LOGITS_ALL) {
+            return MLCC_ERROR(
+                INVALID, "sequence %d asks for all logits, but a step that samples brings none",
+                items[i].sequence);
+        }
+        if (sampler == NULL) continue;
+        if (mlcc_sampler_vocab(sampler) != vocab) {
+            return MLCC_ERROR(
+                INVALID,
+                "the sampler of sequence %d is for %" PRId64 " tokens, the model has %" PRId64,
+                items[i].sequence, mlcc_sampler_vocab(sampler), vocab);
+        }
+        *n_history += mlcc_sampler_n_history(sampler);
+    }
+    bool is_twice = false;
+    for (int32_t i = 0; choice->samplers != NULL && i < n_items; i++) {
+        mlcc_sampler *sampler = choice->samplers[i];
+        if (sampler != NULL && mlcc_sampler_set_in_step(sampler, true)) is_twice = true;
+    }
+    for (int32_t i = 0; choice->samplers != NULL && i < n_items; i++) {
+        if (choice->samplers[i] != NULL) (void)mlcc_sampler_set_in_step(choice->samplers[i], false);
+    }
+    if (!is_twice) return NULL;
+    return MLCC_ERROR(INVALID, "a sampler stands twice in one step; each sequence needs its own");
+}
+
+static mlcc_status *sample_on_device(
+    mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items,
+    const token_choice *choice) {
+    const float *logits = NULL;
+    int64_t n_rows = 0;
+    MLCC_TRY(run_step(engine, items, n_items, choice, &logits, &n_rows));
+    for (int32_t i = 0; i < n_items; i++) {
+        mlcc_sampler *sampler = sampler_of(choice, i);
+        if (sampler != NULL && items[i].logits == MLCC_LOGITS_LAST)
+            mlcc_sampler_accept(sampler, choice->tokens[i]);
+    }
+    return NULL;
+}
+
+static mlcc_status *sample_on_host(
+    mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items,
+    const token_choice *choice) {
+    const float *logits = NULL;
+    int64_t n_rows = 0, vocab = engine->model->forward.vocab;
+    MLCC_TRY(run_step(engine, items, n_items, NULL, &logits, &n_rows));
+    for (int32_t i = 0; i < n_items; i++) {
+        mlcc_sampler *sampler = sampler_of(choice, i);
+        if (items[i].logits == MLCC_LOGITS_NONE) continue;
+        choice->tokens[i] = sampler == NULL ? mlcc_sampler_greedy(logits, vocab)
+                                            : mlcc_sampler_sample(sampler, logits);
+        logits += vocab;
+    }
+    return NULL;
+}
+
+mlcc_status *mlcc_engine_sample(
+    mlcc_engine *engine, const mlcc_batch_item *items, int32_t n_items,
+    mlcc_sampler *const *samplers, int32_t *tokens) {
+    const token_choice choice = {.samplers = samplers, .tokens = tokens};
+    int64_t n_history = 0;
+    if (items == NULL || n_items < 1) return MLCC_ERROR(INVALID, "a step needs at least one item");
+    MLCC_TRY(check_choice(engine, items, n_items, &choice, &n_history));
+    for (int32_t i = 0; i < n_items; i++) tokens[i] = -1;
+    // A history beyond what the device has room for is rare, and the host's sampler chooses the same.
+    bool is_on_device = engine->sampler.runner != NULL && n_history <= engine->sampler.max_history;
+    return is_on_device ? sample_on_device(engine, items, n_items, &choice)
+                        : sample_on_host(engine, items, n_items, &choice);
 }
 
 void mlcc_engine_observations(

@@ -15,6 +15,7 @@ static const char *const symbol_names[MLCC_N_SYMBOLS] = {
     [MLCC_SYMBOL_N_PAGES]      = "n_pages",
     [MLCC_SYMBOL_N_PAGE_SLOTS] = "n_page_slots",
     [MLCC_SYMBOL_N_LOGITS]     = "n_logits",
+    [MLCC_SYMBOL_N_HISTORY]    = "n_history",
 };
 
 static const struct {

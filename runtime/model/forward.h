@@ -34,6 +34,7 @@ typedef enum mlcc_symbol_id {
     MLCC_SYMBOL_N_PAGES,
     MLCC_SYMBOL_N_PAGE_SLOTS,
     MLCC_SYMBOL_N_LOGITS,
+    MLCC_SYMBOL_N_HISTORY, // of the function "sample" (device_sampler.h)
     MLCC_N_SYMBOLS
 } mlcc_symbol_id;
 

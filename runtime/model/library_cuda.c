@@ -44,23 +44,36 @@ static bool place_is_sound(
         [MLCC_ABI_CUDA_PARAM] = {abi->n_params, 0},
         [MLCC_ABI_CUDA_CONST] = {0, abi->cuda->consts_bytes},
         [MLCC_ABI_CUDA_WORKSPACE] = {0, function->workspace_bytes},
+        [MLCC_ABI_CUDA_SCRATCH] = {1, 0},
     };
     if (place->kind < 1 || place->kind >= sizeof bounds / sizeof bounds[0]) return false;
     if (bounds[place->kind].n_bytes > 0) return place->offset_bytes < bounds[place->kind].n_bytes;
     return place->index >= 0 && (uint32_t)place->index < bounds[place->kind].n_indices;
 }
 
+static bool variant_is_sound(const mlcc_abi_cuda_variant *variant, const mlcc_abi_model *abi) {
+    if (variant->module >= abi->cuda->n_modules || variant->entries == NULL ||
+        variant->n_entries < 1) {
+        return false;
+    }
+    for (uint32_t i = 0; i < variant->n_entries; i++) {
+        if (!entry_is_sound(&variant->entries[i], i + 1 == variant->n_entries, abi)) return false;
+    }
+    return true;
+}
+
 static bool launch_is_sound(
     const mlcc_abi_cuda_launch *launch, const mlcc_abi_function *function,
     const mlcc_abi_model *abi) {
-    if (launch->module >= abi->cuda->n_modules || launch->entries == NULL ||
-        launch->n_entries < 1 || (launch->n_places > 0 && launch->places == NULL) ||
+    if (launch->variants == NULL || launch->n_variants < 1 ||
+        (launch->n_places > 0 && launch->places == NULL) ||
         (uint64_t)launch->n_places + abi->n_symbols > MAX_ARGUMENT_WORDS ||
-        launch->rows_symbol < -1 || launch->rows_symbol >= (int64_t)abi->n_symbols) {
+        launch->rows_symbol < -1 || launch->rows_symbol >= (int64_t)abi->n_symbols ||
+        launch->min_rows < 0 || launch->max_rows < 0) {
         return false;
     }
-    for (uint32_t i = 0; i < launch->n_entries; i++) {
-        if (!entry_is_sound(&launch->entries[i], i + 1 == launch->n_entries, abi)) return false;
+    for (uint32_t i = 0; i < launch->n_variants; i++) {
+        if (!variant_is_sound(&launch->variants[i], abi)) return false;
     }
     for (uint32_t i = 0; i < launch->n_places; i++) {
         if (!place_is_sound(&launch->places[i], function, abi)) return false;

@@ -2,6 +2,7 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
+#include "runtime/model/device_sampler.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,7 @@ static void fill_info(mlcc_model *model) {
     info->kv_bytes_per_token = forward->kv_bytes_per_token;
     info->workspace_bytes = forward->function->workspace_bytes;
     info->from_cache = model->weights.from_cache;
+    info->samples_on_device = mlcc_device_sampler_function(model->library.abi) >= 0;
     const mlcc_device_info *device = mlcc_device_get_info(model->device);
     info->device = device->name;
     info->device_description = device->description;
@@ -90,8 +92,7 @@ static mlcc_status *check_room(const mlcc_model *model) {
 static mlcc_status *load_weights(mlcc_model *model, const mlcc_model_options *options) {
     const mlcc_abi_model *abi = model->library.abi;
     MLCC_TRY(check_room(model));
-    MLCC_TRY(mlcc_weights_load(abi, options, model->pool, &model->weights));
-    return mlcc_weights_upload(abi, options, model->device, &model->weights);
+    return mlcc_weights_load(abi, options, model->pool, model->device, &model->weights);
 }
 
 static mlcc_status *open_model(mlcc_model *model, const mlcc_model_options *options) {

@@ -3,6 +3,7 @@
 #include "runtime/base/log.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define HEADER_MAGIC "mlccprep"
@@ -90,33 +91,74 @@ bool mlcc_prepared_cache_map(
     return true;
 }
 
-mlcc_status *mlcc_prepared_cache_write(
-    const char *path, mlcc_hash128 key, const void *payload, size_t payload_bytes) {
+// ---- writing
+
+struct mlcc_prepared_writer {
+    mlcc_writer *file;
+    mlcc_hasher *hasher;
+    mlcc_hash128 key;
+    uint64_t payload_bytes;
+};
+
+static mlcc_status *open_file(mlcc_prepared_writer *writer, const char *path) {
     mlcc_arena *scratch = mlcc_arena_create();
     mlcc_status *status = mlcc_dir_make(mlcc_path_dir(scratch, path));
     mlcc_arena_free(scratch);
+    if (status == NULL) status = mlcc_writer_open(path, &writer->file);
     if (status != NULL) return status;
-    mlcc_hash128 hash = mlcc_hash128_of(payload, payload_bytes);
+    // The header follows at the end: it holds the payload's hash.
+    const char page[PAYLOAD_OFFSET] = {0};
+    return mlcc_writer_write(writer->file, page, sizeof page);
+}
+
+mlcc_status *mlcc_prepared_cache_begin(
+    const char *path, mlcc_hash128 key, mlcc_prepared_writer **out) {
+    *out = NULL;
+    mlcc_prepared_writer *writer = calloc(1, sizeof *writer);
+    if (writer == NULL) return MLCC_ERROR(NO_MEMORY, "memory for writing %s cannot be had", path);
+    writer->key = key;
+    writer->hasher = mlcc_hasher_create();
+    mlcc_status *status = open_file(writer, path);
+    if (status != NULL) {
+        mlcc_prepared_cache_abandon(writer);
+        return status;
+    }
+    *out = writer;
+    return NULL;
+}
+
+mlcc_status *mlcc_prepared_cache_append(
+    mlcc_prepared_writer *writer, const void *data, size_t size_bytes) {
+    mlcc_hasher_update(writer->hasher, data, size_bytes);
+    writer->payload_bytes += size_bytes;
+    return mlcc_writer_write(writer->file, data, size_bytes);
+}
+
+mlcc_status *mlcc_prepared_cache_commit(mlcc_prepared_writer *writer) {
+    const mlcc_hash128 hash = mlcc_hasher_digest(writer->hasher);
     prepared_header header = {
         .magic = HEADER_MAGIC,
         .version = HEADER_VERSION,
         .payload_offset = PAYLOAD_OFFSET,
-        .key_low = key.low,
-        .key_high = key.high,
-        .payload_bytes = payload_bytes,
+        .key_low = writer->key.low,
+        .key_high = writer->key.high,
+        .payload_bytes = writer->payload_bytes,
         .payload_hash_low = hash.low,
         .payload_hash_high = hash.high,
     };
     header.header_hash = hash_of_header(&header);
-    char page[PAYLOAD_OFFSET] = {0};
-    memcpy(page, &header, sizeof header);
-    mlcc_writer *writer = NULL;
-    MLCC_TRY(mlcc_writer_open(path, &writer));
-    status = mlcc_writer_write(writer, page, sizeof page);
-    if (status == NULL) status = mlcc_writer_write(writer, payload, payload_bytes);
-    if (status != NULL) {
-        mlcc_writer_abandon(writer);
-        return status;
+    mlcc_status *status = mlcc_writer_rewrite(writer->file, 0, &header, sizeof header);
+    if (status == NULL) {
+        status = mlcc_writer_commit(writer->file);
+        writer->file = NULL;
     }
-    return mlcc_writer_commit(writer);
+    mlcc_prepared_cache_abandon(writer);
+    return status;
+}
+
+void mlcc_prepared_cache_abandon(mlcc_prepared_writer *writer) {
+    if (writer == NULL) return;
+    mlcc_writer_abandon(writer->file);
+    mlcc_hasher_free(writer->hasher);
+    free(writer);
 }

@@ -33,7 +33,15 @@ char *mlcc_prepared_cache_path(mlcc_arena *keep, const char *directory, mlcc_has
 bool mlcc_prepared_cache_map(
     const char *path, mlcc_hash128 key, size_t payload_bytes, bool verify, mlcc_mapping *mapping,
     const void **payload);
-mlcc_status *mlcc_prepared_cache_write(
-    const char *path, mlcc_hash128 key, const void *payload, size_t payload_bytes);
+
+// Writing piece by piece: begin, append until the payload is complete, commit or abandon.
+typedef struct mlcc_prepared_writer mlcc_prepared_writer;
+mlcc_status *mlcc_prepared_cache_begin(
+    const char *path, mlcc_hash128 key, mlcc_prepared_writer **out);
+mlcc_status *mlcc_prepared_cache_append(
+    mlcc_prepared_writer *writer, const void *data, size_t size_bytes);
+// Consumes the writer, also on error: the file is there, or nothing is.
+mlcc_status *mlcc_prepared_cache_commit(mlcc_prepared_writer *writer);
+void mlcc_prepared_cache_abandon(mlcc_prepared_writer *writer); // consumes; NULL is fine
 
 #endif

@@ -1,27 +1,11 @@
-#include "runtime/model/weights.h"
-
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 #include "runtime/model/forward.h"
 #include "runtime/model/library.h"
-#include "runtime/model/prepared_cache.h"
+#include "runtime/model/weights_inside.h"
 
-#include <inttypes.h>
 #include <stdint.h>
 #include <string.h>
-
-// How one param comes about.
-typedef struct param_plan {
-    const mlcc_tensor_record *records[MLCC_ABI_MAX_PIECES];
-    bool is_direct;      // the mapped piece is the param
-    size_t offset_bytes; // otherwise: place in the block
-} param_plan;
-
-typedef struct load_plan {
-    const mlcc_abi_model *abi;
-    param_plan *params; // [n_params]
-    size_t block_bytes;
-} load_plan;
 
 static mlcc_status *missing_piece(
     const mlcc_abi_model *abi, const mlcc_tensor_cache *store, const mlcc_abi_param *param,
@@ -73,12 +57,12 @@ static mlcc_status *wrong_piece(
 
 static mlcc_status *make_plan(
     const mlcc_abi_model *abi, const mlcc_tensor_cache *store, mlcc_arena *scratch,
-    load_plan *plan) {
+    mlcc_weights_plan *plan) {
     plan->abi = abi;
-    plan->params = MLCC_NEW_ARRAY(scratch, param_plan, (size_t)abi->n_params + 1);
+    plan->params = MLCC_NEW_ARRAY(scratch, mlcc_param_plan, (size_t)abi->n_params + 1);
     for (uint32_t i = 0; i < abi->n_params; i++) {
         const mlcc_abi_param *param = &abi->params[i];
-        param_plan *mine = &plan->params[i];
+        mlcc_param_plan *mine = &plan->params[i];
         for (uint32_t j = 0; j < param->n_pieces; j++) {
             const mlcc_abi_piece *piece = &param->pieces[j];
             mine->records[j] = mlcc_tensor_cache_find(store, piece->name);
@@ -148,7 +132,7 @@ static void convert_piece(
 }
 
 static mlcc_status *prepare_param(
-    const mlcc_abi_param *param, const param_plan *plan, const mlcc_tensor_cache *store,
+    const mlcc_abi_param *param, const mlcc_param_plan *plan, const mlcc_tensor_cache *store,
     mlcc_pool *pool, char *prepared) {
     if (param->prepare == NULL) {
         convert_piece(pool, store, plan->records[0], prepared);
@@ -177,23 +161,83 @@ done:
     return status;
 }
 
+mlcc_status *mlcc_weights_prepare(
+    const mlcc_weights_plan *plan, uint32_t index, const mlcc_tensor_cache *store, mlcc_pool *pool,
+    void *prepared) {
+    const mlcc_abi_param *param = &plan->abi->params[index];
+    const mlcc_param_plan *mine = &plan->params[index];
+    MLCC_TRY_NOTE(
+        prepare_param(param, mine, store, pool, prepared), "preparing param '%s'", param->name);
+    // The stored form has served: a first start needs hardly more memory than a later one.
+    for (uint32_t i = 0; i < param->n_pieces; i++)
+        mlcc_tensor_cache_release(store, mine->records[i]);
+    return NULL;
+}
+
+// ---- the prepared cache
+
+mlcc_weights_cache mlcc_weights_map_cache(
+    const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_weights *weights,
+    const char **block) {
+    mlcc_weights_cache cache = {0};
+    cache.key = mlcc_prepared_cache_key(
+        plan->abi->layout_fingerprint, mlcc_tensor_cache_identity(weights->store));
+    cache.path = mlcc_prepared_cache_path(weights->arena, options->cache_directory, cache.key);
+    const void *payload = NULL;
+    *block = NULL;
+    if (!options->no_cache &&
+        mlcc_prepared_cache_map(
+            cache.path, cache.key, plan->block_bytes, options->verify, &weights->cache, &payload)) {
+        weights->from_cache = true;
+        *block = payload;
+    }
+    return cache;
+}
+
+// A cache that cannot be written costs time at the next start, nothing else.
+static void not_kept(mlcc_weights_cache *cache, mlcc_status *status) {
+    mlcc_log(
+        MLCC_LOG_WARN, "weights", "prepared weights cannot be kept in %s: %s", cache->path,
+        mlcc_status_message(status));
+    mlcc_status_free(status);
+    mlcc_prepared_cache_abandon(cache->writer);
+    cache->writer = NULL;
+}
+
+void mlcc_weights_keep_begin(mlcc_weights_cache *cache) {
+    mlcc_status *status = mlcc_prepared_cache_begin(cache->path, cache->key, &cache->writer);
+    if (status != NULL) not_kept(cache, status);
+}
+
+void mlcc_weights_keep(mlcc_weights_cache *cache, const void *data, size_t size_bytes) {
+    if (cache->writer == NULL) return;
+    mlcc_status *status = mlcc_prepared_cache_append(cache->writer, data, size_bytes);
+    if (status != NULL) not_kept(cache, status);
+}
+
+void mlcc_weights_keep_end(mlcc_weights_cache *cache) {
+    if (cache->writer == NULL) return;
+    mlcc_status *status = mlcc_prepared_cache_commit(cache->writer);
+    cache->writer = NULL;
+    if (status != NULL) {
+        not_kept(cache, status);
+        return;
+    }
+    mlcc_log(MLCC_LOG_INFO, "weights", "prepared weights are kept in %s", cache->path);
+}
+
+// ---- into the host's memory
+
 static mlcc_status *prepare_block(
-    const load_plan *plan, const mlcc_model_options *options, mlcc_pool *pool,
+    const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_pool *pool,
     mlcc_weights *weights) {
     MLCC_TRY(mlcc_block_alloc(plan->block_bytes, "the prepared weights", &weights->block));
     uint64_t done_bytes = 0;
     for (uint32_t i = 0; i < plan->abi->n_params; i++) {
-        const mlcc_abi_param *param = &plan->abi->params[i];
         if (plan->params[i].is_direct) continue;
         char *prepared = (char *)weights->block.data + plan->params[i].offset_bytes;
-        MLCC_TRY_NOTE(
-            prepare_param(param, &plan->params[i], weights->store, pool, prepared),
-            "preparing param '%s'", param->name);
-        // The stored form has served: a first start needs hardly more memory than a later one.
-        for (uint32_t j = 0; j < param->n_pieces; j++) {
-            mlcc_tensor_cache_release(weights->store, plan->params[i].records[j]);
-        }
-        done_bytes += param->prepared_bytes;
+        MLCC_TRY(mlcc_weights_prepare(plan, i, weights->store, pool, prepared));
+        done_bytes += plan->abi->params[i].prepared_bytes;
         if (options->progress != NULL) {
             options->progress(options->progress_user, "preparing", done_bytes, plan->block_bytes);
         }
@@ -201,42 +245,25 @@ static mlcc_status *prepare_block(
     return NULL;
 }
 
-// A cache that cannot be written costs time at the next start, nothing else.
-static void keep_block(const char *path, mlcc_hash128 key, const mlcc_block *block) {
-    mlcc_status *status = mlcc_prepared_cache_write(path, key, block->data, block->size_bytes);
-    if (status == NULL) {
-        mlcc_log(MLCC_LOG_INFO, "weights", "prepared weights are kept in %s", path);
-        return;
-    }
-    mlcc_log(
-        MLCC_LOG_WARN, "weights", "prepared weights cannot be kept in %s: %s", path,
-        mlcc_status_message(status));
-    mlcc_status_free(status);
-}
-
 static mlcc_status *fill_block(
-    const load_plan *plan, const mlcc_model_options *options, mlcc_pool *pool,
+    const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_pool *pool,
     mlcc_weights *weights, const char **block) {
-    mlcc_hash128 key = mlcc_prepared_cache_key(
-        plan->abi->layout_fingerprint, mlcc_tensor_cache_identity(weights->store));
-    const char *path = mlcc_prepared_cache_path(weights->arena, options->cache_directory, key);
-    const void *payload = NULL;
-    if (!options->no_cache &&
-        mlcc_prepared_cache_map(
-            path, key, plan->block_bytes, options->verify, &weights->cache, &payload)) {
-        weights->from_cache = true;
-        *block = payload;
-        return NULL;
-    }
+    mlcc_weights_cache cache = mlcc_weights_map_cache(plan, options, weights, block);
+    if (*block != NULL) return NULL;
     MLCC_TRY(mlcc_tensor_cache_map(weights->store));
     MLCC_TRY(prepare_block(plan, options, pool, weights));
-    if (!options->no_cache) keep_block(path, key, &weights->block);
+    if (!options->no_cache) {
+        mlcc_weights_keep_begin(&cache);
+        mlcc_weights_keep(&cache, weights->block.data, weights->block.size_bytes);
+        mlcc_weights_keep_end(&cache);
+    }
     *block = weights->block.data;
     return NULL;
 }
 
 // What was only read to prepare need not stay in the address space.
-static void unmap_unused_shards(const load_plan *plan, mlcc_weights *weights, mlcc_arena *scratch) {
+static void unmap_unused_shards(
+    const mlcc_weights_plan *plan, mlcc_weights *weights, mlcc_arena *scratch) {
     mlcc_tensor_cache *store = weights->store;
     bool *is_used = MLCC_NEW_ARRAY(scratch, bool, store->n_shards + 1);
     for (uint32_t i = 0; i < plan->abi->n_params; i++) {
@@ -247,10 +274,33 @@ static void unmap_unused_shards(const load_plan *plan, mlcc_weights *weights, ml
     }
 }
 
+static mlcc_status *load_to_host(
+    const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_pool *pool,
+    mlcc_arena *scratch, mlcc_weights *weights) {
+    const char *block = NULL;
+    if (plan->block_bytes > 0) MLCC_TRY(fill_block(plan, options, pool, weights, &block));
+    for (uint32_t i = 0; i < plan->abi->n_params; i++) {
+        const mlcc_param_plan *mine = &plan->params[i];
+        if (mine->is_direct) MLCC_TRY(mlcc_tensor_cache_map(weights->store));
+        weights->params[i] = mine->is_direct
+                                 ? mlcc_tensor_cache_data(weights->store, mine->records[0])
+                                 : block + mine->offset_bytes;
+    }
+    unmap_unused_shards(plan, weights, scratch);
+    return NULL;
+}
+
+// ---- both
+
 static mlcc_status *load(
     const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_pool *pool,
-    mlcc_arena *scratch, mlcc_weights *weights) {
-    load_plan plan = {0};
+    mlcc_device *device, mlcc_arena *scratch, mlcc_weights *weights) {
+    weights->params =
+        mlcc_arena_alloc_array(weights->arena, (size_t)abi->n_params + 1, sizeof(void *));
+    for (uint32_t i = 0; i < abi->n_params; i++)
+        weights->prepared_bytes += abi->params[i].prepared_bytes;
+    if (options->made_up_weights) return mlcc_weights_make_up(abi, options, pool, device, weights);
+    mlcc_weights_plan plan = {0};
     MLCC_TRY(mlcc_tensor_cache_open(options->directory, &weights->store));
     MLCC_TRY(make_plan(abi, weights->store, scratch, &plan));
     if (options->verify) {
@@ -258,94 +308,20 @@ static mlcc_status *load(
         MLCC_TRY(mlcc_tensor_cache_verify(
             weights->store, pool, options->progress, options->progress_user));
     }
-    const char *block = NULL;
-    if (plan.block_bytes > 0) MLCC_TRY(fill_block(&plan, options, pool, weights, &block));
-    weights->params =
-        mlcc_arena_alloc_array(weights->arena, (size_t)abi->n_params + 1, sizeof(void *));
-    for (uint32_t i = 0; i < abi->n_params; i++) {
-        const param_plan *mine = &plan.params[i];
-        if (mine->is_direct) MLCC_TRY(mlcc_tensor_cache_map(weights->store));
-        weights->params[i] = mine->is_direct
-                                 ? mlcc_tensor_cache_data(weights->store, mine->records[0])
-                                 : block + mine->offset_bytes;
-        weights->prepared_bytes += abi->params[i].prepared_bytes;
-    }
-    unmap_unused_shards(&plan, weights, scratch);
-    return NULL;
+    if (device == NULL || mlcc_device_get_info(device)->is_host)
+        return load_to_host(&plan, options, pool, scratch, weights);
+    return mlcc_weights_load_to_device(&plan, options, pool, device, weights);
 }
 
 mlcc_status *mlcc_weights_load(
     const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_pool *pool,
-    mlcc_weights *out) {
+    mlcc_device *device, mlcc_weights *out) {
     *out = (mlcc_weights){.arena = mlcc_arena_create()};
     mlcc_arena *scratch = mlcc_arena_create();
-    mlcc_status *status = load(abi, options, pool, scratch, out);
+    mlcc_status *status = load(abi, options, pool, device, scratch, out);
     mlcc_arena_free(scratch);
     if (status != NULL) mlcc_weights_free(out);
     return mlcc_status_note(status, "loading the weights of %s", options->directory);
-}
-
-// ---- a device's copy
-
-enum { DEVICE_ALIGNMENT = 256 };
-
-static uint64_t device_bytes(const mlcc_abi_param *param) {
-    return (param->prepared_bytes + DEVICE_ALIGNMENT - 1) / DEVICE_ALIGNMENT * DEVICE_ALIGNMENT;
-}
-
-uint64_t mlcc_weights_bytes(const mlcc_abi_model *abi) {
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < abi->n_params; i++) total += device_bytes(&abi->params[i]);
-    return total;
-}
-
-static void free_host_side(mlcc_weights *weights) {
-    mlcc_block_free(&weights->block);
-    mlcc_file_unmap(&weights->cache);
-    for (size_t i = 0; i < weights->store->n_shards; i++)
-        mlcc_tensor_cache_unmap(weights->store, i);
-}
-
-static mlcc_status *upload_params(
-    const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_weights *weights) {
-    size_t at = 0;
-    for (uint32_t i = 0; i < abi->n_params; i++) {
-        const mlcc_abi_param *param = &abi->params[i];
-        // A mapped piece ends before its param's padding does.
-        uint64_t size_bytes =
-            param->prepare == NULL ? param->pieces[0].size_bytes : param->prepared_bytes;
-        MLCC_TRY_NOTE(
-            mlcc_device_upload(
-                weights->device, &weights->memory, at, weights->params[i], (size_t)size_bytes),
-            "uploading param '%s'", param->name);
-        at += (size_t)device_bytes(param);
-        if (options->progress != NULL) {
-            options->progress(options->progress_user, "uploading", at, weights->memory.size_bytes);
-        }
-    }
-    return NULL;
-}
-
-mlcc_status *mlcc_weights_upload(
-    const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_device *device,
-    mlcc_weights *weights) {
-    if (mlcc_device_get_info(device)->is_host) return NULL;
-    MLCC_TRY(mlcc_device_alloc(
-        device, (size_t)mlcc_weights_bytes(abi), "the weights", &weights->memory));
-    weights->device = device;
-    mlcc_status *status = upload_params(abi, options, weights);
-    mlcc_status *end = mlcc_device_end_uploads(device);
-    if (status != NULL || end != NULL) {
-        if (status != NULL) mlcc_status_free(end);
-        return status != NULL ? status : end;
-    }
-    const char *address = weights->memory.address;
-    for (uint32_t i = 0; i < abi->n_params; i++) {
-        weights->params[i] = address;
-        address += device_bytes(&abi->params[i]);
-    }
-    free_host_side(weights);
-    return NULL;
 }
 
 void mlcc_weights_free(mlcc_weights *weights) {

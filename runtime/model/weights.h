@@ -8,8 +8,8 @@
 //     stored as bf16 are widened, then the param's prepare function (or a copy) runs in parallel
 //     over its items. The block is kept in the disk cache (prepared_cache.h), so that the second
 //     start maps it and never touches the shards.
-// A device with memory of its own gets a copy of every param (mlcc_weights_upload); the host's side is
-// given back then.
+// A device with memory of its own gets every param as soon as it is prepared: the host never holds
+// them all.
 // Thread rule: read-only after loading; any number of readers.
 #ifndef MLCC_RUNTIME_MODEL_WEIGHTS_H
 #define MLCC_RUNTIME_MODEL_WEIGHTS_H
@@ -25,7 +25,7 @@
 #include <stdbool.h>
 
 typedef struct mlcc_weights {
-    // [n_params], 64-byte aligned, in the library's order; in the device's memory after the upload
+    // [n_params], 64-byte aligned, in the library's order; in the device's memory
     const void **params;
     uint64_t prepared_bytes; // over all params
     bool from_cache;         // the block was mapped from the disk cache
@@ -33,7 +33,7 @@ typedef struct mlcc_weights {
     mlcc_tensor_cache *store; // shards that no param needs any more are unmapped
     mlcc_block block;
     mlcc_mapping cache;
-    mlcc_device *device; // that holds `memory`; NULL before the upload
+    mlcc_device *device; // that holds `memory`; NULL: the host
     mlcc_memory memory;  // of all params, 256-byte aligned in table order
 } mlcc_weights;
 
@@ -41,16 +41,13 @@ typedef struct mlcc_weights {
 uint64_t mlcc_weights_bytes(const mlcc_abi_model *abi);
 
 // Uses directory, verify, no_cache, cache_directory, progress of `options`. Phases of progress:
-// "verifying", "preparing".
+// "verifying", "preparing"; on a device with memory of its own "preparing" counts what is prepared
+// and on its way, and "uploading" what needs no preparation. `device` must outlive the weights; NULL:
+// the host's memory.
 // MISMATCH: the library was compiled for other weights (names the first param that does not fit).
 mlcc_status *mlcc_weights_load(
     const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_pool *pool,
-    mlcc_weights *out);
-// Nothing to do where the device's memory is the host's. Uses progress of `options`, phase
-// "uploading". `device` must outlive the weights.
-mlcc_status *mlcc_weights_upload(
-    const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_device *device,
-    mlcc_weights *weights);
+    mlcc_device *device, mlcc_weights *out);
 void mlcc_weights_free(mlcc_weights *weights); // all zeros is fine
 
 #endif

@@ -32,7 +32,7 @@ refuses "$work" "an output without a store" "neither tensor-cache.json" "weight 
 refuses "$work" "an output of another model" "belongs to another model" -- "$mlcc" calibrate "$model" "${good[@]}" -o "$work/q4"
 refuses "$work" "a library that records nothing" "records no maxima" $observing -- \
     "$mlcc" calibrate "$model" "${good[@]}" --model-lib "$work/q4/lib.so"
-refuses "$work" "a device" "device 'cuda:0' is not supported" -- "$mlcc" calibrate "$model" "${good[@]}" --device cuda:0
+refuses "$work" "a device" "is compiled for the CPU" -- "$mlcc" calibrate "$model" "${good[@]}" --device cuda:0
 refuses "$work" "unknown knobs" "--opt" -- "$mlcc" calibrate "$model" "${good[@]}" --overrides max_batch_size=3 --opt O9
 refuses "$work" "unknown overrides" "spped" -- "$mlcc" calibrate "$model" "${good[@]}" --overrides spped=3
 cp -r "$model" "$work/lfs"

@@ -91,7 +91,7 @@ for command in gen_config convert_weight compile calibrate generate perplexity t
     expect 2 "$command with too many arguments" "one argument too many"
 done
 run "$mlcc" bench --help
-expect_out "bench --help of mlcc" --preset --quantization --target --keep
+expect_out "bench --help of mlcc" --preset --quantization --target --archs --keep
 for command in generate perplexity tokenize bench; do
     run "$mlcc_run" $command --help
     expect 0 "mlcc-run $command --help"
@@ -140,6 +140,10 @@ run "$mlcc" bench "$work" --format xml
 expect 2 "bench format" "--format is 'xml'" "accepted: md, csv, json"
 run "$mlcc" bench "$work" --prompt-tokens 1,x
 expect 2 "bench lengths" "--prompt-tokens is '1,x'"
+run "$mlcc" bench "$work" --depth 16,x
+expect 2 "bench depth" "--depth is '16,x'"
+run "$mlcc" bench --preset llama2_7b --device cpu --archs sm_80
+expect 2 "bench archs" "--archs is for --device cuda"
 run "$mlcc" bench "$work" --batch 0
 expect 2 "bench batch" "--batch holds 0"
 run "$mlcc" inspect

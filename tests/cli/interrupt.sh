@@ -53,7 +53,7 @@ for signal in KILL INT TERM; do
         must "$mlcc" convert_weight $tiny --quantization q0f16 -o "$model"
         left=$(find "$model" -name '.mlcc-store*' -o -name '*.tmp.*' -o -name '*.old.bin')
         [ -z "$left" ] || failed "the next writer leaves: $left"
-        expect_same "the old store is back after $signal $i" "$old" "$(narrow 2>&1)"
+        expect_same "the old store is back after $signal $i" "$old" "$(narrow 2>"$err")"
     done
 done
 echo "killed conversions left $n_old old and $n_new new stores"

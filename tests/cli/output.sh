@@ -82,6 +82,9 @@ if [ $quick = 0 ]; then
     expect_out "bench --preset names the model" smollm_135m q4f16_1
     [ -f "$work/made/model/lib.so" ] || failed "--keep keeps no model"
     rm -r "$work/made"
+    run "$mlcc" bench --preset $tiny --quantization q4f16_1 --target "$any_cpu" -p 8 -n 2 -d 0,16 -r 1
+    expect 0 "bench --preset with made-up weights"
+    expect_out "bench --preset with made-up weights" "| prefill 8 |" "| decode 2 |" "| decode 2 at 16 |"
 fi
 run "$mlcc" bench --preset smollm_135 --quantization q4f16_1
 expect 1 "an unknown preset" smollm_135m

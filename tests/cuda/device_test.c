@@ -2,9 +2,12 @@
 // which driver, device, library or memory can fail; after each of them nothing is left behind.
 #include "tests/cuda/fake_driver.h"
 
+#include "runtime/base/log.h"
 #include "runtime/device/cuda_modules.h"
 #include "runtime/device/device.h"
 #include "runtime/model/library.h"
+
+#include <math.h>
 
 typedef struct fixture {
     tiny_dir dir;
@@ -128,6 +131,69 @@ static void ragged_steps_without_logits(void **state) {
     no_faults();
 }
 
+// What is kept of weights that went to the device one by one is the block that the host would keep.
+static void kept_weights(void **state) {
+    (void)state;
+    char *data[2] = {NULL, NULL};
+    size_t size_bytes[2] = {0, 0};
+    for (int side = 0; side < 2; side++) {
+        f.options.cache_directory =
+            mlcc_path_join(f.dir.arena, f.dir.path, side == 0 ? "of_host" : "of_device");
+        use_library(side == 0 ? "handwritten_plain" : "handwritten_cuda_plain");
+        mlcc_model *model = NULL;
+        tiny_ok(mlcc_model_open(&f.options, &model));
+        mlcc_model_close(model);
+        char *folder = mlcc_path_join(f.dir.arena, f.options.cache_directory, "prepared");
+        char **names = NULL;
+        size_t n_names = 0;
+        tiny_ok(mlcc_dir_list(folder, f.dir.arena, &names, &n_names));
+        assert_int_equal(n_names, 1);
+        tiny_ok(mlcc_file_read(
+            mlcc_path_join(f.dir.arena, folder, names[0]), 0, &data[side], &size_bytes[side]));
+    }
+    const size_t header_bytes = 4096;
+    assert_int_equal(size_bytes[0], size_bytes[1]);
+    assert_memory_equal(
+        data[0] + header_bytes, data[1] + header_bytes, size_bytes[0] - header_bytes);
+    free(data[0]);
+    free(data[1]);
+    // Verified against the hash that was written last.
+    mlcc_model *model = NULL;
+    mlcc_model_info info;
+    f.options.verify = true;
+    tiny_ok(mlcc_model_open(&f.options, &model));
+    mlcc_model_get_info(model, &info);
+    assert_true(info.from_cache);
+    mlcc_model_close(model);
+}
+
+// The same numbers, whether they stay on the host or go to the device.
+static void made_up_weights(void **state) {
+    (void)state;
+    float logits[2][TINY_VOCAB];
+    remember_faults();
+    f.options.made_up_weights = true;
+    for (int side = 0; side < 2; side++) {
+        use_library(side == 0 ? "handwritten_plain" : "handwritten_cuda_plain");
+        mlcc_model *model = NULL;
+        mlcc_engine *engine = NULL;
+        int32_t sequence = 0;
+        const int32_t tokens[] = {4, 17, 2};
+        const float *found = NULL;
+        tiny_ok(mlcc_model_open(&f.options, &model));
+        tiny_ok(mlcc_engine_create(model, NULL, &engine));
+        tiny_ok(mlcc_engine_add_sequence(engine, &sequence));
+        mlcc_batch_item item = {sequence, tokens, 3, MLCC_LOGITS_LAST};
+        tiny_ok(mlcc_engine_step(engine, &item, 1, &found, NULL));
+        memcpy(logits[side], found, sizeof logits[side]);
+        mlcc_engine_free(engine);
+        mlcc_model_close(model);
+    }
+    for (int i = 0; i < TINY_VOCAB; i++) // sums in another order
+        assert_true(fabsf(logits[0][i] - logits[1][i]) <= 1e-4f * fabsf(logits[0][i]) + 1e-6f);
+    no_faults();
+}
+
 static void observations(void **state) {
     (void)state;
     remember_faults();
@@ -177,6 +243,14 @@ static void large_uploads(void **state) {
     tiny_ok(mlcc_device_alloc(device, size_bytes + 7, "a test", &memory));
     tiny_ok(mlcc_device_upload(device, &memory, 7, source, size_bytes));
     tiny_ok(mlcc_device_upload(device, &memory, 2, source, 3));
+    // Two stages in turn: the second is written before the first has arrived.
+    for (size_t i = 0; i < 5; i++) {
+        void *stage = NULL;
+        const size_t part_bytes = i < 4 ? 1000 + i : (size_t)40 << 20;
+        tiny_ok(mlcc_device_stage(device, part_bytes, &stage));
+        memcpy(stage, source + i * 1000, part_bytes);
+        tiny_ok(mlcc_device_send(device, &memory, 7 + i * 1000, part_bytes));
+    }
     tiny_ok(mlcc_device_end_uploads(device));
     // The fake's device memory is host memory.
     assert_memory_equal((char *)memory.address + 7, source, size_bytes);
@@ -278,11 +352,17 @@ static void code_that_does_not_load(void **state) {
     open_refused(
         MLCC_MISMATCH, "holds code for sm_90a, sm_80, compute_80",
         "compute capability 7.5: compile the model again with --device cuda:sm_75");
-    setenv("MLCC_FAKE_CAPABILITY", "8.0", 1); // takes the cubin, which the fake cannot run
+    setenv("MLCC_FAKE_CAPABILITY", "8.0", 1); // the fake cannot run the cubin
+    use_library("handwritten_cuda_cubins");
     open_refused(MLCC_DEVICE, "module 'append_token' (sm_80)", "NO_BINARY_FOR_GPU");
     setenv("MLCC_FAKE_VERSION", "12040", 1);
     open_refused(
         MLCC_MISMATCH, "made with NVRTC 13.0", "supports CUDA 12.4: update NVIDIA's driver");
+    setenv("MLCC_FAKE_VERSION", "10020", 1); // knows neither the cubin nor the PTX
+    use_library("handwritten_cuda_plain");
+    open_refused(
+        MLCC_MISMATCH, "module 'append_token' (sm_80): CUDA_ERROR_NO_BINARY_FOR_GPU",
+        "supports CUDA 10.2");
     fake_use(f.dir.arena);
     setenv("MLCC_FAKE_FAIL_LOAD", "2:2", 1);
     open_refused(MLCC_NO_MEMORY, "module 'compute_rows' (compute_80)", "OUT_OF_MEMORY");
@@ -298,6 +378,41 @@ static void code_that_does_not_load(void **state) {
     open_refused(MLCC_DEVICE, "module 'append_token' (compute_80): CUDA_ERROR_INVALID_PTX", "; ");
     use_library("handwritten_cuda_unknown_entry");
     open_refused(MLCC_DEVICE, "'no_such_kernel' of module 'compute_rows'", "NOT_FOUND");
+}
+
+static char warning[512];
+static int n_warnings;
+static void keep_warning(void *user, mlcc_log_level level, const char *area, const char *message) {
+    (void)user, (void)area;
+    if (level != MLCC_LOG_WARN) return;
+    snprintf(warning, sizeof warning, "%s", message);
+    n_warnings++;
+}
+
+// A driver that does not know the cubins compiles the PTX, and one warning says so.
+static void code_that_another_form_stands_in_for(void **state) {
+    (void)state;
+    static const char *const capabilities[] = {"8.0", "9.0"};
+    for (size_t i = 0; i < 2; i++) {
+        setenv("MLCC_FAKE_CAPABILITY", capabilities[i], 1);
+        remember_faults();
+        mlcc_log_set(keep_warning, NULL, MLCC_LOG_WARN);
+        n_warnings = 0;
+        mlcc_model *model = NULL;
+        mlcc_engine *engine = NULL;
+        tiny_ok(mlcc_model_open(&f.options, &model));
+        mlcc_log_set(NULL, NULL, MLCC_LOG_ERROR);
+        assert_int_equal(n_warnings, 1);
+        assert_non_null(strstr(
+            warning, i == 0 ? "(sm_80): CUDA_ERROR_NO_BINARY_FOR_GPU"
+                            : "(sm_90a): CUDA_ERROR_NO_BINARY_FOR_GPU"));
+        assert_non_null(strstr(warning, "its code for compute_80 is used instead"));
+        tiny_ok(mlcc_engine_create(model, NULL, &engine));
+        run_sequence(engine, 5);
+        mlcc_engine_free(engine);
+        mlcc_model_close(model);
+        no_faults();
+    }
 }
 
 // ---- memory
@@ -440,7 +555,7 @@ static void kernels_that_fail(void **state) {
         tiny_refused(
             mlcc_engine_step(engine, &item, 1, &logits, NULL), MLCC_DEVICE, "ILLEGAL_ADDRESS",
             waits == 1 ? "kernel 'logits_few' of 'compute_rows' (grid 1 x 1 x 1, 32 threads)"
-                       : "MLCC_CUDA_SYNC=1 finds the kernel");
+                       : "a kernel of function 'forward' failed");
         assert_int_equal(mlcc_engine_sequence_length(engine, sequence), 0);
         tiny_refused(
             mlcc_engine_step(engine, &item, 1, &logits, NULL), MLCC_DEVICE,
@@ -470,7 +585,8 @@ static void tables(void **state) {
     mlcc_abi_cuda_image image = module.images[2];
     mlcc_abi_cuda_function function = cuda.functions[0];
     mlcc_abi_cuda_launch launch = function.launches[1];
-    mlcc_abi_cuda_entry entries[2] = {launch.entries[0], launch.entries[1]};
+    mlcc_abi_cuda_variant variant = launch.variants[1];
+    mlcc_abi_cuda_entry entries[2] = {variant.entries[0], variant.entries[1]};
     mlcc_abi_cuda_place place = launch.places[0];
     abi.cuda = &cuda;
     tiny_ok(mlcc_library_check_cuda(&abi));
@@ -489,8 +605,10 @@ static void tables(void **state) {
     cuda.functions = &function;
     function.launches = &launch;
     function.n_launches = 1;
-    launch.module = 0;
-    launch.entries = entries;
+    launch.variants = &variant;
+    launch.n_variants = 1;
+    variant.module = 0;
+    variant.entries = entries;
     module.images = &image;
     module.n_images = 1;
     tiny_ok(mlcc_library_check_cuda(&abi));
@@ -500,9 +618,13 @@ static void tables(void **state) {
     DAMAGED(image.data, NULL, "module 0");
     DAMAGED(image.size_bytes, 10, "module 0"); // PTX without its NUL
     DAMAGED(function.launches, NULL, "launches of function 0");
-    DAMAGED(launch.module, 1, "launch 0 of function 0");
-    DAMAGED(launch.entries, NULL, "launch 0 of function 0");
-    DAMAGED(launch.n_entries, 0, "launch 0 of function 0");
+    DAMAGED(launch.variants, NULL, "launch 0 of function 0");
+    DAMAGED(launch.n_variants, 0, "launch 0 of function 0");
+    DAMAGED(launch.min_rows, -1, "launch 0 of function 0");
+    DAMAGED(launch.max_rows, -1, "launch 0 of function 0");
+    DAMAGED(variant.module, 1, "launch 0 of function 0");
+    DAMAGED(variant.entries, NULL, "launch 0 of function 0");
+    DAMAGED(variant.n_entries, 0, "launch 0 of function 0");
     DAMAGED(launch.n_places, 508, "launch 0 of function 0"); // 4 KiB of argument
     DAMAGED(launch.rows_symbol, 5, "launch 0 of function 0");
     DAMAGED(entries[0].threads, 2048, "launch 0 of function 0");
@@ -516,7 +638,7 @@ static void tables(void **state) {
     launch.n_places = 1;
     tiny_ok(mlcc_library_check_cuda(&abi));
     DAMAGED(place.kind, 0, "launch 0 of function 0");
-    DAMAGED(place.kind, 6, "launch 0 of function 0");
+    DAMAGED(place.kind, 7, "launch 0 of function 0");
     DAMAGED(place.index, 7, "launch 0 of function 0");
     DAMAGED(place.index, -1, "launch 0 of function 0");
     place = (mlcc_abi_cuda_place){MLCC_ABI_CUDA_CONST, 0, 67};
@@ -530,12 +652,15 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(same_logits_as_on_the_cpu, start, end),
         cmocka_unit_test_setup_teardown(ragged_steps_without_logits, start, end),
+        cmocka_unit_test_setup_teardown(made_up_weights, start, end),
+        cmocka_unit_test_setup_teardown(kept_weights, start, end),
         cmocka_unit_test_setup_teardown(observations, start, end),
         cmocka_unit_test_setup_teardown(large_uploads, start, end),
         cmocka_unit_test_setup_teardown(devices_by_name, start, end),
         cmocka_unit_test(images),
         cmocka_unit_test_setup_teardown(no_driver_or_device, start, end),
         cmocka_unit_test_setup_teardown(code_that_does_not_load, start, end),
+        cmocka_unit_test_setup_teardown(code_that_another_form_stands_in_for, start, end),
         cmocka_unit_test_setup_teardown(room, start, end),
         cmocka_unit_test_setup_teardown(every_allocation_fails_once, start, end),
         cmocka_unit_test_setup_teardown(without_page_locked_memory, start, end),

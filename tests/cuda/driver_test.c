@@ -84,6 +84,14 @@ static void unusable(void **state) {
     refused(MLCC_DEVICE, "cannot be used: it does not start: CUDA error 803", "update");
     setenv("MLCC_CUDA_DRIVER", fake_library(keep, "cuda_fake_old"), 1);
     refused(MLCC_DEVICE, "cannot be used: it has no function 'cuMemsetD8Async'", "update");
+    unsetenv("MLCC_FAKE_INIT");
+    setenv("MLCC_CUDA_DRIVER", fake_library(keep, "cuda_fake_plain"), 1);
+    mlcc_cuda_driver driver;
+    tiny_ok(mlcc_cuda_driver_open(&driver)); // lacks only what can be done without
+    assert_null(driver.launch_kernel_ex);
+    assert_null(driver.graph_launch);
+    assert_non_null(driver.graph_instantiate);
+    mlcc_cuda_driver_close(&driver);
 }
 
 int main(void) {

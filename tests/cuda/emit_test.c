@@ -213,10 +213,12 @@ static void compile_two(
     cuda_arch *archs = NULL;
     size_t n = 0;
     assert_ok(cuda_archs_parse("cuda:sm_80,compute_80", nvrtc, keep, &archs, &n));
-    units[0] = (cuda_unit){.name = "a", .source = kernel_a};
-    units[1] = (cuda_unit){.name = "b", .source = kernel_b};
+    const cuda_arch **all = MLCC_NEW_ARRAY(keep, const cuda_arch *, n);
+    for (size_t i = 0; i < n; i++) all[i] = &archs[i];
+    units[0] = (cuda_unit){.name = "a", .source = kernel_a, .archs = all, .n_archs = n};
+    units[1] = (cuda_unit){.name = "b", .source = kernel_b, .archs = all, .n_archs = n};
     const cuda_compile_options options = {.cache_directory = cache, .n_threads = n_threads};
-    assert_ok(cuda_compile(nvrtc, &options, archs, n, units, 2, keep));
+    assert_ok(cuda_compile(nvrtc, &options, units, 2, keep));
 }
 
 static void assert_same_units(const cuda_unit *x, const cuda_unit *y) {

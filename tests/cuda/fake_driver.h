@@ -15,10 +15,12 @@ static inline char *fake_library(mlcc_arena *keep, const char *name) {
 // The fake driver is the driver from here on, with its default settings.
 static inline void fake_use(mlcc_arena *keep) {
     static const char *const settings[] = {
-        "MLCC_FAKE_CAPABILITY", "MLCC_FAKE_MEMORY",      "MLCC_FAKE_SHARED",
-        "MLCC_FAKE_DEVICES",    "MLCC_FAKE_VERSION",     "MLCC_FAKE_INIT",
-        "MLCC_FAKE_FAIL_ALLOC", "MLCC_FAKE_FAIL_LAUNCH", "MLCC_FAKE_FAIL_HOST_ALLOC",
-        "MLCC_FAKE_FAIL_LOAD",  "MLCC_FAKE_FAIL_KERNEL", "MLCC_CUDA_SYNC",
+        "MLCC_FAKE_CAPABILITY", "MLCC_FAKE_MEMORY",           "MLCC_FAKE_SHARED",
+        "MLCC_FAKE_DEVICES",    "MLCC_FAKE_VERSION",          "MLCC_FAKE_INIT",
+        "MLCC_FAKE_FAIL_ALLOC", "MLCC_FAKE_FAIL_LAUNCH",      "MLCC_FAKE_FAIL_HOST_ALLOC",
+        "MLCC_FAKE_FAIL_LOAD",  "MLCC_FAKE_FAIL_KERNEL",      "MLCC_FAKE_FAIL_CAPTURE",
+        "MLCC_FAKE_FAIL_GRAPH", "MLCC_FAKE_FAIL_INSTANTIATE", "MLCC_CUDA_SYNC",
+        "MLCC_CUDA_PDL",        "MLCC_CUDA_GRAPHS",
     };
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) unsetenv(settings[i]);
     setenv("MLCC_CUDA_DRIVER", fake_library(keep, "cuda_fake"), 1);

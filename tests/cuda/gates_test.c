@@ -8,8 +8,10 @@
 #include "tests/support/cuda_group.h"
 #include "tests/support/random_module.h"
 
+#include <ctype.h>
+
 // Opcodes are known from sm_80 to sm_90; registers and frames are read everywhere.
-enum { FIRST_UNKNOWN_ARCH = 100 };
+enum { FIRST_WAITING_ARCH = 90, FIRST_UNKNOWN_ARCH = 100 };
 
 typedef struct gates {
     mlcc_arena *keep;
@@ -56,7 +58,8 @@ static int close_gates(void **state) {
 // ---- one image ----------------------------------------------------------------------------------------
 
 static void gate_entry(
-    const cuda_entry *entry, const cubin *code, const cuda_image *image, const char *where) {
+    ir_op op, const cuda_entry *entry, const cubin *code, const cuda_image *image,
+    const char *where) {
     const cubin_kernel *kernel = cubin_find(code, entry->symbol);
     cuda_usage usage;
     if (kernel == NULL) fail_msg("%s: no entry '%s' in the cubin", where, entry->symbol);
@@ -75,12 +78,21 @@ static void gate_entry(
             "%s, %s: %d registers, allowed are %d", where, entry->symbol, kernel->registers,
             entry->max_registers);
     }
+    if (code->arch >= FIRST_WAITING_ARCH && kernel->counts.n_grid_waits == 0) {
+        fail_msg("%s, %s: no grid_wait() on its way", where, entry->symbol);
+    }
+    // What is bound by the bytes of weights asks for some of them first.
+    const bool is_few = entry->max_rows > 0 && entry->max_rows <= CUDA_FEW_ROWS;
+    const bool is_linear = op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED || op == CUDA_CHAIN_OP;
+    if (code->arch >= FIRST_WAITING_ARCH && is_linear && is_few && kernel->n_early_loads == 0) {
+        fail_msg("%s, %s: no weights are loaded before grid_wait()", where, entry->symbol);
+    }
     if (code->arch >= FIRST_UNKNOWN_ARCH) return;
     if (kernel->counts.n_local != 0) {
         fail_msg("%s, %s: %d local accesses", where, entry->symbol, kernel->counts.n_local);
     }
     if (entry->max_issue_per_unit == 0) return;
-    const cubin_unit unit = entry->max_rows > 0 ? CUBIN_WIDE_LOADS : CUBIN_MATRIX;
+    const cubin_unit unit = is_few ? CUBIN_WIDE_LOADS : CUBIN_MATRIX;
     const double issue = cubin_issue_per_unit(kernel, unit);
     if (issue == 0.0) fail_msg("%s, %s: no inner loop with what is counted", where, entry->symbol);
     print_message(
@@ -96,20 +108,47 @@ static void gate_entry(
 
 // ---- one module ---------------------------------------------------------------------------------------
 
-// Compiles the instances whose row is new, or all with `every`, and looks into them.
+static bool fits(
+    const cuda_kernel_row *row, const cuda_arch *arch, const codegen_instance *instance) {
+    if (arch->number < row->min_arch) return false;
+    if (row->needs_arch_specific && !arch->is_specific) return false;
+    return row->refuses == NULL || row->refuses(instance->group) == NULL;
+}
+
+// The architectures among `archs` for which the row is the variant of the instance: no later row fits.
+static void give_archs(
+    cuda_unit *unit, const cuda_kernel_row *row, const codegen_instance *instance,
+    const cuda_arch *archs, size_t n_archs, mlcc_arena *keep) {
+    size_t n_rows = 0;
+    const cuda_kernel_row *end = cuda_kernel_table(&n_rows) + n_rows;
+    unit->archs = MLCC_NEW_ARRAY(keep, const cuda_arch *, n_archs + 1);
+    for (size_t a = 0; a < n_archs; a++) {
+        bool is_variant = fits(row, &archs[a], instance);
+        for (const cuda_kernel_row *later = row + 1; later < end && is_variant; later++) {
+            is_variant = later->op != row->op || !fits(later, &archs[a], instance);
+        }
+        if (is_variant) unit->archs[unit->n_archs++] = &archs[a];
+    }
+}
+
+// Every row that can compile an instance is a variant of it. Compiles those that are new, or all with `every`, and looks into them.
 static void gate_artifact(
     gates *g, const codegen_artifact *artifact, const cuda_arch *archs, size_t n_archs,
     const char *what, bool every) {
     mlcc_arena *keep = mlcc_arena_create();
     const size_t n = (size_t)artifact->n_instances;
-    cuda_unit *units = MLCC_NEW_ARRAY(keep, cuda_unit, n + 1);
-    const cuda_kernel_row **rows = MLCC_NEW_ARRAY(keep, const cuda_kernel_row *, n + 1);
     size_t n_rows = 0, n_units = 0;
     const cuda_kernel_row *table = cuda_kernel_table(&n_rows);
-    for (size_t i = 0; i < n; i++) {
-        const codegen_instance *instance = &artifact->instances[i];
-        const cuda_kernel_row *row = cuda_kernel_find(instance->kernel);
-        assert_non_null(row);
+    cuda_unit *units = MLCC_NEW_ARRAY(keep, cuda_unit, n * n_rows + 1);
+    const cuda_kernel_row **rows = MLCC_NEW_ARRAY(keep, const cuda_kernel_row *, n *n_rows + 1);
+    for (size_t i = 0; i < n * n_rows; i++) {
+        const codegen_instance *instance = &artifact->instances[i / n_rows];
+        const cuda_kernel_row *row = &table[i % n_rows],
+                              *planned = cuda_kernel_find(instance->kernel);
+        assert_non_null(planned);
+        if (row < planned || row->op != planned->op) continue;
+        if (row != planned && row->refuses != NULL && row->refuses(instance->group) != NULL)
+            continue;
         if (!every && g->was_gated[row - table]) continue;
         g->was_gated[row - table] = true;
         mlcc_str source = {0}, again = {0};
@@ -117,15 +156,16 @@ static void gate_artifact(
         assert_ok(emit_cuda_source(instance, row, &again));
         assert_string_equal(mlcc_str_text(&source), mlcc_str_text(&again));
         rows[n_units] = row;
-        units[n_units++] = (cuda_unit){.name = row->name,
-                                       .source = mlcc_arena_strdup(keep, mlcc_str_text(&source))};
+        units[n_units] = (cuda_unit){.name = row->name,
+                                     .source = mlcc_arena_strdup(keep, mlcc_str_text(&source))};
+        give_archs(&units[n_units++], row, instance, archs, n_archs, keep);
         mlcc_str_free(&source);
         mlcc_str_free(&again);
     }
     const cuda_compile_options options = {.cache_directory = mlcc_path_cache(keep)};
-    assert_ok(cuda_compile(g->nvrtc, &options, archs, n_archs, units, n_units, keep));
+    assert_ok(cuda_compile(g->nvrtc, &options, units, n_units, keep));
     for (size_t u = 0; u < n_units; u++) {
-        for (size_t a = 0; a < n_archs; a++) {
+        for (size_t a = 0; a < units[u].n_archs; a++) {
             const cuda_image *image = &units[u].images[a];
             const char *where =
                 mlcc_arena_printf(keep, "%s, %s for %s", what, rows[u]->name, image->arch->text);
@@ -133,7 +173,7 @@ static void gate_artifact(
             assert_ok(cubin_read(image->data, image->size_bytes, keep, &code));
             assert_int_equal(code->arch, image->arch->number);
             for (int32_t i = 0; i < rows[u]->n_entries; i++) {
-                gate_entry(&rows[u]->entries[i], code, image, where);
+                gate_entry(rows[u]->op, &rows[u]->entries[i], code, image, where);
             }
         }
     }
@@ -153,10 +193,16 @@ static codegen_artifact *plan_model(const char *preset, const char *mode_name, m
         .activation_dtype = mode->model,
         .kv_dtype = mode->model == IR_F32 ? IR_F32 : IR_F16,
         .max_tokens = 2048,
-        .max_sequences = 16};
+        .max_sequences = 16,
+        .samples = true};
     assert_ok(import_model(config, &options, keep, &module));
     cuda_subject subject = {.keep = keep, .module = module};
-    const pass_target target = {&subject, cuda_subject_choose_kernel, cuda_subject_choose_layout};
+    const pass_target target = {
+        .user = &subject,
+        .choose_kernel = cuda_subject_choose_kernel,
+        .choose_layout = cuda_subject_choose_layout,
+        .takes_codes = cuda_subject_takes_codes,
+        .choose_chain = cuda_subject_choose_chain};
     mlcc_arena *scratch = mlcc_arena_create();
     pass_context context = {.scratch = scratch, .mode = mode, .target = &target};
     const pass_options passes = {.limit = -1};
@@ -184,6 +230,17 @@ static void real_models(void **state) {
     }
 }
 
+static void gate_text(gates *g, const char *text, const char *what, bool every) {
+    cuda_subject subject = cuda_subject_write(text, NULL, "");
+    gate_artifact(g, subject.artifact, g->archs, g->n_archs, what, every);
+    cuda_subject_close(&subject);
+}
+
+// What no mode has: rounded rows that are no linear's.
+static const char rounded_rows[] =
+    "module @m level=graph\nsymbol n_tokens <= 64\nfunc @forward(%x: f16[n_tokens, 2048]) {\n"
+    "  %0 = quantize_activation %x : f16[n_tokens, 2048]\n  return %0\n}\n";
+
 // Every row once for every architecture that NVRTC knows.
 static void every_row(void **state) {
     gates *g = *state;
@@ -198,9 +255,115 @@ static void every_row(void **state) {
         gate_artifact(g, artifact, g->archs, g->n_archs, modes[m], false);
         mlcc_arena_free(keep);
     }
+    gate_text(g, rounded_rows, "rounded rows", false);
     for (size_t i = 0; i < n_rows; i++) {
         if (!g->was_gated[i]) fail_msg("no module of this test uses '%s'", rows[i].name);
     }
+}
+
+// Every variant of a linear of codes, with and without scales along K.
+static void fp8_linears(void **state) {
+    static const struct {
+        const char *weight, *codes;
+        int group;
+    } cases[] = {{"e4m3_f32", "f8e4m3", 0}, {"e4m3b128_f32", "f8e4m3", 128}, {"e5m2", "f8e5m2", 0}};
+    gates *g = *state;
+    if (g->nvrtc == NULL) skip();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[1024];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 2048\nparam @w.weight : %s[2048, 4096]\n"
+            "func @forward(%%x: %s[n_tokens, 4096], %%s: f32[n_tokens, %d]) {\n"
+            "  %%0 = linear_scaled %%x, @w.weight, %%s {group = %d} : f16[n_tokens, 2048]\n"
+            "  return %%0\n}\n",
+            cases[i].weight, cases[i].codes, cases[i].group == 0 ? 1 : 4096 / cases[i].group,
+            cases[i].group);
+        gate_text(g, text, cases[i].weight, true);
+    }
+}
+
+// ---- waiting for the launch before --------------------------------------------------------------------
+
+// Without comments, so that words in them do not count.
+static char *without_comments(const char *text, mlcc_arena *keep) {
+    char *copy = mlcc_arena_strdup(keep, text);
+    for (char *at = copy; (at = strstr(at, "//")) != NULL;) memset(at, ' ', strcspn(at, "\n"));
+    return copy;
+}
+
+static bool is_word(char c) {
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+// Behind the bracket that belongs to the one at `open`; NULL: there is none.
+static const char *behind_bracket(const char *open, char left, char right) {
+    int depth = 0;
+    for (const char *at = open; *at != '\0'; at++) {
+        depth += (*at == left) - (*at == right);
+        if (depth == 0) return at + 1;
+    }
+    return NULL;
+}
+
+// The body of a function that the text defines, from its brace to behind it; false for a call or a macro.
+static bool find_body(const char *text, const char *name, const char **begin, const char **end) {
+    const size_t length = strlen(name);
+    for (const char *at = text; (at = strstr(at, name)) != NULL; at += length) {
+        if (at[length] != '(' || (at > text && is_word(at[-1]))) continue;
+        const char *brace = behind_bracket(at + length, '(', ')');
+        if (brace == NULL) return false;
+        brace += strspn(brace, " \n");
+        if (*brace != '{') continue;
+        *begin = brace;
+        *end = behind_bracket(brace, '{', '}');
+        return *end != NULL;
+    }
+    return false;
+}
+
+// Whether every thread of function `name` meets grid_wait(): itself, or in a function of the same text that it calls, and nothing returns before.
+static bool waits(const char *text, const char *name, int depth) {
+    const char *begin = NULL, *end = NULL;
+    if (depth > 4 || !find_body(text, name, &begin, &end)) return false;
+    for (const char *at = begin; at < end; at++) {
+        if (!is_word(*at) || is_word(at[-1])) continue;
+        char word[128];
+        size_t length = 0;
+        while (is_word(at[length])) length++;
+        snprintf(word, sizeof word, "%.*s", (int)length, at);
+        if (strcmp(word, "return") == 0) return false;
+        if (at[length] != '(') continue;
+        if (strcmp(word, "grid_wait") == 0 || waits(text, word, depth + 1)) return true;
+    }
+    return false;
+}
+
+static void every_entry_waits(void **state) {
+    gates *g = *state;
+    size_t n_rows = 0;
+    const cuda_kernel_row *rows = cuda_kernel_table(&n_rows);
+    for (size_t r = 0; r < n_rows; r++) {
+        for (int32_t e = 0; e < rows[r].n_entries; e++) {
+            const char *symbol = rows[r].entries[e].symbol;
+            bool is_found = false;
+            for (const char *file = rows[r].file; *file != '\0';) {
+                const size_t length = strcspn(file, ",");
+                const char *text =
+                    cuda_source_find(mlcc_arena_printf(g->keep, "%.*s.cu", (int)length, file));
+                is_found =
+                    is_found || (text != NULL && waits(without_comments(text, g->keep), symbol, 0));
+                file += length + (file[length] == ',');
+            }
+            if (!is_found) fail_msg("%s: '%s' may end without grid_wait()", rows[r].name, symbol);
+        }
+    }
+    const char *early = "KERNEL void f(int x) {\n if (x) return;\n grid_wait();\n}\n"
+                        "KERNEL void g(int x) { h(x); }\nDEVICE void h(int x) { grid_wait(); }\n"
+                        "KERNEL void n(int x) { x++; }";
+    assert_false(waits(early, "f", 0));
+    assert_true(waits(early, "g", 0));
+    assert_false(waits(early, "n", 0));
 }
 
 // ---- broken cubins ------------------------------------------------------------------------------------
@@ -237,8 +400,8 @@ static void broken_cubins(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(real_models),
-        cmocka_unit_test(every_row),
+        cmocka_unit_test(real_models),   cmocka_unit_test(every_row),
+        cmocka_unit_test(fp8_linears),   cmocka_unit_test(every_entry_waits),
         cmocka_unit_test(broken_cubins),
     };
     return cmocka_run_group_tests(tests, open_gates, close_gates);

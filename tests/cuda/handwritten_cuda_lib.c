@@ -4,8 +4,8 @@
 // Two launches: `append` writes a thread's token into the paged cache, `logits` computes a row with one block. Steps with one row take the entry
 // `logits_few`, which asks for more shared memory than a block has without asking; its text is the same.
 //
-// Compile definitions make variants: HANDWRITTEN_OBSERVING records maxima of id + 1 ("embed") and position + 1 ("mix"); HANDWRITTEN_CUBINS has no
-// PTX; HANDWRITTEN_BROKEN_PTX, HANDWRITTEN_UNKNOWN_ENTRY and HANDWRITTEN_MUCH_SHARED must be refused by the driver or the device.
+// Compile definitions make variants: HANDWRITTEN_OBSERVING records maxima of id + 1 ("embed") and position + 1 ("mix"); HANDWRITTEN_EARLY has kernels
+// that wait for the launch before, as sm_90 may; HANDWRITTEN_CUBINS has no PTX; HANDWRITTEN_BROKEN_PTX, HANDWRITTEN_UNKNOWN_ENTRY and HANDWRITTEN_MUCH_SHARED must be refused by the driver or the device.
 #include "runtime/abi.h"
 
 enum { VOCAB = 23, HEAD_DIM = 2, MAX_TOKENS = 8, MAX_SEQS = 4, MAX_LOGITS = 4, KIB = 1024 };
@@ -79,12 +79,19 @@ static const mlcc_abi_tensor forward_results[] = {
 // ---- PTX. Words of an argument: the places of its launch in order, then the symbols.
 // clang-format off
 
+#ifdef HANDWRITTEN_EARLY
+#    define WAIT_PTX "griddepcontrol.wait;\n"
+#else
+#    define WAIT_PTX
+#endif
+
 // The cache is [n_pages, 2, 1, MLCC_PAGE_TOKENS = 16, HEAD_DIM = 2] of float: a token's key at (page * 32 + position % 16) * 8 bytes, its value 128
 // bytes behind.
 #define APPEND_PTX \
     ".visible .entry append(.param .align 8 .b8 env[96])\n" /* ids positions seq_ids page_table kv.0 kv.1 workspace; symbols from 56 */ \
     "{\n" \
     ".reg .pred %p<2>;\n.reg .b32 %r<16>;\n.reg .f32 %f<5>;\n.reg .b64 %q<16>;\n" \
+    WAIT_PTX \
     "mov.u32 %r1, %ctaid.x;\nmov.u32 %r2, %ntid.x;\nmov.u32 %r3, %tid.x;\n" \
     "mad.lo.s32 %r4, %r1, %r2, %r3;\n" \
     "cvt.u64.u32 %q1, %r4;\n" \
@@ -116,6 +123,7 @@ static const mlcc_abi_tensor forward_results[] = {
     ".visible .entry " name "(.param .align 8 .b8 env[136])\n" \
     "{\n" \
     ".reg .pred %p<3>;\n.reg .b32 %r<16>;\n.reg .f32 %f<16>;\n.reg .b64 %q<32>;\n" \
+    WAIT_PTX \
     "mov.u32 %r1, %tid.x;\nmov.u32 %r2, %ctaid.x;\n" \
     "setp.ge.u32 %p1, %r1, 23;\n@%p1 bra done;\n" \
     "ld.param.u64 %q1, [env+32];\nmul.wide.u32 %q2, %r2, 4;\nadd.s64 %q1, %q1, %q2;\nld.global.u32 %r3, [%q1];\n" /* token */ \
@@ -163,7 +171,11 @@ static const mlcc_abi_tensor forward_results[] = {
     "ret;\n" \
     "}\n"
 
-#define HEADER_PTX ".version 7.0\n.target sm_80\n.address_size 64\n"
+#ifdef HANDWRITTEN_EARLY
+#    define HEADER_PTX ".version 8.0\n.target sm_90\n.address_size 64\n"
+#else
+#    define HEADER_PTX ".version 7.0\n.target sm_80\n.address_size 64\n"
+#endif
 
 #ifndef HANDWRITTEN_CUBINS
 #    ifdef HANDWRITTEN_BROKEN_PTX
@@ -177,22 +189,31 @@ static const char logits_ptx[] = HEADER_PTX LOGITS_PTX("logits") LOGITS_PTX("log
 
 // ---- CUDA tables
 static const char no_cubin[64] = "\177ELF";
+#ifdef HANDWRITTEN_EARLY
+enum { PTX_ARCH = 90 };
+#elif !defined(HANDWRITTEN_CUBINS)
+enum { PTX_ARCH = 80 };
+#endif
 #ifdef HANDWRITTEN_CUBINS
 #    define IMAGES(text) {.arch = 80, .data = no_cubin, .size_bytes = sizeof no_cubin}
 #else
 #    define IMAGES(text) \
         {.arch = 90, .is_arch_specific = 1, .data = no_cubin, .size_bytes = sizeof no_cubin}, \
             {.arch = 80, .data = no_cubin, .size_bytes = sizeof no_cubin}, { \
-            .arch = 80, .is_ptx = 1, .data = text, .size_bytes = sizeof text \
+            .arch = PTX_ARCH, .is_ptx = 1, .data = text, .size_bytes = sizeof text \
         }
 #endif
 static const mlcc_abi_cuda_image append_images[] = {IMAGES(append_ptx)};
 static const mlcc_abi_cuda_image logits_images[] = {IMAGES(logits_ptx)};
+static const mlcc_abi_cuda_image newer_images[] = {
+    {.arch = 199, .data = no_cubin, .size_bytes = sizeof no_cubin},
+};
 
-enum { APPEND_MODULE, LOGITS_MODULE, N_MODULES };
+enum { APPEND_MODULE, LOGITS_MODULE, NEWER_MODULE, N_MODULES };
 static const mlcc_abi_cuda_module modules[N_MODULES] = {
     {"append_token", append_images, sizeof append_images / sizeof append_images[0], 0},
     {"compute_rows", logits_images, sizeof logits_images / sizeof logits_images[0], 0},
+    {"compute_rows_newer", newer_images, 1, 0},
 };
 
 #define ONE_BLOCK  {-1, 0, 1, 1}
@@ -251,20 +272,28 @@ static const mlcc_abi_cuda_place observe_places[] = {
     ARG(IDS), ARG(POSITIONS), ARG(EMBED_MAX), ARG(MIX_MAX)};
 #endif
 
-#define LAUNCH(module, symbol, entries, places) \
-    {module, \
-     symbol, \
-     1, \
-     entries, \
-     places, \
-     sizeof(entries) / sizeof((entries)[0]), \
-     sizeof(places) / sizeof((places)[0])}
-static const mlcc_abi_cuda_launch launches[] = {
-    LAUNCH(APPEND_MODULE, N_TOKENS, append_entries, append_places),
-    LAUNCH(LOGITS_MODULE, N_LOGITS, logits_entries, logits_places),
+#define VARIANT(module, entries) {module, sizeof(entries) / sizeof((entries)[0]), entries}
+static const mlcc_abi_cuda_variant append_variants[] = {VARIANT(APPEND_MODULE, append_entries)};
+static const mlcc_abi_cuda_variant logits_variants[] = {
+    VARIANT(NEWER_MODULE, logits_entries), // of no use before the next architecture
+    VARIANT(LOGITS_MODULE, logits_entries),
+};
 #ifdef HANDWRITTEN_OBSERVING
-    LAUNCH(APPEND_MODULE, -1, observe_entries, observe_places),
+static const mlcc_abi_cuda_variant observe_variants[] = {VARIANT(APPEND_MODULE, observe_entries)};
 #endif
+
+#define LAUNCH(symbol, variants, places) \
+    {symbol, sizeof(variants) / sizeof((variants)[0]), 1, 0, 0, variants, \
+     places, sizeof(places) / sizeof((places)[0]),     0}
+static const mlcc_abi_cuda_launch launches[] = {
+    LAUNCH(N_TOKENS, append_variants, append_places),
+    LAUNCH(N_LOGITS, logits_variants, logits_places),
+#ifdef HANDWRITTEN_OBSERVING
+    LAUNCH(-1, observe_variants, observe_places),
+#endif
+    // Its rows never are so many: never run.
+    {N_LOGITS, 2, 0, 1000, 2000, logits_variants, logits_places,
+     sizeof logits_places / sizeof logits_places[0], 0},
 };
 static const mlcc_abi_cuda_function cuda_functions[] = {
     {launches, sizeof launches / sizeof launches[0], 0},

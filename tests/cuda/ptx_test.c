@@ -485,6 +485,7 @@ static void test_checks(void **state) {
         {"ld.global.u32 %r6, [%rd0+-4];", "reads 4 bytes at offset -4 of 'in'"},
         {"st.global.u32 [%rd4+4096], %r0;", "writes 4 bytes at offset 4096 of 'out'"},
         {"mov.u64 %rd8, 16; ld.global.u32 %r6, [%rd8];", "which is no global memory"},
+        {"mov.u64 %rd8, -4; ld.global.u32 %r6, [%rd8];", "which is no global memory"},
         {"ld.global.u32 %r6, [%rd3+2];", "misaligned"},
         {"ld.global.v4.u32 {%r6,%r7,%r8,%r9}, [%rd3];", "misaligned"},
         {"st.shared.u32 [%r3+512], %r0;", "shared address"},
@@ -609,14 +610,15 @@ static void check_refused(const char *text, mlcc_code code, const char *part) {
 static void test_refusals(void **state) {
     (void)state;
     check_refused(
-        IN_KERNEL("wgmma.fence.sync.aligned;"), MLCC_UNSUPPORTED,
-        "line 9: the interpreter lacks instruction 'wgmma.fence.sync.aligned'");
+        IN_KERNEL("wgmma.mma_async.sync.aligned.m64n8k8.f32.tf32.tf32 {%r0}, %rd0, %rd1, 1, 1, 1;"),
+        MLCC_UNSUPPORTED,
+        "line 9: the interpreter lacks instruction "
+        "'wgmma.mma_async.sync.aligned.m64n8k8.f32.tf32.tf32'");
     check_refused(
         IN_KERNEL("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier [%r0], [%rd0, {%r1, "
                   "%r2}], [%r3];"),
         MLCC_UNSUPPORTED, "cp.async.bulk");
-    check_refused(
-        IN_KERNEL("mbarrier.init.shared.b64 [%r0], 1;"), MLCC_UNSUPPORTED, "mbarrier.init");
+    check_refused(IN_KERNEL("tcgen05.wait::ld.sync.aligned;"), MLCC_UNSUPPORTED, "tcgen05.wait");
     check_refused(IN_KERNEL("frobnicate.b32 %r0, %r1;"), MLCC_UNSUPPORTED, "frobnicate");
     check_refused(IN_KERNEL("div.rz.f32 %r0, %r1, %r2;"), MLCC_UNSUPPORTED, "div.rz.f32");
     check_refused(IN_KERNEL("add.u32 %r0, %r1;"), MLCC_INVALID, "2 arguments");

@@ -12,10 +12,12 @@ static void launch(const ptx_module *module, const char *name, const ptx_memory 
     if (status == NULL) {
         ptx_function_info info;
         ptx_function_describe(function, &info);
+        const uint32_t n_threads =
+            info.is_arch_specific ? 128 : 40; // a warpgroup, or a warp and a part
         const ptx_options options = {.checks = PTX_CHECK_ALL, .max_block_instructions = 20000};
         const ptx_shape shape = {
             .grid = {1, 1, 1},
-            .block = {info.max_threads < 40 ? info.max_threads : 40, 1, 1},
+            .block = {info.max_threads < n_threads ? info.max_threads : n_threads, 1, 1},
             .dynamic_shared_bytes = 256};
         void *params = calloc(1, info.param_bytes + 1u);
         if (params == NULL) abort();

@@ -81,7 +81,10 @@ static inline const char *compile_choose_layout(
 // All passes; the module ends at PLAN level.
 static inline void compile_plan(ir_module *module, compile_target *target, const quant_mode *mode) {
     mlcc_arena *scratch = mlcc_arena_create();
-    pass_target questions = {target, compile_choose_kernel, compile_choose_layout};
+    const pass_target questions = {
+        .user = target,
+        .choose_kernel = compile_choose_kernel,
+        .choose_layout = compile_choose_layout};
     pass_context context = {.scratch = scratch, .mode = mode, .target = &questions};
     pass_options options = {.limit = -1};
     assert_ok(pass_pipeline_run(module, &options, &context));

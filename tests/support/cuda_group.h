@@ -5,6 +5,8 @@
 //   cuda_subject_check(&subject, args, 1e-6, 1e-6);
 //   cuda_subject_close(&subject);
 //
+// With MLCC_TEST_DEVICE=cuda the same cases run on a device instead (cuda_direct.h); they are skipped where none is.
+//
 // Static functions in a header, because the support library links neither passes nor codegen. Every failure is a failed assertion.
 #ifndef MLCC_TESTS_SUPPORT_CUDA_GROUP_H
 #define MLCC_TESTS_SUPPORT_CUDA_GROUP_H
@@ -12,8 +14,12 @@
 #include "codegen/artifact.h"
 #include "codegen/cuda/cuda_grid.h"
 #include "codegen/cuda/emit_cuda.h"
+#include "codegen/cuda/kernels/kernel.h"
 #include "tests/support/compile_module.h"
+#include "tests/support/cuda_direct.h"
 #include "tests/support/cuda_shim/cuda_shim_unit.h"
+
+struct cuda_subject_call;
 
 typedef struct cuda_subject {
     mlcc_arena *keep;
@@ -29,6 +35,13 @@ typedef struct cuda_subject {
     const cuda_kernel_row **rows; // per instance
     struct cuda_buffer *params;   // per param of the module, in its device layout
     bool was_used;                // `only` stands in the plan
+    char *mistake; // [256]; where given, it gets what a launch does wrong, which is else a failure
+    // Runs a launch instead of cuda_shim: of entry `symbol`, with `n_words` of words. False: what is wrong, in message. NULL: cuda_shim does.
+    bool (*launcher)(
+        const struct cuda_subject_call *call, int32_t instance, const char *symbol,
+        const cuda_shim_launch *launch, size_t n_words, char message[256]);
+    void *launcher_user;
+    cuda_direct *direct; // runs it on a device; NULL: cuda_shim does
 } cuda_subject;
 
 // ---- memory -------------------------------------------------------------------------------------------
@@ -78,6 +91,8 @@ static inline mlcc_status *cuda_subject_choose_kernel(
         if (rows[i].op != op) continue;
         const char *refusal = rows[i].refuses != NULL ? rows[i].refuses(group) : NULL;
         const bool is_only = s->only != NULL && strcmp(rows[i].name, s->only) == 0;
+        // Rows of newer architectures are variants: they run where a test asks for them.
+        if (!is_only && (rows[i].min_arch > 80 || rows[i].needs_arch_specific)) continue;
         if (refusal != NULL) {
             if (why != NULL) mlcc_str_printf(why, "%s: %s\n", rows[i].name, refusal);
             if (is_only) return MLCC_ERROR(INTERNAL, "'%s' refuses: %s", s->only, refusal);
@@ -99,9 +114,38 @@ static inline const char *cuda_subject_choose_layout(
     return cuda_layout_choose(op, operand, type);
 }
 
+// Where the subject's `only` is a kernel for single launches, they stay single.
+static inline const char *cuda_subject_choose_chain(
+    void *user, const ir_function *chain, int64_t *max_rows) {
+    cuda_subject *s = user;
+    size_t n_rows = 0;
+    const cuda_kernel_row *rows = cuda_kernel_table(&n_rows);
+    const char *name = NULL;
+    for (size_t i = 0; i < n_rows; i++) {
+        if (rows[i].op != CUDA_CHAIN_OP || rows[i].min_arch > 80) continue;
+        const bool is_only = s->only != NULL && strcmp(rows[i].name, s->only) == 0;
+        if ((s->only != NULL && !is_only) || rows[i].refuses(chain) != NULL) continue;
+        *max_rows = rows[i].entries[rows[i].n_entries - 1].max_rows;
+        name = rows[i].name;
+        s->was_used |= is_only;
+    }
+    return name;
+}
+
+static inline bool cuda_subject_takes_codes(
+    void *user, const ir_type *weight, int64_t mantissa_bits, int64_t group) {
+    (void)user;
+    return cuda_takes_codes(weight, mantissa_bits, group);
+}
+
 static inline void cuda_subject_plan(cuda_subject *s) {
     mlcc_arena *scratch = mlcc_arena_create();
-    const pass_target target = {s, cuda_subject_choose_kernel, cuda_subject_choose_layout};
+    const pass_target target = {
+        .user = s,
+        .choose_kernel = cuda_subject_choose_kernel,
+        .choose_layout = cuda_subject_choose_layout,
+        .takes_codes = cuda_subject_takes_codes,
+        .choose_chain = cuda_subject_choose_chain};
     pass_context context = {.scratch = scratch, .target = &target};
     const pass_options options = {.limit = -1};
     assert_ok(pass_pipeline_run(s->module, &options, &context));
@@ -208,11 +252,33 @@ static inline cuda_subject cuda_subject_start(
     return s;
 }
 
-// Compiles the sources for the host and prepares the weights; `value` as for model_weights_make.
+static inline bool cuda_subject_is_on_device(void) {
+    const char *device = getenv("MLCC_TEST_DEVICE");
+    return device != NULL && strcmp(device, "cuda") == 0;
+}
+
+// The sources on a device, with the prepared weights.
+static inline void cuda_subject_build_on_device(cuda_subject *s) {
+    const char *why = NULL;
+    s->direct = cuda_direct_open(s->artifact, s->forward, s->rows, s->sources, s->keep, &why);
+    if (s->direct == NULL) {
+        print_message("skipped: %s\n", why);
+        skip();
+    }
+    for (size_t i = 0; i < s->module->n_params; i++) {
+        assert_ok(mlcc_device_upload(
+            s->direct->device, &s->direct->params[i], 0, s->params[i].memory,
+            s->params[i].size_bytes));
+    }
+    assert_ok(mlcc_device_end_uploads(s->direct->device));
+}
+
+// Compiles the sources and prepares the weights; `value` as for model_weights_make.
 static inline void cuda_subject_finish(cuda_subject *s, ir_eval_param *value) {
     s->weights = model_weights_make(s->module, value, s->keep);
-    cuda_subject_build(s);
+    if (!cuda_subject_is_on_device()) cuda_subject_build(s);
     cuda_subject_load_params(s);
+    if (cuda_subject_is_on_device()) cuda_subject_build_on_device(s);
 }
 
 // Only the sources: for tests that hand them to NVRTC.
@@ -237,6 +303,7 @@ static inline void cuda_subject_close(cuda_subject *s) {
     }
     for (size_t i = 0; s->params != NULL && i < s->module->n_params; i++)
         cuda_buffer_free(&s->params[i], "param");
+    cuda_direct_close(s->direct);
     mlcc_arena_free(s->keep);
 }
 
@@ -245,6 +312,7 @@ static inline void cuda_subject_close(cuda_subject *s) {
 // One run of the function.
 typedef struct cuda_subject_call {
     const cuda_subject *subject;
+    const cuda_buffer *scratch; // of the launch
     mlcc_arena *keep;
     int64_t *dims; // values of the symbols
     cuda_buffer *buffers;
@@ -316,9 +384,11 @@ static inline void cuda_subject_launch(cuda_subject_call *call, const codegen_la
     const cuda_kernel_row *row = s->rows[launch->instance];
     const ir_function *group = instance->group;
     const size_t n_symbols = s->module->n_symbols;
+    const int64_t n_rows = launch->rows != NULL ? cuda_subject_dim(call, *launch->rows) : 0;
+    if (n_rows < launch->min_rows || (launch->max_rows > 0 && n_rows > launch->max_rows)) return;
     uint64_t *words = MLCC_NEW_ARRAY(
         call->keep, uint64_t,
-        (size_t)instance->n_inputs + (size_t)group->n_returns + n_symbols + 1);
+        (size_t)instance->n_inputs + (size_t)group->n_returns + n_symbols + 2);
     size_t n = 0;
     for (int32_t i = 0; i < instance->n_inputs; i++)
         words[n++] = (uint64_t)(uintptr_t)cuda_subject_address(call, &launch->inputs[i]);
@@ -328,8 +398,13 @@ static inline void cuda_subject_launch(cuda_subject_call *call, const codegen_la
         const cuda_buffer *buffer = cuda_subject_place(call, &launch->results[r], size_bytes);
         words[n++] = (uint64_t)(uintptr_t)buffer->memory;
     }
-    for (size_t i = 0; i < n_symbols; i++) words[n++] = (uint64_t)call->dims[i];
     const cuda_entry *entry = cuda_subject_entry(call, row, group);
+    const int64_t scratch_bytes = entry->scratch_bytes != NULL ? entry->scratch_bytes(group) : 0;
+    cuda_buffer scratch = cuda_buffer_create(KERNEL_COUNTER_BYTES + (size_t)scratch_bytes);
+    memset(scratch.memory, 0, KERNEL_COUNTER_BYTES);
+    call->scratch = &scratch;
+    words[n++] = (uint64_t)(uintptr_t)scratch.memory;
+    for (size_t i = 0; i < n_symbols; i++) words[n++] = (uint64_t)call->dims[i];
     cuda_extent grid[3];
     entry->grid(group, grid);
     cuda_shim_launch shim = {
@@ -342,7 +417,19 @@ static inline void cuda_subject_launch(cuda_subject_call *call, const codegen_la
     for (int i = 0; i < 3; i++) shim.grid[i] = cuda_subject_extent(call, grid[i]);
     assert_non_null(shim.entry);
     char message[256];
-    if (!cuda_shim_run(&shim, message)) fail_msg("%s, %s: %s", row->name, entry->symbol, message);
+    const bool is_right =
+        s->launcher != NULL ? s->launcher(call, launch->instance, entry->symbol, &shim, n, message)
+                            : cuda_shim_run(&shim, message);
+    if (!is_right) {
+        if (s->mistake == NULL) fail_msg("%s, %s: %s", row->name, entry->symbol, message);
+        memcpy(s->mistake, message, sizeof message);
+    }
+    for (size_t i = 0; i < KERNEL_COUNTER_BYTES; i++) {
+        if (scratch.memory[i] != 0) {
+            fail_msg("%s, %s: counter byte %zu is not zero again", row->name, entry->symbol, i);
+        }
+    }
+    cuda_buffer_free(&scratch, "scratch");
 }
 
 static inline void cuda_subject_load_args(cuda_subject_call *call, ir_tensor *const *args) {
@@ -386,7 +473,57 @@ static inline void cuda_subject_read_results(
     }
 }
 
-// `args` as for ir_eval_function. `seed` 0: threads in order; else in random order.
+// ---- on a device
+
+// A buffer's contents on both sides, with a guard behind it.
+static inline mlcc_mirror cuda_subject_mirror(const cuda_subject *s, const cuda_buffer *buffer) {
+    mlcc_mirror mirror;
+    const size_t size_bytes = buffer->size_bytes + CUDA_DIRECT_GUARD;
+    assert_ok(mlcc_device_alloc_mirror(s->direct->device, size_bytes, "a tensor", &mirror));
+    memcpy(mirror.host, buffer->memory, buffer->size_bytes);
+    memset((char *)mirror.host + buffer->size_bytes, 0xa5, CUDA_DIRECT_GUARD);
+    assert_ok(mlcc_device_push(s->direct->device, &mirror, 0, size_bytes));
+    return mirror;
+}
+
+static inline void cuda_subject_fetch(
+    const cuda_subject *s, cuda_buffer *buffer, mlcc_mirror *mirror) {
+    const size_t size_bytes = buffer->size_bytes + CUDA_DIRECT_GUARD;
+    assert_ok(mlcc_device_pull(s->direct->device, mirror, 0, size_bytes));
+    memcpy(buffer->memory, mirror->host, buffer->size_bytes);
+    for (size_t i = buffer->size_bytes; i < size_bytes; i++) {
+        if (((unsigned char *)mirror->host)[i] != 0xa5)
+            fail_msg("%s: memory beyond a tensor's end was written", s->rows[0]->name);
+    }
+    mlcc_device_free_mirror(s->direct->device, mirror);
+}
+
+static inline void cuda_subject_run_direct(
+    cuda_subject_call *call, const codegen_function *function) {
+    const cuda_subject *s = call->subject;
+    for (int32_t k = 0; k < function->n_results; k++) {
+        const codegen_place place = {.kind = CODEGEN_PLACE_RESULT, .index = k};
+        const ir_type *type = &s->forward->returns[function->results[k]]->type;
+        cuda_subject_place(call, &place, cuda_subject_bytes(call, type));
+    }
+    mlcc_mirror *mirrors = MLCC_NEW_ARRAY(call->keep, mlcc_mirror, call->n_buffers + 1);
+    void **args = MLCC_NEW_ARRAY(call->keep, void *, (size_t)s->forward->n_args + 1);
+    void **results = MLCC_NEW_ARRAY(call->keep, void *, (size_t)function->n_results + 1);
+    for (size_t i = 0; i < call->n_buffers; i++) {
+        const codegen_place *place = &call->buffers[i].place;
+        if (place->kind == CODEGEN_PLACE_CONST) continue; // among the tables
+        mirrors[i] = cuda_subject_mirror(s, &call->buffers[i]);
+        void **list = place->kind == CODEGEN_PLACE_ARG ? args : results;
+        list[place->index] = mirrors[i].memory.address;
+    }
+    assert_ok(mlcc_runner_run(s->direct->runner, args, results, call->dims));
+    for (size_t i = 0; i < call->n_buffers; i++) {
+        if (call->buffers[i].place.kind == CODEGEN_PLACE_CONST) continue;
+        cuda_subject_fetch(s, &call->buffers[i], &mirrors[i]);
+    }
+}
+
+// `args` as for ir_eval_function. `seed` 0: threads in order; else in random order (a device has its own).
 static inline void cuda_subject_run(
     const cuda_subject *s, ir_tensor *const *args, uint64_t seed, mlcc_arena *keep,
     ir_tensor **results) {
@@ -403,8 +540,12 @@ static inline void cuda_subject_run(
     call.dims = MLCC_NEW_ARRAY(keep, int64_t, s->module->n_symbols + 1);
     call.buffers = MLCC_NEW_ARRAY(keep, cuda_buffer, n_places);
     cuda_subject_load_args(&call, args);
-    for (int32_t i = 0; i < function->n_launches; i++)
-        cuda_subject_launch(&call, &function->launches[i]);
+    if (s->direct != NULL) {
+        cuda_subject_run_direct(&call, function);
+    } else {
+        for (int32_t i = 0; i < function->n_launches; i++)
+            cuda_subject_launch(&call, &function->launches[i]);
+    }
     cuda_subject_read_results(&call, function, keep, results);
     for (size_t i = 0; i < call.n_buffers; i++) cuda_buffer_free(&call.buffers[i], "tensor");
 }

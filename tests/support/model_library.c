@@ -62,6 +62,8 @@ void model_encode(const ir_tensor *tensor, void *out) {
         case IR_F16: ((uint16_t *)out)[i] = ir_f32_to_f16(tensor->f32[i]); break;
         case IR_BF16: ((uint16_t *)out)[i] = ir_f32_to_bf16(tensor->f32[i]); break;
         case IR_F32: ((float *)out)[i] = tensor->f32[i]; break;
+        case IR_F8E4M3: ((uint8_t *)out)[i] = ir_f32_to_f8e4m3(tensor->f32[i]); break;
+        case IR_F8E5M2: ((uint8_t *)out)[i] = ir_f32_to_f8e5m2(tensor->f32[i]); break;
         default: ((int32_t *)out)[i] = tensor->i32[i]; break;
         }
     }
@@ -74,6 +76,8 @@ void model_decode(const void *data, ir_tensor *out) {
         case IR_F16: out->f32[i] = ir_f16_to_f32(((const uint16_t *)data)[i]); break;
         case IR_BF16: out->f32[i] = ir_bf16_to_f32(((const uint16_t *)data)[i]); break;
         case IR_F32: out->f32[i] = ((const float *)data)[i]; break;
+        case IR_F8E4M3: out->f32[i] = ir_f8e4m3_to_f32(((const uint8_t *)data)[i]); break;
+        case IR_F8E5M2: out->f32[i] = ir_f8e5m2_to_f32(((const uint8_t *)data)[i]); break;
         default: out->i32[i] = ((const int32_t *)data)[i]; break;
         }
     }

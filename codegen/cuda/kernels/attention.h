@@ -49,4 +49,14 @@ DEVICE float attention_exponent(float product, double scale, double softcap) {
     return product * (float)(scale * log2_e);
 }
 
+// The same with one instruction less for each product: where exponents grow with products, these are compared as they are and the scale is
+// part of the subtraction. weight = score_weight(score_measure(product), score_offset(largest measure)). What a new largest measure does to
+// sums is a factor of its own: without a change it must be 1.
+#define SCORES_ARE_PRODUCTS           (KERNEL_ATTR_softcap <= 0.0 && KERNEL_ATTR_scale > 0.0)
+#define SCORE_UNIT                    (SCORES_ARE_PRODUCTS ? (float)(KERNEL_ATTR_scale * 1.4426950408889634) : 1.0f)
+#define score_measure(product)        (SCORES_ARE_PRODUCTS ? (product) : score_exponent(product))
+#define score_offset(largest)         (-(largest) * SCORE_UNIT)
+#define score_weight(measure, offset) exp2_f32(fma_f32(measure, SCORE_UNIT, offset))
+#define score_factor(largest, now)    exp2_f32(((largest) - (now)) * SCORE_UNIT)
+
 #endif

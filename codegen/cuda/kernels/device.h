@@ -4,7 +4,7 @@
 //   types        u8 u16 u32 u64 i8 i16 i32 i64, u32x2 {x y}, u32x4 {x y z w} and f32x2, f32x4 (aligned to their size, up to 16)
 //   DEVICE       a function of the device: always inlined             RESTRICT      the pointer is the only way to its memory
 //   KERNEL BOUNDS(threads, min_blocks) void name(const kernel_env env)  an entry function; min_blocks 0: not stated
-//   SHARED(name)                  u8 name[]: the dynamic shared memory of the block, aligned to 128 bytes
+//   SHARED(name)                  u8 name[]: the dynamic shared memory of the block, aligned to 1024 bytes
 //   SHARED_ARRAY(type, name, n)   type name[n]: static shared memory
 //   UNROLL  NO_UNROLL             stand before a loop
 //
@@ -12,22 +12,28 @@
 //   block_sync()                  all threads of the block that have not ended; orders shared and global memory among them
 //   warp_sync()                   all 32 lanes
 //   device_fence()                writes before it are seen by other blocks before writes after it
+//   grid_wait()                   every thread calls it, once, before it touches anything that a launch before may have written: the launches before have
+//                                 ended then. Prepared params and constants may be read earlier, which is why a launch may begin early (sm_90 and newer)
+//   grid_release()                the next launch may begin, and come as far as its grid_wait, once every block of this one has called it or ended
 //   shuffle_f32/u32(value, lane)  the value of that lane; shuffle_xor_f32/u32(value, mask); u32 ballot(bool)
 //   warp_sum_f32 warp_max_f32 warp_max_u32   reductions; every lane gets the same bits
 //
-//   load_global_u32/u32x2/u32x4(p)   read-only for the whole launch, used once: past the L1
-//   load_shared_u32x4(p) store_shared_u32x4(p, value)   16-byte aligned
+//   load_global_u32/u32x2/u32x4(p)   used once: past the L1. In order with grid_wait(), which the instructions for read-only memory are not: the
+//                                 compiler puts what stands before it behind it, or the other way round
+//   load_shared_u32x2(p) load_shared_u32x4(p) store_shared_u32x4(p, value)   aligned to their size
 //   copy_async16(shared, global, is_valid)   16 bytes, both ends aligned; zeros when not valid (global is then not read, but must be a valid pointer)
 //   copy_async_commit() copy_async_wait(n)   groups as in cp.async; n: constant number of groups that may still be under way
 //   atomic_add_f32(p, v) atomic_add_u32(p, v) atomic_max_u32(p, v) atomic_max_i32(p, v)   return the old value
 //
 //   mma_f16_16x8x16(float d[4], const u32 a[4], const u32 b[2])      d += a b, all 32 lanes; also mma_bf16_16x8x16
+//   mma_e4m3_16x8x32, mma_e5m2_16x8x32(float d[4], const u32 a[4], const u32 b[2])   the same for fp8; sm_89 and newer
 //   ldmatrix_x4(u32 r[4], p)  ldmatrix_x4_trans(u32 r[4], p)         p: 16-byte row of shared memory, lane l gives row l % 8 of matrix l / 8
 //
 //   and_or(x, mask, bits)         (x & mask) | bits in one instruction
 //   permute_bytes(a, b, selector) four bytes of b:a, one selector nibble each (0-3 a, 4-7 b)
 //   half2_add/sub/mul/fma(u32 …)  two f16 side by side, each rounded to nearest even; bf162_fma
 //   f16_to_f32(u16) f32_to_f16(f) bf16_to_f32(u16) f32_to_bf16(f)    nearest even
+//   f16x2_of_e4m3x2(u32 codes)    the f16 of the two low bytes; sm_89 and newer
 //   pack_f16x2(low, high) pack_bf16x2(low, high) -> u32;   unpack_f16x2(u32) unpack_bf16x2(u32) -> f32x2
 //   float_bits(f) bits_float(u32)
 //   rsqrt_f32 exp2_f32 reciprocal_f32   the approximate instructions, 2 ulp; rsqrt_f64, fma_f32, sqrt_f32
@@ -65,7 +71,7 @@ typedef struct __align__(16) {
 #    define KERNEL                      extern "C" __global__
 #    define BOUNDS(threads, min_blocks) __launch_bounds__(threads, min_blocks)
 #    define RESTRICT                    __restrict__
-#    define SHARED(name)                extern __shared__ __align__(128) u8 name[]
+#    define SHARED(name)                extern __shared__ __align__(1024) u8 name[]
 #    define SHARED_ARRAY(type, name, n) __shared__ type name[n]
 #    define UNROLL                      _Pragma("unroll")
 #    define NO_UNROLL                   _Pragma("unroll 1")
@@ -91,6 +97,13 @@ DEVICE i32 warp_index()    { return (i32)(threadIdx.x >> 5); }
 DEVICE void block_sync()   { __syncthreads(); }
 DEVICE void warp_sync()    { __syncwarp(); }
 DEVICE void device_fence() { __threadfence(); }
+#    if __CUDA_ARCH__ >= 900
+DEVICE void grid_wait()    { asm volatile("griddepcontrol.wait;" : : : "memory"); }
+DEVICE void grid_release() { asm volatile("griddepcontrol.launch_dependents;" : : : "memory"); }
+#    else
+DEVICE void grid_wait()    {}
+DEVICE void grid_release() {}
+#    endif
 DEVICE float shuffle_f32(float value, i32 lane)     { return __shfl_sync(0xffffffffu, value, lane); }
 DEVICE u32   shuffle_u32(u32 value, i32 lane)       { return __shfl_sync(0xffffffffu, value, lane); }
 DEVICE float shuffle_xor_f32(float value, i32 mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
@@ -102,13 +115,13 @@ DEVICE u32   ballot(bool condition)                 { return __ballot_sync(0xfff
 
 DEVICE u32 load_global_u32(const void *p) {
     u32 r;
-    asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(r) : "l"(p));
+    asm volatile("ld.global.L1::no_allocate.u32 %0, [%1];" : "=r"(r) : "l"(p));
     return r;
 }
 
 DEVICE u32x2 load_global_u32x2(const void *p) {
     u32x2 r;
-    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
+    asm volatile("ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
                  : "=r"(r.x), "=r"(r.y)
                  : "l"(p));
     return r;
@@ -116,10 +129,14 @@ DEVICE u32x2 load_global_u32x2(const void *p) {
 
 DEVICE u32x4 load_global_u32x4(const void *p) {
     u32x4 r;
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
                  : "l"(p));
     return r;
+}
+
+DEVICE u32x2 load_shared_u32x2(const void *p) {
+    return *(const u32x2 *)p;
 }
 
 DEVICE u32x4 load_shared_u32x4(const void *p) {
@@ -170,6 +187,22 @@ DEVICE void mma_bf16_16x8x16(float d[4], const u32 a[4], const u32 b[2]) {
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+
+#    if __CUDA_ARCH__ >= 890
+DEVICE void mma_e4m3_16x8x32(float d[4], const u32 a[4], const u32 b[2]) {
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+DEVICE void mma_e5m2_16x8x32(float d[4], const u32 a[4], const u32 b[2]) {
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e5m2.e5m2.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+#    endif
 
 DEVICE void ldmatrix_x4(u32 r[4], const void *p) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -254,6 +287,14 @@ DEVICE u16 f32_to_bf16(float value) {
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(value));
     return r;
 }
+
+#    if __CUDA_ARCH__ >= 890
+DEVICE u32 f16x2_of_e4m3x2(u32 codes) {
+    u32 r;
+    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(r) : "h"((u16)codes));
+    return r;
+}
+#    endif
 
 DEVICE u32 pack_f16x2(float low, float high) {
     u32 r;

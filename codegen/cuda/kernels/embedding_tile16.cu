@@ -4,6 +4,8 @@
 KERNEL BOUNDS(
     KERNEL_THREADS_embedding_tile16,
     KERNEL_BLOCKS_embedding_tile16) void embedding_tile16(const kernel_env env) {
+    grid_wait();
+    grid_release();
     const tile16_format f = tile16_format_of(KERNEL_DTYPE_1);
     const i64 token = block_index_x(), vocab = kernel_dim_1_0(&env),
               n_columns = kernel_dim_1_1(&env);

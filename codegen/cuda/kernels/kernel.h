@@ -26,8 +26,10 @@
 //   kernel_store_<r>(env, row, col, value) result r through its fused epilogue
 //   kernel_keep2_<i>, kernel_store2_<r>   the same for two neighbouring columns (col even), value an `f32x2`: one store of both where they lie side by side
 //   KERNEL_ATTR_<name>                    attribute of the anchor, a literal
+//   kernel_scratch(env)                   u8 *, 256-byte aligned: KERNEL_COUNTER_BYTES of zeros that the kernel leaves zero, then the bytes that the
+//                                         row's entry asks for, holding anything. Launches use it in turn.
 //
-// The entry function is  KERNEL void NAME(const kernel_env env)  with  kernel_env { const void *in[]; void *out[]; i64 dims[]; }  passed by value;
+// The entry function is  KERNEL void NAME(const kernel_env env)  with  kernel_env { const void *in[]; void *out[]; u8 *scratch; i64 dims[]; }  by value;
 // hooks take `const kernel_env *env`. Grid, block size and shared bytes come from the row (cuda_kernels.def), never from the kernel.
 #ifndef MLCC_CODEGEN_CUDA_KERNELS_KERNEL_H
 #define MLCC_CODEGEN_CUDA_KERNELS_KERNEL_H
@@ -60,5 +62,7 @@
 #define KERNEL_E4M3B128_F32 24
 #define KERNEL_E5M2         25
 #define KERNEL_N_DTYPES     26
+
+#define KERNEL_COUNTER_BYTES 65536
 
 #endif

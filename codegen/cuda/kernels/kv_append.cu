@@ -24,6 +24,8 @@ DEVICE void kv_append_store(void *row, i64 d, float value) {
 
 KERNEL BOUNDS(KERNEL_THREADS_kv_append, KERNEL_BLOCKS_kv_append)
 void kv_append(const kernel_env env) {
+    grid_wait();
+    grid_release();
     const i64 n_heads = kernel_dim_0_2(&env), page_tokens = kernel_dim_0_3(&env);
     const i64 head_dim = kernel_dim_0_4(&env), n_slots = kernel_dim_3_1(&env);
     const i64 element_bytes = KERNEL_DTYPE_0 == KERNEL_F32 ? 4 : 2;

@@ -55,6 +55,8 @@ DEVICE void linear_generic_unit(
 KERNEL BOUNDS(KERNEL_THREADS_linear_generic, KERNEL_BLOCKS_linear_generic) void linear_generic(
     const kernel_env env) {
     SHARED(bytes);
+    grid_wait();
+    grid_release();
     float *shared = (float *)bytes;
     const tile16_format f = tile16_format_of(KERNEL_DTYPE_1);
     const i64 n_k = kernel_dim_1_1(&env), n_outputs = kernel_dim_1_0(&env);

@@ -12,11 +12,7 @@
 #define LINEAR_IS_BF16 (KERNEL_DTYPE_0 == KERNEL_BF16)
 
 DEVICE void linear_mma(float d[4], const u32 a[4], u32 b0, u32 b1) {
-    const u32 b[2] = {b0, b1};
-    if (LINEAR_IS_BF16)
-        mma_bf16_16x8x16(d, a, b);
-    else
-        mma_f16_16x8x16(d, a, b);
+    linear_few_mma(LINEAR_IS_BF16, d, a, b0, b1);
 }
 
 // ---- activations --------------------------------------------------------------------------------------------
@@ -71,41 +67,6 @@ DEVICE void linear_few_stage(
     }
 }
 
-// One unit's contribution. x: this lane's piece of the unit's first block. Where `has_next`, every register is filled from `next` as soon as
-// it is free.
-DEVICE void linear_few_unit(
-    tile16_format f, tile16_lane *lane, const u8 *x, tile16_at next, bool has_next, float sum[4]) {
-    const i32 steps = f.group_slots / 16, n_blocks = tile16_unit_slots(f) / 32;
-    float part[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    UNROLL
-    for (i32 block = 0; block < n_blocks; block++) {
-        const u32x4 eight = load_shared_u32x4(x + block * 64);
-        u32 a[2][4];
-        tile16_fragments(f, lane, block, LINEAR_IS_BF16, a);
-        UNROLL
-        for (i32 s = 0; s < 2; s++) {
-            const u32 b0 = s == 0 ? eight.x : eight.z, b1 = s == 0 ? eight.y : eight.w;
-            if (f.is_one_scale) {
-                linear_mma(sum, a[s], b0, b1);
-                continue;
-            }
-            linear_mma(part, a[s], b0, b1);
-            const i32 step = 2 * block + s;
-            if (step % steps != steps - 1) continue;
-            UNROLL
-            for (i32 i = 0; i < 4; i++) {
-                sum[i] += part[i] * tile16_scale(f, lane, i / 2, step / steps);
-                part[i] = 0.0f;
-            }
-        }
-        if (!has_next) continue;
-        UNROLL
-        for (i32 line = tile16_block_line(f, block); line < tile16_block_line(f, block + 1); line++)
-            tile16_load_line(next, line, lane);
-    }
-    if (has_next && !f.is_one_scale) tile16_load_header(f, next, lane);
-}
-
 KERNEL BOUNDS(KERNEL_THREADS_linear_few, KERNEL_BLOCKS_linear_few) void linear_few(
     const kernel_env env) {
     SHARED(shared);
@@ -124,6 +85,9 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_few, KERNEL_BLOCKS_linear_few) void linear_f
         if (warp + r * LINEAR_FEW_WARPS < n_units)
             tile16_load_unit(f, tile16_after(f, at, r * LINEAR_FEW_WARPS), &lanes[r]);
     }
+    // Weights are there before the launch before has ended.
+    grid_wait();
+    grid_release();
 
     const i32 chunk = min_i32(linear_few_chunk(f, n_tokens), n_units);
     const i32 pitch = linear_few_pitch(chunk * tile16_unit_slots(f));
@@ -145,9 +109,10 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_few, KERNEL_BLOCKS_linear_few) void linear_f
             for (i32 r = 0; r < ring; r++) {
                 const i32 unit = first + r * LINEAR_FEW_WARPS;
                 if (unit >= end) continue;
+                const tile16_at next = tile16_after(f, at, r * LINEAR_FEW_WARPS);
                 linear_few_unit(
-                    f, &lanes[r], x + r * LINEAR_FEW_WARPS * unit_x_bytes,
-                    tile16_after(f, at, r * LINEAR_FEW_WARPS), unit + round < n_units, sum);
+                    f, LINEAR_IS_BF16, 1, &lanes[r], x + r * LINEAR_FEW_WARPS * unit_x_bytes, &next,
+                    unit + round < n_units, &sum);
             }
             x += round * unit_x_bytes;
         }
@@ -339,6 +304,8 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_many, KERNEL_BLOCKS_linear_many) void linear
             f, (const char *)kernel_pointer_1(&env) + tile * tile16_tile_bytes(f, n_k));
         tile16_load_unit(f, tiles[i], &lanes[i]);
     }
+    grid_wait();
+    grid_release();
 
     float sums[LINEAR_MANY_TILES][LINEAR_MANY_TOKENS / 8][4];
     UNROLL

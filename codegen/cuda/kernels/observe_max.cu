@@ -2,6 +2,8 @@
 // not negative order like their bits as integers, and every negative one is below them.
 KERNEL BOUNDS(KERNEL_THREADS_observe_max, KERNEL_BLOCKS_observe_max)
 void observe_max(const kernel_env env) {
+    grid_wait();
+    grid_release();
     const i64 row = block_index_x(), columns = kernel_dim_1_1(&env);
     const i64 step = (i64)block_count_y() * block_threads();
     u32 largest = 0;

@@ -23,6 +23,8 @@ DEVICE float score(const kernel_env *env, const float *query, i64 key) {
 KERNEL BOUNDS(KERNEL_THREADS_paged_attention_generic, KERNEL_BLOCKS_paged_attention_generic) void
 paged_attention_generic(const kernel_env env) {
     SHARED(shared);
+    grid_wait();
+    grid_release();
     const i32 lane = lane_index();
     const i32 token = block_index_x();
     const i32 head = block_index_y() * ATTENTION_GENERIC_WARPS + warp_index();

@@ -21,6 +21,8 @@ DEVICE void rms_norm_store2(const kernel_env *env, i64 row, i64 column, f32x2 x,
 
 KERNEL BOUNDS(KERNEL_THREADS_rms_norm, KERNEL_BLOCKS_rms_norm)
 void rms_norm(const kernel_env env) {
+    grid_wait();
+    grid_release();
     const i64 row = block_index_x(), columns = kernel_dim_0_1(&env);
     const i64 first = 2 * (i64)thread_index(), step = 2 * KERNEL_THREADS_rms_norm;
     // The last column of a row of odd length belongs to the first thread.

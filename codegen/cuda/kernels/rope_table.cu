@@ -2,6 +2,8 @@
 // token. Angles are products in double, exact for every position below 2^27.
 KERNEL BOUNDS(KERNEL_THREADS_rope_table, KERNEL_BLOCKS_rope_table)
 void rope_table(const kernel_env env) {
+    grid_wait();
+    grid_release();
     const i64 token = block_index_x(), half = kernel_dim_1_0(&env);
     const double position = (double)((const i32 *)kernel_pointer_0(&env))[token];
     const float *frequencies = (const float *)kernel_pointer_1(&env);

@@ -33,7 +33,7 @@
 
 #define TILE16_ROWS       16
 #define TILE16_LINE_BYTES 512
-#define TILE16_MAX_LINES  4 // of a unit
+#define TILE16_MAX_LINES  8 // of a unit, or of the plain units that a kernel takes together
 
 // What the numbers of a format are.
 #define TILE16_NONE  0 // no tile16 form

@@ -1,5 +1,5 @@
-// bench (compile side): as bench of the run side, and --preset: a model of that shape with made-up weights is configured, converted, compiled and
-// measured, so that any machine can be measured without a download.
+// bench (compile side): as bench of the run side, and --preset: a model of that shape is configured, compiled and measured with made-up weights, so
+// that any machine can be measured without a download. What --keep leaves is a whole model, with random weights that are converted.
 #include "dist/artifact/compile.h"
 #include "dist/artifact/convert_weight.h"
 #include "dist/artifact/gen_config.h"
@@ -17,8 +17,9 @@
 static const args_option options[] = {
     {.name = "preset", .kind = ARGS_TEXT, .value_name = "NAME", .help = "instead of DIR: make a model of this shape, for example tinyllama_1b_chat_v1.0"},
     {.name = "quantization", .letter = 'q', .kind = ARGS_TEXT, .value_name = "MODE", .help = "with --preset: its quantization mode", .fallback = "q4f16_1"},
-    {.name = "target", .kind = ARGS_TEXT, .value_name = "NAME", .help = "with --preset: the CPU to compile for", .fallback = "native"},
-    {.name = "keep", .kind = ARGS_TEXT, .value_name = "DIR", .help = "with --preset: make the model here and leave it; without it a temporary folder is used"},
+    {.name = "target", .kind = ARGS_TEXT, .value_name = "NAME", .help = "with --preset: the CPU to compile for; without it native, for CUDA any"},
+    {.name = "archs", .kind = ARGS_TEXT, .value_name = "LIST", .help = "with --preset and --device cuda: what to compile for, as in compile --device cuda:LIST"},
+    {.name = "keep", .kind = ARGS_TEXT, .value_name = "DIR", .help = "with --preset: make a whole model here, weights included, and leave it"},
     BENCH_OPTIONS,
 };
 // clang-format on
@@ -60,8 +61,14 @@ static mlcc_status *make_weights(
 
 static mlcc_status *make_library(
     const args_values *values, const char *directory, mlcc_arena *keep) {
+    const char *device = args_text(values, "device"), *archs = args_text(values, "archs");
+    const bool is_cuda = strncmp(device, "cuda", strlen("cuda")) == 0;
+    if (archs != NULL && !is_cuda) return args_usage("--archs is for --device cuda");
     artifact_compile_options options_of_library = {
         .model = directory,
+        .device = !is_cuda        ? "cpu"
+                  : archs == NULL ? "cuda"
+                                  : mlcc_arena_printf(keep, "cuda:%s", archs),
         .target = args_text(values, "target"),
         .output = mlcc_path_join(keep, directory, "lib.so"),
     };
@@ -82,9 +89,9 @@ static mlcc_status *bench_preset(const args_values *values, const char *preset, 
         mlcc_temporary_dir_register(directory);
     }
     mlcc_status *status = make_config(values, preset, directory, keep);
-    if (status == NULL) status = make_weights(values, preset, directory);
+    if (status == NULL && kept != NULL) status = make_weights(values, preset, directory);
     if (status == NULL) status = make_library(values, directory, keep);
-    if (status == NULL) status = bench_run(directory, preset, values);
+    if (status == NULL) status = bench_run(directory, preset, kept == NULL, values);
     if (kept == NULL) {
         mlcc_status *removal = mlcc_dir_remove_tree(directory);
         mlcc_temporary_dir_register(NULL);
@@ -98,7 +105,7 @@ static mlcc_status *run_bench_compile(const args_values *values) {
     const char *directory = args_operand(values, 0), *preset = args_text(values, "preset");
     if ((directory != NULL) == (preset != NULL))
         return args_usage("give a model directory DIR or --preset NAME");
-    if (directory != NULL) return bench_run(directory, mlcc_path_base(directory), values);
+    if (directory != NULL) return bench_run(directory, mlcc_path_base(directory), false, values);
     mlcc_arena *keep = mlcc_arena_create();
     mlcc_status *status = bench_preset(values, preset, keep);
     mlcc_arena_free(keep);
@@ -112,7 +119,9 @@ const args_command cmd_bench_compile = {
     .max_operands = 1,
     .summary = "tokens a second beside the machine's measured limits",
     .details = "examples\n  mlcc bench ./model --prompt-tokens 128 --gen-tokens 64\n"
-               "  mlcc bench --preset tinyllama_1b_chat_v1.0 --quantization q4f16_1 --format json",
+               "  mlcc bench --preset tinyllama_1b_chat_v1.0 --quantization q4f16_1 --format json\n"
+               "  mlcc bench --preset llama3_1_8b --device cuda --archs sm_90a --depth 16,2048 "
+               "--batch 1,8",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .run = run_bench_compile,

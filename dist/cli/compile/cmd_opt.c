@@ -15,6 +15,7 @@ static const args_option options[] = {
     {.name = "passes", .kind = ARGS_TEXT, .value_name = "A,B", .help = "run these, in this order; without it every pass that fits the module's level; none = only parse, verify, print"},
     {.name = "quantization", .kind = ARGS_TEXT, .value_name = "MODE", .help = "mode for the pass quantize, for example q4f16_1"},
     {.name = "target", .kind = ARGS_TEXT, .value_name = "NAME", .help = "target for the plan passes, for example x86-64-v3"},
+    {.name = "codes", .kind = ARGS_FLAG, .help = "with --target: as if it multiplied fp8 codes, whatever the weight (for encode_activations)"},
     {.name = "output", .letter = 'o', .kind = ARGS_TEXT, .value_name = "FILE", .help = "write the module here instead of standard output"},
     {.name = "check", .kind = ARGS_FLAG, .help = "compare with the file's own expectation; options come from its `# run:` line"},
     {.name = "bless", .kind = ARGS_FLAG, .help = "rewrite the file's expectation with what comes out now"},
@@ -33,7 +34,9 @@ static const char expect_mark[] = "# ---- expect\n", error_mark[] = "# ---- erro
 
 typedef struct opt_run {
     mlcc_arena *keep, *scratch;
-    const char *passes, *quantization, *target; // as on the command line or in the run line
+    // as on the command line or in the run line
+    const char *passes, *quantization, *target;
+    bool codes;
 } opt_run;
 
 static size_t split_names(mlcc_arena *keep, const char *text, const char ***out) {
@@ -50,6 +53,11 @@ static size_t split_names(mlcc_arena *keep, const char *text, const char ***out)
     }
     *out = names;
     return at;
+}
+
+static bool takes_codes(void *target, const ir_type *weight, int64_t mantissa_bits, int64_t group) {
+    (void)target, (void)weight, (void)mantissa_bits, (void)group;
+    return true;
 }
 
 static mlcc_status *run_passes(
@@ -73,7 +81,10 @@ static mlcc_status *run_passes(
     if (r->quantization != NULL) MLCC_TRY(quant_mode_find(r->quantization, &context.mode));
     codegen_target *target = NULL;
     pass_target questions = {
-        .choose_kernel = codegen_choose_kernel, .choose_layout = codegen_choose_layout};
+        .choose_kernel = codegen_choose_kernel,
+        .choose_layout = codegen_choose_layout,
+        .choose_chain = codegen_choose_chain,
+        .takes_codes = r->codes ? takes_codes : codegen_takes_codes};
     if (r->target != NULL) {
         codegen_options target_options = {.target = r->target};
         MLCC_TRY(codegen_open(&target_options, r->keep, &target));
@@ -114,11 +125,14 @@ static mlcc_status *read_run_line(opt_run *r, const char *text, const char *path
             r->quantization = word + strlen("--quantization=");
         } else if (mlcc_text_starts_with(word, "--target=")) {
             r->target = word + strlen("--target=");
+        } else if (strcmp(word, "--codes") == 0) {
+            r->codes = true;
         } else {
             return MLCC_ERROR(
                 INVALID,
-                "%s: '%s' in the run line; accepted: --passes= --quantization= --target=", path,
-                word);
+                "%s: '%s' in the run line; accepted: --passes= --quantization= --target= "
+                "--codes",
+                path, word);
         }
     }
     return NULL;
@@ -210,6 +224,7 @@ static mlcc_status *run_opt(const args_values *values) {
         .passes = args_text(values, "passes"),
         .quantization = args_text(values, "quantization"),
         .target = args_text(values, "target"),
+        .codes = args_flag(values, "codes"),
     };
     mlcc_status *status;
     if (is_golden) {

@@ -7,7 +7,7 @@ static const args_option options[] = {BENCH_OPTIONS};
 
 static mlcc_status *run_bench(const args_values *values) {
     const char *directory = args_operand(values, 0);
-    return bench_run(directory, mlcc_path_base(directory), values);
+    return bench_run(directory, mlcc_path_base(directory), false, values);
 }
 
 const args_command cmd_bench = {

@@ -149,18 +149,32 @@ static mlcc_status *start_text(generation *g) {
     return NULL;
 }
 
-static mlcc_status *sample_all(
-    generation *g, int32_t n_batch, const float *logits, int64_t vocab, int32_t *tokens) {
-    for (int32_t i = 0; i < n_batch; i++) {
-        tokens[i] = mlcc_sampler_sample(g->samplers[i], logits + (int64_t)i * vocab);
-        if (tokens[i] != tokens[0]) {
-            return MLCC_ERROR(
-                INTERNAL,
-                "sequence %d of the batch chose token %d where sequence 0 chose %d, after %lld "
-                "tokens",
-                i, tokens[i], tokens[0], (long long)g->n_new_ids);
-        }
+// A step and its tokens, which copies of one prompt and one seed must share.
+static mlcc_status *step(
+    generation *g, const mlcc_batch_item *items, int32_t n_batch, int32_t *tokens) {
+    MLCC_TRY(mlcc_engine_sample(g->engine, items, n_batch, g->samplers, tokens));
+    for (int32_t i = 1; i < n_batch; i++) {
+        if (tokens[i] == tokens[0]) continue;
+        return MLCC_ERROR(
+            INTERNAL,
+            "sequence %d of the batch chose token %d where sequence 0 chose %d, after %lld tokens",
+            i, tokens[i], tokens[0], (long long)g->n_new_ids);
     }
+    return NULL;
+}
+
+// The same with the logits of sequence 0 written to a file, which a device must send here for it.
+static mlcc_status *step_with_logits(
+    generation *g, const mlcc_batch_item *items, int32_t n_batch, const char *path,
+    int32_t *tokens) {
+    mlcc_model_info info;
+    mlcc_model_get_info(g->model, &info);
+    const float *logits;
+    int64_t n_rows;
+    MLCC_TRY(mlcc_engine_step(g->engine, items, n_batch, &logits, &n_rows));
+    MLCC_TRY(npy_write_f32(path, logits, 1, info.vocab));
+    for (int32_t i = 0; i < n_batch; i++)
+        tokens[i] = mlcc_sampler_sample(g->samplers[i], logits + i * info.vocab);
     return NULL;
 }
 
@@ -172,23 +186,21 @@ static mlcc_status *run(
     int64_t max_new = args_int(values, "max-tokens"), room = room_for_new(&info, g);
     if (max_new > room) max_new = room;
     mlcc_batch_item items[64];
-    int32_t tokens[64];
-    const float *logits;
-    int64_t n_rows;
+    int32_t tokens[64] = {0}, last[64];
     for (int32_t i = 0; i < n_batch; i++) {
         items[i] = (mlcc_batch_item){g->sequences[i], g->prompt_ids, (int64_t)g->n_prompt_ids,
                                      MLCC_LOGITS_LAST};
     }
     double start_s = mlcc_clock_s();
-    MLCC_TRY(mlcc_engine_step(g->engine, items, n_batch, &logits, &n_rows));
     if (args_given(values, "logits")) {
-        MLCC_TRY(npy_write_f32(args_text(values, "logits"), logits, 1, info.vocab));
+        MLCC_TRY(step_with_logits(g, items, n_batch, args_text(values, "logits"), tokens));
+    } else {
+        MLCC_TRY(step(g, items, n_batch, tokens));
     }
-    MLCC_TRY(sample_all(g, n_batch, logits, info.vocab, tokens));
     double prefill_end_s = mlcc_clock_s();
     g->prefill_s = prefill_end_s - start_s;
     for (int32_t i = 0; i < n_batch; i++)
-        items[i] = (mlcc_batch_item){g->sequences[i], &tokens[i], 1, MLCC_LOGITS_LAST};
+        items[i] = (mlcc_batch_item){g->sequences[i], &last[i], 1, MLCC_LOGITS_LAST};
     for (;;) {
         g->new_ids[g->n_new_ids++] = tokens[0];
         if (!args_flag(values, "ignore-eos") && chat_config_is_stop(config, tokens[0])) {
@@ -201,8 +213,8 @@ static mlcc_status *run(
         MLCC_TRY(mlcc_text_stream_push(g->stream, tokens[0], &text, &length));
         MLCC_TRY(emit(g, text, length, live));
         if (g->n_new_ids == max_new) break;
-        MLCC_TRY(mlcc_engine_step(g->engine, items, n_batch, &logits, &n_rows));
-        MLCC_TRY(sample_all(g, n_batch, logits, info.vocab, tokens));
+        memcpy(last, tokens, sizeof last);
+        MLCC_TRY(step(g, items, n_batch, tokens));
     }
     g->decode_s = mlcc_clock_s() - prefill_end_s;
     const char *rest;

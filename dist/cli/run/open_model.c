@@ -25,25 +25,6 @@ mlcc_status *open_model_check_directory(const char *directory) {
         directory);
 }
 
-mlcc_status *open_model_with(
-    const char *directory, const char *library, const char *device, int32_t n_threads, bool verify,
-    bool no_cache, mlcc_model **out) {
-    console_progress progress = {0};
-    mlcc_model_options options = {
-        .directory = directory,
-        .library = library,
-        .n_threads = n_threads,
-        .verify = verify,
-        .no_cache = no_cache,
-        .progress = console_progress_report,
-        .progress_user = &progress,
-        .device = device,
-    };
-    mlcc_status *status = mlcc_model_open(&options, out);
-    console_progress_end(&progress);
-    return status;
-}
-
 static void print_device(const mlcc_model *model) {
     mlcc_model_info info;
     mlcc_model_get_info(model, &info);
@@ -53,14 +34,30 @@ static void print_device(const mlcc_model *model) {
         is_cpu ? "" : ", ", info.device_description, is_cpu ? "the CPU" : "CUDA", info.target);
 }
 
-mlcc_status *open_model(const char *directory, const args_values *values, mlcc_model **out) {
+mlcc_status *open_model_for_speed(
+    const char *directory, const args_values *values, bool made_up_weights, mlcc_model **out) {
     *out = NULL;
     const char *device = args_text(values, "device");
     MLCC_TRY(open_model_check_device(device));
     MLCC_TRY(open_model_check_directory(directory));
-    MLCC_TRY(open_model_with(
-        directory, args_text(values, "model-lib"), device, (int32_t)args_int(values, "threads"),
-        args_flag(values, "verify"), args_flag(values, "no-cache"), out));
-    if (strcmp(device, "auto") == 0) print_device(*out);
-    return NULL;
+    console_progress progress = {0};
+    mlcc_model_options options = {
+        .directory = directory,
+        .library = args_text(values, "model-lib"),
+        .n_threads = (int32_t)args_int(values, "threads"),
+        .verify = args_flag(values, "verify"),
+        .no_cache = args_flag(values, "no-cache"),
+        .progress = console_progress_report,
+        .progress_user = &progress,
+        .device = device,
+        .made_up_weights = made_up_weights,
+    };
+    mlcc_status *status = mlcc_model_open(&options, out);
+    console_progress_end(&progress);
+    if (status == NULL && strcmp(device, "auto") == 0) print_device(*out);
+    return status;
+}
+
+mlcc_status *open_model(const char *directory, const args_values *values, mlcc_model **out) {
+    return open_model_for_speed(directory, values, false, out);
 }

@@ -18,12 +18,12 @@
 
 // Says on standard error what device `auto` chose and why.
 mlcc_status *open_model(const char *directory, const args_values *values, mlcc_model **out);
+// The same; with `made_up_weights` the directory needs none (runtime/mlcc.h).
+mlcc_status *open_model_for_speed(
+    const char *directory, const args_values *values, bool made_up_weights, mlcc_model **out);
 // Fails for anything but cpu, cuda, cuda:N and auto.
 mlcc_status *open_model_check_device(const char *device);
 // Fails unless there is such a directory. open_model does it too; commands that open the tokenizer first ask before.
 mlcc_status *open_model_check_directory(const char *directory);
-mlcc_status *open_model_with(
-    const char *directory, const char *library, const char *device, int32_t n_threads, bool verify,
-    bool no_cache, mlcc_model **out);
 
 #endif

@@ -38,9 +38,6 @@ typedef struct fake_work {
 struct mlcc_cu_context {
     int n_users;
 };
-struct mlcc_cu_stream {
-    int unused;
-};
 struct mlcc_cu_event {
     int unused;
 };
@@ -58,7 +55,7 @@ static struct {
     fake_work *queue;
     size_t n_queued, queue_capacity;
     struct ptx_memory *memory;
-    int n_streams, n_events, n_faults;
+    int n_streams, n_events, n_faults, n_to_device, n_to_host;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local mlcc_cu_context *contexts[MAX_CONTEXTS];
@@ -78,6 +75,14 @@ void fake_fault(const char *format, ...) {
 
 int cuda_fake_n_faults(void) {
     return __atomic_load_n(&fake.n_faults, __ATOMIC_RELAXED);
+}
+
+int cuda_fake_n_copies_to_device(void) {
+    return __atomic_load_n(&fake.n_to_device, __ATOMIC_RELAXED);
+}
+
+int cuda_fake_n_copies_to_host(void) {
+    return __atomic_load_n(&fake.n_to_host, __ATOMIC_RELAXED);
 }
 
 bool fake_fails(fake_failure *failure) {
@@ -115,6 +120,9 @@ static void read_settings(void) {
         .load = failure_of("MLCC_FAKE_FAIL_LOAD", MLCC_CU_INVALID_IMAGE),
         .launch = failure_of("MLCC_FAKE_FAIL_LAUNCH", MLCC_CU_INVALID_VALUE),
         .kernel = failure_of("MLCC_FAKE_FAIL_KERNEL", MLCC_CU_LAUNCH_FAILED),
+        .capture = failure_of("MLCC_FAKE_FAIL_CAPTURE", MLCC_CU_CAPTURE_INVALIDATED),
+        .instantiate = failure_of("MLCC_FAKE_FAIL_INSTANTIATE", MLCC_CU_OUT_OF_MEMORY),
+        .graph = failure_of("MLCC_FAKE_FAIL_GRAPH", MLCC_CU_OUT_OF_MEMORY),
     };
 }
 
@@ -161,6 +169,10 @@ static const struct {
     {MLCC_CU_LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
      "too many resources requested"},
     {MLCC_CU_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+    {MLCC_CU_CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+     "operation not permitted when stream is capturing"},
+    {MLCC_CU_CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+     "operation failed due to a previous error during capture"},
 };
 
 static mlcc_cu_result error_words(mlcc_cu_result result, const char **text, bool is_name) {
@@ -243,10 +255,12 @@ static void end_context(void) {
         if (!fake.blocks[i].is_host) (void)ptx_memory_remove(fake.memory, fake.blocks[i].data);
         free(fake.blocks[i].data);
     }
-    if (fake.lost == MLCC_CU_SUCCESS && fake.n_streams + fake.n_events + fake_n_modules() > 0) {
+    const int n_graphs = fake_n_graphs();
+    if (fake.lost == MLCC_CU_SUCCESS &&
+        fake.n_streams + fake.n_events + fake_n_modules() + n_graphs > 0) {
         fake_fault(
-            "leak: %d streams, %d events, %d modules", fake.n_streams, fake.n_events,
-            fake_n_modules());
+            "leak: %d streams, %d events, %d modules, %d graphs", fake.n_streams, fake.n_events,
+            fake_n_modules(), n_graphs);
     }
     fake.n_blocks = 0;
     fake.used_bytes = 0;
@@ -347,6 +361,7 @@ mlcc_cu_result cuMemAlloc_v2(mlcc_cu_address *address, size_t size_bytes) {
     mlcc_cu_result state = fake_context_state();
     if (state != MLCC_CU_SUCCESS) return state;
     if (size_bytes == 0) return MLCC_CU_INVALID_VALUE;
+    if (fake_is_capturing("cuMemAlloc")) return MLCC_CU_CAPTURE_UNSUPPORTED;
     pthread_mutex_lock(&fake.lock);
     char *data = NULL;
     bool fails = fake_fails(&fake_settings_now.alloc);
@@ -411,6 +426,8 @@ void fake_enqueue_launch(fake_launch launch) {
 }
 
 static mlcc_cu_result run_work(const fake_work *work) {
+    // Only a launch can begin before the one before it has ended.
+    if (work->kind != WORK_LAUNCH) fake_forget_launches();
     switch (work->kind) {
     case WORK_TO_DEVICE:
         memcpy(work->target, work->copy != NULL ? work->copy : work->source, work->size_bytes);
@@ -439,12 +456,20 @@ static mlcc_cu_result run_queue(const char *until) {
     }
     memmove(fake.queue, fake.queue + n, (fake.n_queued - n) * sizeof *fake.queue);
     fake.n_queued -= n;
+    fake_forget_launches();
     return fake.lost;
 }
 
-static mlcc_cu_result add_copy(fake_work work, mlcc_cu_address device_side) {
+static mlcc_cu_result add_copy(
+    fake_work work, mlcc_cu_address device_side, const mlcc_cu_stream *stream) {
     mlcc_cu_result state = fake_context_state();
     if (state != MLCC_CU_SUCCESS) return state;
+    if (stream == NULL || stream->capture != NULL) {
+        fake_fault("copies and fills are not captured");
+        return MLCC_CU_CAPTURE_UNSUPPORTED;
+    }
+    if (work.kind == WORK_TO_DEVICE) __atomic_add_fetch(&fake.n_to_device, 1, __ATOMIC_RELAXED);
+    if (work.kind == WORK_TO_HOST) __atomic_add_fetch(&fake.n_to_host, 1, __ATOMIC_RELAXED);
     pthread_mutex_lock(&fake.lock);
     mlcc_cu_result result = MLCC_CU_SUCCESS;
     if (!fake_in_device(device_side, work.size_bytes)) {
@@ -465,33 +490,30 @@ static mlcc_cu_result add_copy(fake_work work, mlcc_cu_address device_side) {
 
 mlcc_cu_result cuMemcpyHtoDAsync_v2(
     mlcc_cu_address target, const void *source, size_t size_bytes, mlcc_cu_stream *stream) {
-    (void)stream;
     return add_copy(
         (fake_work){.kind = WORK_TO_DEVICE,
                     .target = pointer_of(target),
                     .source = source,
                     .size_bytes = size_bytes},
-        target);
+        target, stream);
 }
 
 mlcc_cu_result cuMemcpyDtoHAsync_v2(
     void *target, mlcc_cu_address source, size_t size_bytes, mlcc_cu_stream *stream) {
-    (void)stream;
     return add_copy(
         (fake_work){.kind = WORK_TO_HOST,
                     .target = target,
                     .source = pointer_of(source),
                     .size_bytes = size_bytes},
-        source);
+        source, stream);
 }
 
 mlcc_cu_result cuMemsetD8Async(
     mlcc_cu_address target, unsigned char value, size_t n_bytes, mlcc_cu_stream *stream) {
-    (void)stream;
     return add_copy(
         (fake_work){
             .kind = WORK_FILL, .target = pointer_of(target), .value = value, .size_bytes = n_bytes},
-        target);
+        target, stream);
 }
 
 // ---- streams and events
@@ -506,6 +528,7 @@ mlcc_cu_result cuStreamCreate(mlcc_cu_stream **stream, unsigned flags) {
 }
 
 mlcc_cu_result cuStreamDestroy_v2(mlcc_cu_stream *stream) {
+    if (stream->capture != NULL) fake_fault("a stream ends while it is captured");
     free(stream);
     __atomic_sub_fetch(&fake.n_streams, 1, __ATOMIC_RELAXED);
     return MLCC_CU_SUCCESS;
@@ -514,6 +537,7 @@ mlcc_cu_result cuStreamDestroy_v2(mlcc_cu_stream *stream) {
 static mlcc_cu_result synchronize(const char *until) {
     mlcc_cu_result state = fake_context_state();
     if (state != MLCC_CU_SUCCESS) return state;
+    if (fake_is_capturing("waiting")) return MLCC_CU_CAPTURE_UNSUPPORTED;
     pthread_mutex_lock(&fake.lock);
     mlcc_cu_result result = run_queue(until);
     pthread_mutex_unlock(&fake.lock);

@@ -1,14 +1,16 @@
-# The CUDA driver without a device, as a file to be opened at run time; and one of an old version, which lacks a function.
+# The CUDA driver without a device, as a file to be opened at run time; one of an old version, which lacks a function that is needed, and one that lacks
+# what can be done without.
 file(GLOB fake_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.c ${CMAKE_CURRENT_LIST_DIR}/../ptx/*.c)
-foreach(name cuda_fake cuda_fake_old)
+foreach(name cuda_fake cuda_fake_old cuda_fake_plain)
     add_library(${name} MODULE ${fake_files})
     target_link_libraries(${name} PRIVATE mlcc_ir)
     set_target_properties(${name} PROPERTIES PREFIX "")
 endforeach()
 target_compile_definitions(cuda_fake_old PRIVATE cuMemsetD8Async=cuMemsetD8Async_of_later)
+target_compile_definitions(cuda_fake_plain PRIVATE cuLaunchKernelEx=cuLaunchKernelEx_of_later cuGraphLaunch=cuGraphLaunch_of_later)
 
 # A model for CUDA devices written by hand (tests/cuda/handwritten_cuda_lib.c), and variants of it.
-foreach(variant plain observing cubins broken_ptx unknown_entry much_shared)
+foreach(variant plain early observing cubins broken_ptx unknown_entry much_shared)
     set(target handwritten_cuda_${variant})
     add_library(${target} MODULE ${CMAKE_CURRENT_LIST_DIR}/../../cuda/handwritten_cuda_lib.c)
     target_link_libraries(${target} PRIVATE mlcc_flags)
@@ -18,7 +20,7 @@ foreach(variant plain observing cubins broken_ptx unknown_entry much_shared)
     list(APPEND fake_libraries ${target})
 endforeach()
 get_property(cuda_tests DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
-list(FILTER cuda_tests INCLUDE REGEX "^(cuda_device|cuda_driver|unit_runtime_allocation)$")
+list(FILTER cuda_tests INCLUDE REGEX "^(cuda_device|cuda_driver|cuda_graphs|unit_runtime_allocation)$")
 foreach(target ${cuda_tests})
-    add_dependencies(${target} cuda_fake cuda_fake_old handwritten_plain ${fake_libraries})
+    add_dependencies(${target} cuda_fake cuda_fake_old cuda_fake_plain handwritten_plain ${fake_libraries})
 endforeach()

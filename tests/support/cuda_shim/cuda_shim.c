@@ -15,7 +15,7 @@ enum {
     STACK_BYTES = 256 * 1024
 };
 
-typedef enum lane_state { READY, AT_WARP, AT_BLOCK, DONE } lane_state;
+typedef enum lane_state { READY, AT_WARP, AT_BARRIER, AT_BLOCK, DONE } lane_state;
 
 // One 16-byte copy that is on its way.
 typedef struct pending_copy {
@@ -29,6 +29,8 @@ typedef struct lane {
     lane_state state;
     cuda_shim_warp_op op; // AT_WARP
     uint32_t words[CUDA_SHIM_WARP_WORDS];
+    const void *barrier; // AT_BARRIER
+    uint32_t parity;
     pending_copy *copies;
     size_t n_copies, copies_capacity;
     size_t *groups; // number of copies when the group was committed
@@ -63,16 +65,21 @@ static const char *const op_names[CUDA_SHIM_N_WARP_OPS] = {
     [CUDA_SHIM_MMA_BF16] = "mma_bf16_16x8x16",
     [CUDA_SHIM_LDMATRIX] = "ldmatrix_x4",
     [CUDA_SHIM_LDMATRIX_TRANS] = "ldmatrix_x4_trans",
+    [CUDA_SHIM_REGISTERS] = "registers_give or registers_take",
+    [CUDA_SHIM_WGMMA_FENCE] = "wgmma_fence",
+    [CUDA_SHIM_WGMMA_COMMIT] = "wgmma_commit",
+    [CUDA_SHIM_WGMMA_WAIT] = "wgmma_wait",
 };
 
 // ---- failing ------------------------------------------------------------------------------------------
 
 static void describe(int32_t thread, char text[64]) {
     const lane *l = &run.lanes[thread];
-    const char *where = l->state == DONE       ? "has ended"
-                        : l->state == AT_BLOCK ? "waits in block_sync"
-                        : l->state == AT_WARP  ? "waits in"
-                                               : "runs";
+    const char *where = l->state == DONE         ? "has ended"
+                        : l->state == AT_BLOCK   ? "waits in block_sync"
+                        : l->state == AT_BARRIER ? "waits in barrier_wait"
+                        : l->state == AT_WARP    ? "waits in"
+                                                 : "runs";
     snprintf(
         text, 64, "thread %d (lane %d) %s%s%s", thread, thread % 32, where,
         l->state == AT_WARP ? " " : "", l->state == AT_WARP ? op_names[l->op] : "");
@@ -108,6 +115,16 @@ static void block_sync(void) {
     leave(AT_BLOCK);
 }
 
+static uint64_t next_random(void);
+
+static bool compute_warp(
+    cuda_shim_warp_op op, int32_t first, uint32_t (*all[32])[CUDA_SHIM_WARP_WORDS],
+    char message[128]) {
+    if (op < CUDA_SHIM_WGMMA_FENCE) return cuda_shim_warp_compute(op, all, message);
+    const bool early = run.random != 0 && next_random() % 2 == 0;
+    return cuda_shim_wgmma_warp(op, first, (*all[0])[0], early, message);
+}
+
 // The last lane to arrive computes for all.
 static void warp(cuda_shim_warp_op op, uint32_t words[CUDA_SHIM_WARP_WORDS]) {
     const int32_t first = shim.thread / 32 * 32;
@@ -128,7 +145,7 @@ static void warp(cuda_shim_warp_op op, uint32_t words[CUDA_SHIM_WARP_WORDS]) {
             fail_here(text);
         }
         char text[128];
-        if (!cuda_shim_warp_compute(op, all, text)) fail_here(text);
+        if (!compute_warp(op, first, all, text)) fail_here(text);
         run.n_arrived[first / 32] = 0;
         for (int32_t i = 0; i < 32; i++) lanes[i].state = READY;
     }
@@ -214,6 +231,55 @@ static void copy_async_wait(int32_t n_pending) {
     }
 }
 
+// ---- barriers in shared memory ------------------------------------------------------------------------
+
+// The eight bytes. Poison is no barrier.
+typedef struct shared_barrier {
+    uint16_t magic, n, n_missing, phase;
+} shared_barrier;
+
+enum { BARRIER_MAGIC = 0x4242 };
+
+static void barrier_init(void *p, uint32_t n) {
+    require_aligned(p, 8, "barrier_init");
+    if (n < 1 || n > MAX_THREADS) fail_here("barrier_init with a number that no block has");
+    const shared_barrier fresh = {BARRIER_MAGIC, (uint16_t)n, (uint16_t)n, 0};
+    memcpy(p, &fresh, sizeof fresh);
+}
+
+static shared_barrier barrier_at(const void *p) {
+    shared_barrier barrier;
+    memcpy(&barrier, p, sizeof barrier);
+    return barrier;
+}
+
+static void barrier_arrive(void *p) {
+    shared_barrier barrier = barrier_at(p);
+    if (barrier.magic != BARRIER_MAGIC) fail_here("barrier_arrive before barrier_init");
+    if (--barrier.n_missing == 0) {
+        barrier.n_missing = barrier.n;
+        barrier.phase++;
+    }
+    memcpy(p, &barrier, sizeof barrier);
+}
+
+static bool has_ended(const void *p, uint32_t parity) {
+    return (barrier_at(p).phase & 1u) != (parity & 1u);
+}
+
+static void barrier_wait(void *p, uint32_t parity) {
+    lane *self = &run.lanes[shim.thread];
+    if (barrier_at(p).magic != BARRIER_MAGIC) fail_here("barrier_wait before barrier_init");
+    self->barrier = p;
+    self->parity = parity;
+    while (!has_ended(p, parity)) leave(AT_BARRIER);
+}
+
+static void wgmma(float *d, int32_t n, const uint32_t a[4], uint64_t b, cuda_shim_element element) {
+    const char *mistake = cuda_shim_wgmma_issue(d, n, a, b, element);
+    if (mistake != NULL) fail_here(mistake);
+}
+
 static cuda_shim shim = {
     .shared_array = shared_array_of,
     .block_sync = block_sync,
@@ -222,6 +288,12 @@ static cuda_shim shim = {
     .copy_async_commit = copy_async_commit,
     .copy_async_wait = copy_async_wait,
     .require_aligned = require_aligned,
+    .barrier_init = barrier_init,
+    .barrier_arrive = barrier_arrive,
+    .barrier_wait = barrier_wait,
+    .wgmma_store_u32 = cuda_shim_wgmma_store_u32,
+    .wgmma_store_fence = cuda_shim_wgmma_store_fence,
+    .wgmma = wgmma,
 };
 
 cuda_shim *cuda_shim_table(void) {
@@ -255,7 +327,9 @@ static bool run_warp(int32_t first) {
     make_order(order, 32);
     for (int32_t i = 0; i < 32 && !run.has_failed; i++) {
         const int32_t thread = first + order[i];
-        if (run.lanes[thread].state != READY) continue;
+        lane *l = &run.lanes[thread];
+        if (l->state == AT_BARRIER && has_ended(l->barrier, l->parity)) l->state = READY;
+        if (l->state != READY) continue;
         shim.thread = thread;
         cuda_shim_fiber_switch(&run.scheduler, &run.lanes[thread].fiber, false);
         has_run = true;
@@ -294,6 +368,14 @@ static bool release_barrier(void) {
         return false;
     }
     for (int32_t i = 0; i < shim.n_threads; i++) {
+        if (run.lanes[i].state != AT_BARRIER) continue;
+        char text[160], here[64] = "";
+        describe(i, here);
+        snprintf(text, sizeof text, "%s for a phase that does not end", here);
+        fail_in_block(text);
+        return false;
+    }
+    for (int32_t i = 0; i < shim.n_threads; i++) {
         if (run.lanes[i].state != AT_BLOCK) continue;
         run.lanes[i].state = READY;
         has_waiting = true;
@@ -305,6 +387,7 @@ static void start_block(const int32_t index[3], unsigned char *shared) {
     memcpy(shim.block, index, sizeof shim.block);
     memset(run.n_arrived, 0, sizeof run.n_arrived);
     memset(shared, 0xff, (size_t)run.launch->shared_bytes);
+    cuda_shim_wgmma_start(shared, (size_t)run.launch->shared_bytes);
     for (size_t i = 0; i < run.n_arrays; i++)
         memset(run.arrays[i].memory, 0xff, run.arrays[i].size_bytes);
     for (int32_t i = 0; i < shim.n_threads; i++) {
@@ -334,18 +417,20 @@ static void run_block(void) {
 }
 
 static void run_grid(unsigned char *shared, const unsigned char *guard, size_t guard_bytes) {
-    int32_t index[3];
-    for (index[2] = 0; index[2] < shim.n_blocks[2]; index[2]++) {
-        for (index[1] = 0; index[1] < shim.n_blocks[1]; index[1]++) {
-            for (index[0] = 0; index[0] < shim.n_blocks[0] && !run.has_failed; index[0]++) {
-                start_block(index, shared);
-                run_block();
-                for (size_t i = 0; i < guard_bytes && !run.has_failed; i++) {
-                    if (guard[i] != GUARD_BYTE) fail_in_block("wrote behind its shared memory");
-                }
-            }
+    const int32_t *n = shim.n_blocks;
+    const int32_t n_all = n[0] * n[1] * n[2];
+    int32_t *order = malloc(sizeof *order * (size_t)n_all);
+    if (order == NULL) abort();
+    make_order(order, n_all);
+    for (int32_t b = 0; b < n_all && !run.has_failed; b++) {
+        start_block(
+            (int32_t[]){order[b] % n[0], order[b] / n[0] % n[1], order[b] / n[0] / n[1]}, shared);
+        run_block();
+        for (size_t i = 0; i < guard_bytes && !run.has_failed; i++) {
+            if (guard[i] != GUARD_BYTE) fail_in_block("wrote behind its shared memory");
         }
     }
+    free(order);
 }
 
 static void free_lanes(void) {
@@ -380,12 +465,13 @@ bool cuda_shim_run(const cuda_shim_launch *launch, char message[256]) {
     memcpy(shim.n_blocks, launch->grid, sizeof shim.n_blocks);
     void *shared = NULL;
     const size_t shared_bytes = (size_t)launch->shared_bytes;
-    if (posix_memalign(&shared, 128, shared_bytes + SHARED_GUARD_BYTES) != 0) abort();
+    if (posix_memalign(&shared, 1024, shared_bytes + SHARED_GUARD_BYTES) != 0) abort();
     unsigned char *guard = (unsigned char *)shared + shared_bytes;
     memset(guard, GUARD_BYTE, SHARED_GUARD_BYTES);
     shim.shared = shared;
     run_grid(shared, guard, SHARED_GUARD_BYTES);
     free(shared);
+    cuda_shim_wgmma_end();
     free_lanes();
     return !run.has_failed;
 }

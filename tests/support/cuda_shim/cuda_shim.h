@@ -9,7 +9,10 @@
 //     once, so that a place which is still read is seen;
 //   - a warp runs on until it waits for the block, so warps are as far apart as barriers let them;
 //   - an operation of a warp needs all 32 lanes at the same one; when nothing can run any more, block, lane and operation are named;
-//   - with a seed other than 0, warps and lanes run in random order, another one at every step, and warps for stretches of random length.
+//   - a wgmma runs when it is waited for, with a seed some when their group is committed: until then its accumulator is NaN, and it reads fragments and tiles as
+//     they are then; what it sees of tiles are the stores that a wgmma_store_fence followed;
+//   - with a seed other than 0, blocks run in random order, and so do warps and lanes, another one at every step, warps for stretches of random
+//     length.
 //
 // One launch at a time in a process.
 #ifndef MLCC_TESTS_SUPPORT_CUDA_SHIM_CUDA_SHIM_H
@@ -36,18 +39,34 @@
 //   BALLOT    condition                               -> bits
 //   MMA_*     d[4] as float bits, a[4], b[2]          -> d[4]
 //   LDMATRIX* address, low and high half              -> r[4]
+//   REGISTERS number of registers from here on
+//   WGMMA_WAIT groups that may be under way
 typedef enum cuda_shim_warp_op {
     CUDA_SHIM_SYNC,
     CUDA_SHIM_SHUFFLE,
     CUDA_SHIM_BALLOT,
     CUDA_SHIM_MMA_F16,
     CUDA_SHIM_MMA_BF16,
+    CUDA_SHIM_MMA_E4M3,
+    CUDA_SHIM_MMA_E5M2,
     CUDA_SHIM_LDMATRIX,
     CUDA_SHIM_LDMATRIX_TRANS,
+    CUDA_SHIM_REGISTERS,
+    CUDA_SHIM_WGMMA_FENCE,
+    CUDA_SHIM_WGMMA_COMMIT,
+    CUDA_SHIM_WGMMA_WAIT,
     CUDA_SHIM_N_WARP_OPS
 } cuda_shim_warp_op;
 
 #define CUDA_SHIM_WARP_WORDS 10
+
+// What wgmma multiplies.
+typedef enum cuda_shim_element {
+    CUDA_SHIM_F16,
+    CUDA_SHIM_BF16,
+    CUDA_SHIM_E4M3,
+    CUDA_SHIM_E5M2
+} cuda_shim_element;
 
 // What a compiled kernel sees.
 typedef struct cuda_shim {
@@ -62,6 +81,13 @@ typedef struct cuda_shim {
     void (*copy_async_commit)(void);
     void (*copy_async_wait)(int32_t n_pending);
     void (*require_aligned)(const void *address, size_t alignment, const char *what);
+    // Hopper: a barrier is 8 bytes of shared memory.
+    void (*barrier_init)(void *barrier, uint32_t n);
+    void (*barrier_arrive)(void *barrier);
+    void (*barrier_wait)(void *barrier, uint32_t parity);
+    void (*wgmma_store_u32)(void *p, uint32_t value);
+    void (*wgmma_store_fence)(void);
+    void (*wgmma)(float *d, int32_t n, const uint32_t a[4], uint64_t b, cuda_shim_element element);
 } cuda_shim;
 
 typedef void cuda_shim_entry(const void *words);
@@ -85,6 +111,18 @@ bool cuda_shim_run(const cuda_shim_launch *launch, char message[256]);
 // Runs an operation for a warp whose lanes have all arrived: words[lane][…] in place. False: a lane's source is wrong, named in message.
 bool cuda_shim_warp_compute(
     cuda_shim_warp_op op, uint32_t (*words[32])[CUDA_SHIM_WARP_WORDS], char message[128]);
+
+// cuda_shim_wgmma.c. A block begins; a launch has ended.
+void cuda_shim_wgmma_start(unsigned char *shared, size_t shared_bytes);
+void cuda_shim_wgmma_end(void);
+void cuda_shim_wgmma_store_u32(void *p, uint32_t value);
+void cuda_shim_wgmma_store_fence(void);
+// NULL, or what is wrong.
+const char *cuda_shim_wgmma_issue(
+    float *d, int32_t n, const uint32_t a[4], uint64_t b, cuda_shim_element element);
+// A WGMMA_ operation of the warp that begins at `first_thread`. early: a group runs when it is committed.
+bool cuda_shim_wgmma_warp(
+    cuda_shim_warp_op op, int32_t first_thread, uint32_t word, bool early, char message[128]);
 
 // A stack that can be left and entered again.
 typedef struct cuda_shim_fiber {

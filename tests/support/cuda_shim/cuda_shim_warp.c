@@ -61,6 +61,34 @@ static void compute_mma(cuda_shim_warp_op op, lane_words words[32]) {
     }
 }
 
+static float code_value(cuda_shim_warp_op op, uint32_t word, int i) {
+    const uint8_t code = (uint8_t)(word >> (8 * i));
+    return op == CUDA_SHIM_MMA_E4M3 ? ir_f8e4m3_to_f32(code) : ir_f8e5m2_to_f32(code);
+}
+
+// The same with bytes: of a columns 4t … 4t + 3 and those plus 16, of b rows likewise.
+static void compute_mma_codes(cuda_shim_warp_op op, lane_words words[32]) {
+    float a[16][32], b[8][32]; // b by columns
+    for (int lane = 0; lane < 32; lane++) {
+        const int g = lane / 4, t = lane % 4;
+        for (int i = 0; i < 4; i++) {
+            for (int r = 0; r < 4; r++)
+                a[g + r % 2 * 8][4 * t + i + r / 2 * 16] = code_value(op, (*words[lane])[4 + r], i);
+            for (int r = 0; r < 2; r++)
+                b[g][4 * t + i + r * 16] = code_value(op, (*words[lane])[8 + r], i);
+        }
+    }
+    for (int lane = 0; lane < 32; lane++) {
+        const int g = lane / 4, t = lane % 4;
+        for (int r = 0; r < 4; r++) {
+            const float *row = a[g + r / 2 * 8], *column = b[2 * t + r % 2];
+            float sum = 0.0f;
+            for (int k = 0; k < 32; k++) sum += row[k] * column[k];
+            (*words[lane])[r] = float_bits(bits_float((*words[lane])[r]) + sum);
+        }
+    }
+}
+
 // Lane l brings the address of row l % 8 of matrix l / 8 and gets elements 2t, 2t + 1 of row g of every matrix; transposed, elements g of rows
 // 2t and 2t + 1.
 static void compute_ldmatrix(bool transposes, lane_words words[32]) {
@@ -101,6 +129,8 @@ bool cuda_shim_warp_compute(cuda_shim_warp_op op, lane_words words[32], char mes
         return true;
     case CUDA_SHIM_MMA_F16:
     case CUDA_SHIM_MMA_BF16: compute_mma(op, words); return true;
+    case CUDA_SHIM_MMA_E4M3:
+    case CUDA_SHIM_MMA_E5M2: compute_mma_codes(op, words); return true;
     case CUDA_SHIM_LDMATRIX:
     case CUDA_SHIM_LDMATRIX_TRANS:
         compute_ldmatrix(op == CUDA_SHIM_LDMATRIX_TRANS, words);

@@ -111,6 +111,10 @@ DEVICE void device_fence(void) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+// Grids run one after the other.
+DEVICE void grid_wait(void) {}
+DEVICE void grid_release(void) {}
+
 DEVICE u32 shuffle_u32(u32 value, i32 lane) {
     return device_host_warp(CUDA_SHIM_SHUFFLE, value, (u32)lane);
 }
@@ -146,6 +150,11 @@ DEVICE u32x2 load_global_u32x2(const void *p) {
 DEVICE u32x4 load_global_u32x4(const void *p) {
     cuda_shim_of_unit->require_aligned(p, 16, "load_global_u32x4");
     return *(const u32x4 *)p;
+}
+
+DEVICE u32x2 load_shared_u32x2(const void *p) {
+    cuda_shim_of_unit->require_aligned(p, 8, "load_shared_u32x2");
+    return *(const u32x2 *)p;
 }
 
 DEVICE u32x4 load_shared_u32x4(const void *p) {
@@ -211,6 +220,14 @@ DEVICE void mma_bf16_16x8x16(float d[4], const u32 a[4], const u32 b[2]) {
     device_host_mma(CUDA_SHIM_MMA_BF16, d, a, b);
 }
 
+DEVICE void mma_e4m3_16x8x32(float d[4], const u32 a[4], const u32 b[2]) {
+    device_host_mma(CUDA_SHIM_MMA_E4M3, d, a, b);
+}
+
+DEVICE void mma_e5m2_16x8x32(float d[4], const u32 a[4], const u32 b[2]) {
+    device_host_mma(CUDA_SHIM_MMA_E5M2, d, a, b);
+}
+
 DEVICE void device_host_ldmatrix(cuda_shim_warp_op op, u32 r[4], const void *p) {
     const u64 address = (u64)(uintptr_t)p;
     u32 words[CUDA_SHIM_WARP_WORDS] = {(u32)address, (u32)(address >> 32)};
@@ -261,6 +278,17 @@ DEVICE u32 pack_f16x2(float low, float high) {
 
 DEVICE u32 pack_bf16x2(float low, float high) {
     return f32_to_bf16(low) | (u32)f32_to_bf16(high) << 16;
+}
+
+// Exponent and fraction in the fields of an f16 are a 256th of the value; the only NaN has all bits set.
+DEVICE u32 f16x2_of_e4m3x2(u32 codes) {
+    float values[2];
+    for (int i = 0; i < 2; i++) {
+        const u32 code = codes >> (8 * i) & 0xffu;
+        values[i] = f16_to_f32((u16)((code & 0x80u) << 8 | (code & 0x7fu) << 7)) * 256.0f;
+        if ((code & 0x7fu) == 0x7fu) values[i] = bits_float(0x7fc00000u);
+    }
+    return pack_f16x2(values[0], values[1]);
 }
 
 DEVICE float device_host_half_of(u32 pair, int i) {

@@ -13,6 +13,8 @@
 #define PTX_LANES     32
 #define PTX_ALL_LANES UINT32_MAX
 
+#define PTX_MAX_WARPS 32
+
 typedef struct ptx_warp ptx_warp;
 typedef struct ptx_block ptx_block;
 typedef struct ptx_insn ptx_insn;
@@ -51,10 +53,10 @@ typedef enum ptx_space {
 #define PTX_SHARED_WINDOW           ((uint64_t)1 << 56)
 #define PTX_LOCAL_WINDOW            ((uint64_t)2 << 56)
 #define PTX_PARAM_WINDOW            ((uint64_t)3 << 56)
-// The first shared and local address: 0 is never valid.
+// The first dynamic shared and local address: 0 is never valid. Static shared memory lies behind all that dynamic memory can be, so that an overrun of
+// one does not land in the other; both lie below 2^18, what a matrix descriptor can name (static variables beyond 27 KB do not).
 #define PTX_FIRST_ADDRESS           1024u
-// Dynamic shared memory has an address of its own, so that an overrun of a static variable does not land in it.
-#define PTX_DYNAMIC_ADDRESS         65536u
+#define PTX_STATIC_ADDRESS          (PTX_FIRST_ADDRESS + PTX_MAX_SHARED_BYTES)
 #define PTX_MAX_STATIC_SHARED_BYTES 49152u
 #define PTX_MAX_SHARED_BYTES        (228u << 10)
 
@@ -72,18 +74,21 @@ typedef enum ptx_flow {
     PTX_FLOW_BRANCH, // target
     PTX_FLOW_EXIT,
     PTX_FLOW_BARRIER, // of the block: sources are the barrier's number and the number of threads
-    PTX_FLOW_WARP     // needs all lanes of its member mask: source number `member`
+    PTX_FLOW_WARP,    // needs all lanes of its member mask: source number `member`
+    PTX_FLOW_POLL // looks whether something has come: when not (ptx_warp.has_polled), others get their turn
 } ptx_flow;
 
 enum ptx_insn_flag {
     PTX_GUARDED = 1,
     PTX_GUARD_NEGATED = 2,
-    PTX_FTZ = 4,     // subnormal f32 inputs and results are zero
-    PTX_SAT = 8,     // results are kept within 0 … 1
-    PTX_RELU = 16,   // negative results and NaN… are 0
-    PTX_NAN = 32,    // min, max: NaN wins
-    PTX_COPIES = 64, // an unwritten source lane makes an unwritten result lane (mov)
-    PTX_EXTRA = 128  // meaning depends on the instruction
+    PTX_FTZ = 4,       // subnormal f32 inputs and results are zero
+    PTX_SAT = 8,       // results are kept within 0 … 1
+    PTX_RELU = 16,     // negative results and NaN… are 0
+    PTX_NAN = 32,      // min, max: NaN wins
+    PTX_COPIES = 64,   // an unwritten source lane makes an unwritten result lane (mov)
+    PTX_EXTRA = 128,   // meaning depends on the instruction
+    PTX_WATCHED = 256, // uses registers that a wgmma of the function uses
+    PTX_ASYNC = 512    // a wgmma: checks its registers itself
 };
 
 #define PTX_NO_MEMBER 0xff
@@ -95,10 +100,10 @@ struct ptx_insn {
     const char *text; // "add.s32"
     int64_t offset;   // added to an address
     uint32_t line;    // of the PTX text
-    uint32_t target;  // index of an instruction
+    uint32_t target;  // index of an instruction; columns of a wgmma
+    uint16_t flags;   // ptx_insn_flag
     uint8_t n_results, n_sources;
     uint8_t flow;       // ptx_flow
-    uint8_t flags;      // ptx_insn_flag
     uint8_t member;     // which source is the member mask
     uint8_t space;      // ptx_space
     uint8_t n_elements; // of a vector access
@@ -132,7 +137,8 @@ struct ptx_function {
     const char *unsupported; // why the kernel cannot run, or NULL
     size_t n_code, n_constants, n_specials, n_params;
     uint32_t n_registers; // numbers 1 … n_registers
-    uint32_t file_bytes;  // register file of one warp
+    bool has_wgmma;
+    uint32_t file_bytes; // register file of one warp
     uint32_t param_bytes, local_bytes;
     uint32_t static_shared_bytes;
     uint32_t max_threads;
@@ -161,9 +167,29 @@ extern const char *const ptx_special_names[];
 // Lanes of a warp that stand at the same instruction.
 typedef struct ptx_split {
     uint32_t pc, mask;
-    bool waits_at_barrier, waits_for_warp;
-    uint32_t barrier, expected; // threads
+    bool waits_at_barrier, waits_for_warp, has_polled;
+    uint32_t barrier;
 } ptx_split;
+
+// What a warp knows of the others: everything that warp w did up to time seen[w] comes before what this warp does now; its writes of shared memory up
+// to time fenced[w] are also seen by the async proxy, since a proxy fence lies between. Barriers carry the same from those who arrive to those who
+// wait.
+typedef struct ptx_clock {
+    uint32_t seen[PTX_MAX_WARPS], fenced[PTX_MAX_WARPS];
+} ptx_clock;
+
+// A barrier of the block: 0 … 15.
+typedef struct ptx_barrier {
+    uint32_t n_arrived;  // threads, since the last release
+    uint32_t n_expected; // 0: not stated, all of the block
+    bool is_used;        // somebody has arrived since the last release
+    ptx_clock clock;
+} ptx_barrier;
+
+typedef struct ptx_mbarriers ptx_mbarriers; // of a block: ptx_mbarrier.c
+typedef struct ptx_transfers ptx_transfers; // bulk copies of a block: ptx_bulk.c
+typedef struct ptx_wgmma ptx_wgmma;         // of a warp: ptx_wgmma.c
+typedef struct ptx_warpgroup ptx_warpgroup; // of four warps: ptx_wgmma.c
 
 // A cp.async that has not been waited for.
 typedef struct ptx_copy {
@@ -171,6 +197,7 @@ typedef struct ptx_copy {
     uint32_t target;            // offset in the shared bytes
     uint32_t n_bytes, n_filled; // the rest is zero
     uint32_t lane, group;
+    uint32_t number; // in order of issue
 } ptx_copy;
 
 struct ptx_warp {
@@ -187,6 +214,11 @@ struct ptx_warp {
     uint32_t sync_epoch; // counts bar.warp.sync
     ptx_split splits[PTX_LANES];
     uint32_t n_splits;
+    uint32_t n_copies_issued;
+    uint32_t released_lanes; // have executed griddepcontrol.wait
+    bool has_polled;         // set by an instruction that looked in vain
+    ptx_clock clock;
+    ptx_wgmma *wgmma; // NULL: the function has none
 };
 
 // What is known of the block's shared bytes (ptx_shadow.c).
@@ -194,7 +226,11 @@ typedef struct ptx_shadow {
     uint8_t *state;           // per byte: enum ptx_byte_state
     uint64_t *reads, *writes; // per word: who did it last
     uint32_t *read_pcs, *write_pcs;
-    uint32_t epoch; // counts barriers and blocks
+    uint32_t *readers;     // per word: the warps that read it, unordered, since
+    uint32_t *first_reads; // this time
+    uint16_t *under_way;   // per word: reads of the async proxy that are not over
+    uint32_t time;         // goes on with every barrier and fence
+    uint32_t n_objects;    // mbarriers that are alive
 } ptx_shadow;
 
 struct ptx_block {
@@ -205,7 +241,14 @@ struct ptx_block {
     uint8_t *shared;
     ptx_shadow shadow;
     ptx_warp *warps;
+    ptx_barrier barriers[16];
+    ptx_mbarriers *mbarriers;
+    ptx_transfers *transfers;
+    ptx_warpgroup *warpgroups; // one for every four warps that are begun
+    const ptx_history *before; // NULL: not a dependent launch
+    ptx_history *touches;      // NULL: not recorded
     mlcc_status *failure;
+    uint64_t n_events; // counts what may end somebody's waiting
     uint64_t n_instructions;
     uint64_t max_instructions;
     uint64_t range_start, range_end; // the registered range of the last access

@@ -6,8 +6,10 @@
 //   an access outside the registered ranges, the block's shared bytes or a thread's local bytes; a misaligned access;
 //   a register or a shared byte that is read before it is written; a cp.async's bytes read before they were waited for;
 //   two threads that touch the same shared word without a barrier between, at least one writing (another value);
-//   a barrier, shuffle or mma.sync that some of its threads never reach; a launch that does not end.
-// Instructions that the interpreter lacks (wgmma, TMA, mbarrier, textures) are UNSUPPORTED when the module is loaded, by name and line; their kernels
+//   a barrier, shuffle or mma.sync that some of its threads never reach; a launch that does not end;
+//   misuse of mbarriers, bulk copies and wgmma: missing fences, registers and bytes touched while one is under way, warps that differ;
+//   memory of earlier launches touched too early (ptx_history).
+// Instructions that the interpreter lacks (tcgen05, clusters, textures) are UNSUPPORTED when the module is loaded, by name and line; their kernels
 // are found by ptx_module_function with that error, the module's other kernels work.
 //
 // Numbers: f32, f64, integer and packed half arithmetic is IEEE as PTX defines it, with .ftz and .sat; approx instructions (ex2, lg2, rcp, rsqrt, sin,
@@ -70,6 +72,28 @@ void ptx_memory_add(ptx_memory *memory, const void *start, size_t size_bytes, co
 // False when no range starts there.
 bool ptx_memory_remove(ptx_memory *memory, const void *start);
 
+// What launches read and wrote. A launch made with the attribute "programmatic stream serialization" may begin before the launches before it have
+// ended: until a thread of it has executed griddepcontrol.wait it may not touch what they write, nor write what they read.
+typedef struct ptx_history ptx_history;
+
+ptx_history *ptx_history_create(void);
+void ptx_history_clear(ptx_history *history); // all launches so far have ended
+void ptx_history_free(ptx_history *history);  // NULL is fine
+
+// What stands for the 128 opaque bytes of a driver's tensor map (cuTensorMapEncodeTiled) here: two dimensions, tiles. In memory or in a param, at a
+// multiple of 64.
+#define PTX_TENSOR_MARK "ptx map"
+typedef struct ptx_tensor_map {
+    char mark[8];                   // PTX_TENSOR_MARK
+    uint64_t address;               // of element (0, 0)
+    uint64_t row_bytes;             // from row to row
+    uint32_t columns, rows;         // elements; a column is the next element in memory
+    uint32_t box_columns, box_rows; // of one copy
+    uint32_t element_bytes;
+    uint32_t swizzle_bytes; // 0, 32, 64, 128
+    uint8_t unused[80];
+} ptx_tensor_map;
+
 // ---- launch ------------------------------------------------------------------------------------------------------------------------------------
 
 enum ptx_check {
@@ -104,6 +128,9 @@ typedef struct ptx_options {
     uint64_t
         max_block_instructions; // of warps, per block; 0 = 2^32: more means that the block does not end
     ptx_counters *counters;     // NULL: not wanted
+    ptx_history *history;       // NULL: not kept. What this launch touches is added
+    bool
+        is_dependent; // launched with the attribute: checked against the history; otherwise the history is cleared first
 } ptx_options;
 
 // Runs all blocks before it returns. `params`: the raw bytes of the kernel's params, ptx_function_info.param_bytes of them. `options` NULL: all

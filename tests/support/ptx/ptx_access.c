@@ -2,10 +2,12 @@
 #include "tests/support/ptx/numbers.h"
 #include "tests/support/ptx/ptx_decode.h"
 #include "tests/support/ptx/ptx_space.h"
+#include "tests/support/ptx/ptx_sync.h"
 
 #include <stdlib.h>
 
 #define MAX_ACCESS_BYTES 32 // v8.b32, v4.b64
+#define LINE_BYTES       128
 
 static void take_addresses(const ptx_warp *warp, const ptx_insn *insn, uint64_t *addresses) {
     const ptx_operand *operand = &insn->operands[insn->n_results];
@@ -121,9 +123,10 @@ typedef struct space_name {
 } space_name;
 
 static const space_name space_names[] = {
-    {"global", PTX_SPACE_GLOBAL},      {"const", PTX_SPACE_GLOBAL}, {"shared", PTX_SPACE_SHARED},
-    {"shared::cta", PTX_SPACE_SHARED}, {"local", PTX_SPACE_LOCAL},  {"param", PTX_SPACE_PARAM},
-    {"param::entry", PTX_SPACE_PARAM},
+    {"global", PTX_SPACE_GLOBAL},      {"const", PTX_SPACE_GLOBAL},
+    {"shared", PTX_SPACE_SHARED},      {"shared::cta", PTX_SPACE_SHARED},
+    {"local", PTX_SPACE_LOCAL},        {"param", PTX_SPACE_PARAM},
+    {"param::entry", PTX_SPACE_PARAM}, {"shared::cluster", PTX_SPACE_SHARED},
 };
 
 static bool is_cache_hint(const char *part) {
@@ -131,7 +134,7 @@ static bool is_cache_hint(const char *part) {
         "nc",      "ca",   "cg",      "cs",      "lu",      "cv",  "wb",      "wt",  "volatile",
         "relaxed", "weak", "acquire", "release", "acq_rel", "cta", "cluster", "gpu", "sys"};
     if (strncmp(part, "L1::", 4) == 0) return true;
-    if (strncmp(part, "L2::", 4) == 0) return strcmp(part, "L2::cache_hint") != 0;
+    if (strncmp(part, "L2::", 4) == 0) return true;
     for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
         if (strcmp(part, hints[i]) == 0) return true;
     return false;
@@ -168,6 +171,18 @@ static mlcc_status *read_access(ptx_decoder *decoder) {
     return NULL;
 }
 
+// .L2::cache_hint: a policy of 64 bits stands behind the other arguments. It changes nothing here, but it must have been made.
+static mlcc_status *take_policy(ptx_decoder *decoder) {
+    if (!ptx_has_part(decoder, "L2::cache_hint")) return NULL;
+    MLCC_TRY(ptx_expect_args(decoder, 1, PTX_MAX_ARGS));
+    decoder->policy = &decoder->args[--decoder->n_args];
+    return NULL;
+}
+
+static mlcc_status *add_policy(ptx_decoder *decoder) {
+    return decoder->policy == NULL ? NULL : ptx_add_source(decoder, decoder->policy, 64);
+}
+
 // A generic access of a variable by its name is one of the variable's space.
 static void take_space_of_variable(ptx_decoder *decoder, const ptx_arg *arg) {
     if (decoder->insn.space == PTX_SPACE_GENERIC && !arg->has_register)
@@ -187,17 +202,19 @@ static mlcc_status *check_widths(const ptx_decoder *decoder, size_t first, size_
 
 mlcc_status *ptx_decode_load(ptx_decoder *decoder) {
     MLCC_TRY(read_access(decoder));
+    MLCC_TRY(take_policy(decoder));
     MLCC_TRY(ptx_expect_args(decoder, 2, 2));
     MLCC_TRY(ptx_add_results(decoder, &decoder->args[0], decoder->insn.n_elements, 0));
     MLCC_TRY(check_widths(decoder, 0, 0));
     MLCC_TRY(ptx_add_address(decoder, &decoder->args[1]));
     take_space_of_variable(decoder, &decoder->args[1]);
     decoder->insn.run = load;
-    return NULL;
+    return add_policy(decoder);
 }
 
 mlcc_status *ptx_decode_store(ptx_decoder *decoder) {
     MLCC_TRY(read_access(decoder));
+    MLCC_TRY(take_policy(decoder));
     MLCC_TRY(ptx_expect_args(decoder, 2, 2));
     MLCC_TRY(ptx_add_address(decoder, &decoder->args[0]));
     take_space_of_variable(decoder, &decoder->args[0]);
@@ -205,7 +222,7 @@ mlcc_status *ptx_decode_store(ptx_decoder *decoder) {
     MLCC_TRY(check_widths(decoder, 1, 1));
     if (decoder->insn.space == PTX_SPACE_PARAM) return ptx_unsupported(decoder);
     decoder->insn.run = store;
-    return NULL;
+    return add_policy(decoder);
 }
 
 // ---- atomics -----------------------------------------------------------------------------------------------------------------------------------
@@ -277,7 +294,8 @@ static void atomic(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
             shared_lanes |= 1u << lane;
         }
         memcpy(&before[lane], location.data, n_bytes);
-        const uint64_t z = insn->n_sources > 2 ? ptx_lane_value(warp, insn, 2, lane) : 0;
+        const uint64_t z =
+            insn->detail[0] == ATOMIC_COMPARE ? ptx_lane_value(warp, insn, 2, lane) : 0;
         const uint64_t after =
             atomic_result(insn, before[lane], ptx_lane_value(warp, insn, 1, lane), z);
         memcpy(location.data, &after, n_bytes);
@@ -325,6 +343,7 @@ mlcc_status *ptx_decode_atomic(ptx_decoder *decoder) {
     ptx_insn *insn = &decoder->insn;
     const size_t n_values = insn->detail[0] == ATOMIC_COMPARE ? 2 : 1;
     const size_t n_args = (has_result ? 2u : 1u) + n_values;
+    MLCC_TRY(take_policy(decoder));
     MLCC_TRY(ptx_expect_args(decoder, n_args, n_args));
     if (has_result) MLCC_TRY(ptx_add_result(decoder, &decoder->args[0], insn->element_bits));
     MLCC_TRY(ptx_add_address(decoder, &decoder->args[n_args - n_values - 1]));
@@ -332,7 +351,7 @@ mlcc_status *ptx_decode_atomic(ptx_decoder *decoder) {
     for (size_t i = n_args - n_values; i < n_args; i++)
         MLCC_TRY(ptx_add_source(decoder, &decoder->args[i], insn->element_bits));
     insn->run = atomic;
-    return NULL;
+    return add_policy(decoder);
 }
 
 // ---- cp.async ----------------------------------------------------------------------------------------------------------------------------------
@@ -369,13 +388,14 @@ static void copy_start(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
                                 warp, insn, lane, PTX_SPACE_GLOBAL, sources[lane],
                                 n_filled == n_bytes ? n_bytes : 1, PTX_READS, &source))
             return;
-        ptx_shadow_copying(warp, insn, lane, target.offset, n_bytes);
+        ptx_shadow_copying(warp, insn, lane, target.offset, n_bytes, false);
         warp->copies[warp->n_copies++] = (ptx_copy){.source = source.data,
                                                     .target = target.offset,
                                                     .n_bytes = n_bytes,
                                                     .n_filled = (uint32_t)n_filled,
                                                     .lane = (uint32_t)lane,
-                                                    .group = warp->open_group[lane]};
+                                                    .group = warp->open_group[lane],
+                                                    .number = warp->n_copies_issued++};
     }
     ptx_count_shared(block, targets, mask, insn->element_bits);
     ptx_count_global(block, sources, mask, insn->element_bits);
@@ -384,6 +404,25 @@ static void copy_start(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
 static void copy_commit(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     (void)insn;
     PTX_EACH_LANE warp->open_group[lane] += mask >> lane & 1u;
+}
+
+static void complete_copy(ptx_warp *warp, const ptx_insn *insn, const ptx_copy *copy) {
+    uint8_t *target = warp->block->shared + copy->target;
+    if (copy->n_filled > 0) memcpy(target, copy->source, copy->n_filled);
+    memset(target + copy->n_filled, 0, copy->n_bytes - copy->n_filled);
+    ptx_shadow_copied(warp, insn, (int)copy->lane, copy->target, copy->n_bytes);
+}
+
+void ptx_copies_complete(ptx_warp *warp, const ptx_insn *insn, uint32_t lane, uint32_t end) {
+    size_t n_left = 0;
+    for (size_t i = 0; i < warp->n_copies; i++) {
+        const ptx_copy copy = warp->copies[i];
+        if (copy.lane != lane || copy.number >= end)
+            warp->copies[n_left++] = copy;
+        else
+            complete_copy(warp, insn, &copy);
+    }
+    warp->n_copies = n_left;
 }
 
 // detail[0]: groups that may stay under way; PTX_EXTRA: none, not even the open one.
@@ -397,16 +436,14 @@ static void copy_wait(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
             warp->copies[n_left++] = *copy;
             continue;
         }
-        uint8_t *target = warp->block->shared + copy->target;
-        if (copy->n_filled > 0) memcpy(target, copy->source, copy->n_filled);
-        memset(target + copy->n_filled, 0, copy->n_bytes - copy->n_filled);
-        ptx_shadow_copied(warp, insn, (int)copy->lane, copy->target, copy->n_bytes);
+        complete_copy(warp, insn, copy);
     }
     warp->n_copies = n_left;
 }
 
 static mlcc_status *decode_copy(ptx_decoder *decoder) {
     ptx_insn *insn = &decoder->insn;
+    MLCC_TRY(take_policy(decoder));
     MLCC_TRY(ptx_expect_args(decoder, 3, 4));
     const uint64_t size_bytes = decoder->args[2].value;
     if (decoder->args[2].kind != PTX_ARG_INTEGER ||
@@ -418,9 +455,13 @@ static mlcc_status *decode_copy(ptx_decoder *decoder) {
     }
     insn->element_bits = (uint8_t)size_bytes;
     insn->run = copy_start;
-    if (decoder->n_args == 3) return ptx_add_constant(decoder, size_bytes, 32);
-    if (decoder->args[3].operand.bits == 1) return ptx_unsupported(decoder); // ignore-src
-    return ptx_add_source(decoder, &decoder->args[3], 32);
+    if (decoder->n_args > 3 && decoder->args[3].operand.bits == 1)
+        return ptx_unsupported(decoder); // ignore-src
+    if (decoder->n_args > 3)
+        MLCC_TRY(ptx_add_source(decoder, &decoder->args[3], 32));
+    else
+        MLCC_TRY(ptx_add_constant(decoder, size_bytes, 32));
+    return add_policy(decoder);
 }
 
 // cp.async.cg.shared.global [a], [b], 16{, n};  .commit_group;  .wait_group N;  .wait_all
@@ -429,6 +470,8 @@ mlcc_status *ptx_decode_cp(ptx_decoder *decoder) {
     if (decoder->n_parts < 3 || strcmp(decoder->parts[1], "async") != 0)
         return ptx_unsupported(decoder);
     const char *form = decoder->parts[2];
+    if (strcmp(form, "bulk") == 0) return ptx_decode_bulk(decoder);
+    if (strcmp(form, "mbarrier") == 0) return ptx_decode_copies_arrive(decoder);
     if (strcmp(form, "ca") == 0 || strcmp(form, "cg") == 0) return decode_copy(decoder);
     if (strcmp(form, "commit_group") == 0) {
         insn->run = copy_commit;
@@ -445,4 +488,44 @@ mlcc_status *ptx_decode_cp(ptx_decoder *decoder) {
         return ptx_bad_arg(decoder, 0, "a number of groups up to 255");
     insn->detail[0] = (uint8_t)decoder->args[0].value;
     return NULL;
+}
+
+// ---- hints -------------------------------------------------------------------------------------------------------------------------------------
+
+static void make_policy(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
+    uint64_t policies[PTX_LANES];
+    PTX_EACH_LANE policies[lane] = 0;
+    ptx_keep64(warp, insn, 0, policies, mask);
+}
+
+// createpolicy.fractional.L2::evict_first.b64 p{, 1.0};  .range{.global}… p, [a], n, m;  .cvt.L2.b64 p, n
+mlcc_status *ptx_decode_policy(ptx_decoder *decoder) {
+    MLCC_TRY(ptx_expect_args(decoder, 1, 4));
+    if (strcmp(ptx_last_part(decoder), "b64") != 0) return ptx_unsupported(decoder);
+    decoder->insn.run = make_policy;
+    return ptx_add_result(decoder, &decoder->args[0], 64);
+}
+
+// What is discarded has any value.
+static void discard(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
+    uint64_t addresses[PTX_LANES];
+    take_addresses(warp, insn, addresses);
+    PTX_EACH_LANE {
+        ptx_location location;
+        if ((mask >> lane & 1u) == 0) continue;
+        if (!ptx_locate(
+                warp, insn, lane, PTX_SPACE_GLOBAL, addresses[lane], LINE_BYTES, PTX_WRITES,
+                &location))
+            return;
+        memset(location.data, 0xff, LINE_BYTES);
+    }
+}
+
+// discard.global.L2 [a], 128
+mlcc_status *ptx_decode_discard(ptx_decoder *decoder) {
+    MLCC_TRY(ptx_expect_args(decoder, 2, 2));
+    if (decoder->args[1].kind != PTX_ARG_INTEGER || decoder->args[1].value != LINE_BYTES)
+        return ptx_bad_arg(decoder, 1, "128");
+    decoder->insn.run = discard;
+    return ptx_add_address(decoder, &decoder->args[0]);
 }

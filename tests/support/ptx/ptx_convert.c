@@ -362,16 +362,22 @@ static float limit(const ptx_insn *insn, float value) {
     return (insn->flags & PTX_RELU) != 0 && value < 0.0f ? 0.0f : value;
 }
 
+// A half of a pair; .satfinite: the largest finite value instead of infinity.
+static uint16_t to_half(const ptx_insn *insn, float value) {
+    const bool is_bf16 = insn->detail[0] != 0;
+    const uint16_t most = is_bf16 ? 0x7f7f : 0x7bff, infinity = is_bf16 ? 0x7f80 : 0x7c00;
+    value = limit(insn, value);
+    const uint16_t bits = is_bf16 ? ptx_to_bf16(value) : ptx_to_f16(value);
+    if ((insn->flags & PTX_SAT) == 0 || (bits & 0x7fffu) != infinity) return bits;
+    return (uint16_t)((bits & 0x8000u) | most);
+}
+
 // cvt.rn.f16x2.f32 d, high, low
 static void pair_from_f32(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     const float *high = ptx_source(warp, insn, 0), *low = ptx_source(warp, insn, 1);
     uint32_t result[PTX_LANES];
-    if (insn->detail[0] != 0)
-        PTX_EACH_LANE result[lane] = (uint32_t)ptx_to_bf16(limit(insn, high[lane])) << 16 |
-                                     ptx_to_bf16(limit(insn, low[lane]));
-    else
-        PTX_EACH_LANE result[lane] = (uint32_t)ptx_to_f16(limit(insn, high[lane])) << 16 |
-                                     ptx_to_f16(limit(insn, low[lane]));
+    PTX_EACH_LANE result[lane] =
+        (uint32_t)to_half(insn, high[lane]) << 16 | to_half(insn, low[lane]);
     ptx_keep32(warp, insn, 0, result, mask);
 }
 
@@ -451,7 +457,8 @@ static mlcc_status *decode_pair(ptx_decoder *decoder, const pair_form *form) {
         else
             return ptx_unsupported(decoder);
     }
-    if (!is_nearest || is_satfinite != form->needs_satfinite) return ptx_unsupported(decoder);
+    if (!is_nearest || (form->needs_satfinite && !is_satfinite)) return ptx_unsupported(decoder);
+    if (is_satfinite) insn->flags |= PTX_SAT;
     insn->detail[0] = form->variant;
     insn->run = form->run;
     MLCC_TRY(ptx_expect_args(decoder, 1u + form->n_sources, 1u + form->n_sources));

@@ -106,10 +106,11 @@ mlcc_status *ptx_take_variable_of_block(ptx_decoder *decoder, ptx_space space) {
     symbol->kind = PTX_SYMBOL_ADDRESS;
     symbol->space = space;
     if (space == PTX_SPACE_SHARED && declared.is_unsized) {
-        symbol->address = PTX_DYNAMIC_ADDRESS;
+        symbol->address = PTX_FIRST_ADDRESS;
     } else {
         *end = align_up(*end, declared.alignment);
-        symbol->address = PTX_FIRST_ADDRESS + *end;
+        symbol->address =
+            (space == PTX_SPACE_SHARED ? PTX_STATIC_ADDRESS : PTX_FIRST_ADDRESS) + *end;
         *end += declared_bytes(&declared);
         const uint64_t most =
             space == PTX_SPACE_SHARED ? PTX_MAX_STATIC_SHARED_BYTES : MAX_LOCAL_BYTES;

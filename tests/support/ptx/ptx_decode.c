@@ -156,13 +156,28 @@ mlcc_status *ptx_add_sources(
     return add_elements(decoder, arg, n_elements, bits, ptx_add_source);
 }
 
-mlcc_status *ptx_add_address(ptx_decoder *decoder, const ptx_arg *arg) {
-    if (arg->kind != PTX_ARG_MEMORY)
-        return ptx_bad_arg(decoder, arg_index(decoder, arg), "an address in brackets");
+static mlcc_status *add_address(ptx_decoder *decoder, const ptx_arg *arg, uint32_t n_elements) {
+    if (arg->kind != PTX_ARG_MEMORY || arg->n_elements != n_elements)
+        return ptx_bad_arg(
+            decoder, arg_index(decoder, arg),
+            n_elements == 0 ? "an address in brackets" : "a tensor map's address and two numbers");
     decoder->insn.offset = (int64_t)arg->value;
     if (!arg->has_register) return ptx_add_constant(decoder, 0, 64);
     if (arg->operand.bits != 32 && arg->operand.bits != 64) return bad_width(decoder, arg, 64);
     return add_operand(decoder, &arg->operand, false);
+}
+
+mlcc_status *ptx_add_address(ptx_decoder *decoder, const ptx_arg *arg) {
+    return add_address(decoder, arg, 0);
+}
+
+mlcc_status *ptx_add_place(ptx_decoder *decoder, const ptx_arg *arg, uint32_t n_elements) {
+    MLCC_TRY(add_address(decoder, arg, n_elements));
+    MLCC_TRY(ptx_add_constant(decoder, (uint64_t)decoder->insn.offset, 64));
+    for (uint32_t i = 0; i < n_elements; i++)
+        MLCC_TRY(ptx_add_source(decoder, &decoder->elements[arg->first_element + i], 32));
+    decoder->insn.offset = 0;
+    return NULL;
 }
 
 // ---- control flow ------------------------------------------------------------------------------------------------------------------------------
@@ -195,36 +210,9 @@ static void do_nothing(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     (void)mask;
 }
 
-// Fences, prefetches, launch dependences: one block runs at a time, so memory is in order.
+// Hints to caches that nothing here has.
 static mlcc_status *decode_nothing(ptx_decoder *decoder) {
     decoder->insn.run = do_nothing;
-    return NULL;
-}
-
-static void warp_barrier(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
-    (void)insn;
-    (void)mask;
-    warp->sync_epoch++;
-}
-
-// bar.sync 0; bar.sync 1, 64; barrier.sync; bar.warp.sync mask
-static mlcc_status *decode_barrier(ptx_decoder *decoder) {
-    ptx_insn *insn = &decoder->insn;
-    MLCC_TRY(ptx_expect_args(decoder, 1, 2));
-    if (ptx_has_part(decoder, "warp")) {
-        MLCC_TRY(ptx_add_source(decoder, &decoder->args[0], 32));
-        insn->flow = PTX_FLOW_WARP;
-        insn->member = 0;
-        insn->run = warp_barrier;
-        return NULL;
-    }
-    for (size_t i = 1; i < decoder->n_parts; i++)
-        if (strcmp(decoder->parts[i], "sync") != 0 && strcmp(decoder->parts[i], "aligned") != 0 &&
-            strcmp(decoder->parts[i], "cta") != 0)
-            return ptx_unsupported(decoder);
-    insn->flow = PTX_FLOW_BARRIER;
-    for (size_t i = 0; i < decoder->n_args; i++)
-        MLCC_TRY(ptx_add_source(decoder, &decoder->args[i], 32));
     return NULL;
 }
 
@@ -238,10 +226,11 @@ typedef struct family {
 // clang-format off
 static const family families[] = {
     {"bra", decode_branch}, {"ret", decode_exit}, {"exit", decode_exit}, {"trap", decode_trap},
-    {"bar", decode_barrier}, {"barrier", decode_barrier},
-    {"membar", decode_nothing}, {"fence", decode_nothing}, {"griddepcontrol", decode_nothing},
-    {"prefetch", decode_nothing}, {"prefetchu", decode_nothing}, {"applypriority", decode_nothing},
-    {"discard", decode_nothing}, {"nanosleep", decode_nothing}, {"setmaxnreg", decode_nothing}, {"brkpt", decode_nothing},
+    {"bar", ptx_decode_barrier}, {"barrier", ptx_decode_barrier}, {"membar", ptx_decode_fence}, {"fence", ptx_decode_fence},
+    {"griddepcontrol", ptx_decode_griddepcontrol}, {"setmaxnreg", ptx_decode_setmaxnreg}, {"elect", ptx_decode_elect}, {"nanosleep", ptx_decode_nanosleep},
+    {"mbarrier", ptx_decode_mbarrier}, {"wgmma", ptx_decode_wgmma},
+    {"prefetch", decode_nothing}, {"prefetchu", decode_nothing}, {"applypriority", decode_nothing}, {"brkpt", decode_nothing},
+    {"discard", ptx_decode_discard}, {"createpolicy", ptx_decode_policy},
     {"setp", ptx_decode_setp}, {"set", ptx_decode_set}, {"lop3", ptx_decode_lop3},
     {"mov", ptx_decode_mov}, {"cvta", ptx_decode_cvta}, {"cvt", ptx_decode_cvt},
     {"ld", ptx_decode_load}, {"ldu", ptx_decode_load}, {"st", ptx_decode_store},
@@ -305,8 +294,6 @@ static const ptx_row *find_row_of(const ptx_decoder *decoder, uint8_t *flags) {
 
 mlcc_status *ptx_check_opcode(const ptx_decoder *decoder) {
     uint8_t flags = 0;
-    // Bulk copies have arguments of a form of their own.
-    if (ptx_has_part(decoder, "bulk")) return ptx_unsupported(decoder);
     if (find_family(decoder->parts[0]) != NULL) return NULL;
     if (find_row_of(decoder, &flags) != NULL) return NULL;
     return ptx_unsupported(decoder);

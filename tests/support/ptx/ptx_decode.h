@@ -12,8 +12,8 @@
 
 #define PTX_MAX_PARTS    24
 #define PTX_MAX_ARGS     12
-#define PTX_MAX_ELEMENTS 40 // of all vectors of one instruction
-#define PTX_MAX_OPERANDS 48
+#define PTX_MAX_ELEMENTS 136 // of all vectors of one instruction
+#define PTX_MAX_OPERANDS 144
 
 typedef enum ptx_arg_kind {
     PTX_ARG_REGISTER,
@@ -21,10 +21,10 @@ typedef enum ptx_arg_kind {
     PTX_ARG_F32,
     PTX_ARG_F64,
     PTX_ARG_ADDRESS, // of a variable: value, space
-    PTX_ARG_MEMORY,  // [register + value] or [value]
-    PTX_ARG_VECTOR,  // {…}: elements first_element …
-    PTX_ARG_UNSET,   // _
-    PTX_ARG_NAME     // a label or a function
+    PTX_ARG_MEMORY, // [register + value] or [value]; of a tensor's map, elements first_element … are the place in it
+    PTX_ARG_VECTOR, // {…}: elements first_element …
+    PTX_ARG_UNSET,  // _
+    PTX_ARG_NAME    // a label or a function
 } ptx_arg_kind;
 
 typedef struct ptx_arg {
@@ -92,6 +92,7 @@ typedef struct ptx_decoder {
     uint32_t line;
     ptx_arg args[PTX_MAX_ARGS];
     size_t n_args;
+    const ptx_arg *policy; // taken from the arguments; NULL: none
     ptx_arg elements[PTX_MAX_ELEMENTS];
     uint32_t n_elements;
     ptx_insn insn;
@@ -154,6 +155,11 @@ mlcc_status *ptx_add_sources(
     ptx_decoder *decoder, const ptx_arg *arg, uint32_t n_elements, uint32_t bits);
 // [register + offset]: adds the register (a constant 0 of 64 bits without one) as a source and sets insn.offset and, for variables, insn.space.
 mlcc_status *ptx_add_address(ptx_decoder *decoder, const ptx_arg *arg);
+// The same with the offset as a source of its own, for instructions of several addresses; `n_elements` of a place in a tensor are further sources.
+mlcc_status *ptx_add_place(ptx_decoder *decoder, const ptx_arg *arg, uint32_t n_elements);
+
+// A further source, a mask of all lanes: the instruction needs the whole warp.
+mlcc_status *ptx_need_whole_warp(ptx_decoder *decoder);
 
 // ---- families ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -173,10 +179,15 @@ const ptx_row *ptx_half_rows(size_t *n_rows);
 typedef mlcc_status *ptx_decode_function(ptx_decoder *decoder);
 ptx_decode_function ptx_decode_setp, ptx_decode_set, ptx_decode_lop3; // ptx_compare.c
 ptx_decode_function ptx_decode_mov, ptx_decode_cvta, ptx_decode_cvt;  // ptx_convert.c
-ptx_decode_function ptx_decode_load, ptx_decode_store, ptx_decode_atomic,
-    ptx_decode_cp; // ptx_access.c
+ptx_decode_function ptx_decode_load, ptx_decode_store, ptx_decode_atomic, ptx_decode_cp,
+    ptx_decode_policy, ptx_decode_discard; // ptx_access.c
 ptx_decode_function ptx_decode_shfl, ptx_decode_vote, ptx_decode_match, ptx_decode_redux,
     ptx_decode_activemask;                             // ptx_warp.c
 ptx_decode_function ptx_decode_mma, ptx_decode_matrix; // ptx_matrix.c
+ptx_decode_function ptx_decode_barrier, ptx_decode_fence, ptx_decode_nanosleep,
+    ptx_decode_griddepcontrol, ptx_decode_setmaxnreg, ptx_decode_elect; // ptx_barrier.c
+ptx_decode_function ptx_decode_mbarrier, ptx_decode_copies_arrive;      // ptx_mbarrier.c
+ptx_decode_function ptx_decode_bulk;                                    // ptx_bulk.c
+ptx_decode_function ptx_decode_wgmma;                                   // ptx_wgmma.c
 
 #endif

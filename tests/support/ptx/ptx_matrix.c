@@ -18,20 +18,23 @@ typedef struct tile {
     float d[M_ROWS][N_COLS];
 } tile;
 
-// detail[0]: element type of A and B; detail[1]: f16 accumulators; detail[2]: k
-enum element { ELEMENT_F16, ELEMENT_BF16, ELEMENT_E4M3, ELEMENT_E5M2 };
+// detail[0]: element type of A; element_bits: of B; detail[1]: f16 accumulators; detail[2]: k; PTX_SAT: integer sums stay in their range
+enum element { ELEMENT_F16, ELEMENT_BF16, ELEMENT_E4M3, ELEMENT_E5M2, ELEMENT_S8, ELEMENT_U8 };
 
 static float element_value(uint8_t type, uint32_t word, int index) {
     switch (type) {
     case ELEMENT_F16: return ptx_from_f16((uint16_t)(word >> 16 * index));
     case ELEMENT_BF16: return ptx_from_bf16((uint16_t)(word >> 16 * index));
     case ELEMENT_E4M3: return ir_f8e4m3_to_f32((uint8_t)(word >> 8 * index));
-    default: return ir_f8e5m2_to_f32((uint8_t)(word >> 8 * index));
+    case ELEMENT_E5M2: return ir_f8e5m2_to_f32((uint8_t)(word >> 8 * index));
+    case ELEMENT_S8: return (float)(int8_t)(word >> 8 * index);
+    default: return (float)(uint8_t)(word >> 8 * index);
     }
 }
 
+// A and B; accumulators only of floats.
 static void load_tile(const ptx_warp *warp, const ptx_insn *insn, tile *out) {
-    const uint8_t type = insn->detail[0];
+    const uint8_t type = insn->detail[0], type_of_b = insn->element_bits;
     const int per_word = type >= ELEMENT_E4M3 ? 4 : 2;
     const int half_k = 4 * per_word; // columns of one register of A over the four lanes of a row
     const int n_a = insn->detail[2] == half_k ? 2 : 4, n_b = n_a / 2;
@@ -46,8 +49,9 @@ static void load_tile(const ptx_warp *warp, const ptx_insn *insn, tile *out) {
         const uint32_t *words = ptx_source(warp, insn, n_a + r);
         PTX_EACH_LANE for (int i = 0; i < per_word; i++)
             out->b[half_k * r + per_word * (lane % 4) + i][lane / 4] =
-            element_value(type, words[lane], i);
+            element_value(type_of_b, words[lane], i);
     }
+    if (type >= ELEMENT_S8) return;
     const int n_c = insn->detail[1] != 0 ? 2 : 4;
     for (int r = 0; r < n_c; r++) {
         const uint32_t *words = ptx_source(warp, insn, n_a + n_b + r);
@@ -94,47 +98,97 @@ static void multiply(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     warp->block->counters->matrix_instructions++;
 }
 
-typedef struct mma_form {
-    const char *opcode;
-    uint8_t element, is_f16, k;
-} mma_form;
+static int32_t keep_in_range(int64_t value) {
+    return (int32_t)(value > INT32_MAX ? INT32_MAX : value < INT32_MIN ? INT32_MIN : value);
+}
 
-static const mma_form mma_forms[] = {
-    {"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", ELEMENT_F16, 0, 16},
-    {"mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16", ELEMENT_F16, 1, 16},
-    {"mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32", ELEMENT_F16, 0, 8},
-    {"mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16", ELEMENT_F16, 1, 8},
-    {"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", ELEMENT_BF16, 0, 16},
-    {"mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32", ELEMENT_BF16, 0, 8},
-    {"mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32", ELEMENT_E4M3, 0, 32},
-    {"mma.sync.aligned.m16n8k32.row.col.f32.e5m2.e5m2.f32", ELEMENT_E5M2, 0, 32},
-    {"mma.sync.aligned.m16n8k16.row.col.f32.e4m3.e4m3.f32", ELEMENT_E4M3, 0, 16},
-};
+// Sums go round at 2^32 unless they are kept in range. Products of bytes and their sums over k are exact in f32.
+static void multiply_integers(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
+    tile work;
+    if (mask != PTX_ALL_LANES) {
+        ptx_fail(warp, insn, mask, "needs all 32 lanes of the warp");
+        return;
+    }
+    load_tile(warp, insn, &work);
+    for (int r = 0; r < 4; r++) {
+        uint32_t words[PTX_LANES];
+        const uint32_t *before = ptx_source(warp, insn, insn->n_sources - 5 + r);
+        PTX_EACH_LANE {
+            float sum = 0;
+            const int m = 8 * (r >> 1) + lane / 4, n = 2 * (lane % 4) + (r & 1);
+            for (int k = 0; k < insn->detail[2]; k++) sum += work.a[m][k] * work.b[k][n];
+            const int64_t total = (int64_t)(int32_t)before[lane] + (int64_t)sum;
+            words[lane] = (insn->flags & PTX_SAT) != 0 ? (uint32_t)keep_in_range(total)
+                                                       : (uint32_t)(uint64_t)total;
+        }
+        ptx_keep32(warp, insn, r, words, PTX_ALL_LANES);
+    }
+    warp->block->counters->matrix_instructions++;
+}
 
-static mlcc_status *need_whole_warp(ptx_decoder *decoder) {
+mlcc_status *ptx_need_whole_warp(ptx_decoder *decoder) {
     decoder->insn.flow = PTX_FLOW_WARP;
     decoder->insn.member = decoder->insn.n_sources;
     return ptx_add_constant(decoder, PTX_ALL_LANES, 32);
 }
 
-mlcc_status *ptx_decode_mma(ptx_decoder *decoder) {
-    const mma_form *form = NULL;
+static int find_element(const char *name) {
+    static const char *const names[] = {"f16", "bf16", "e4m3", "e5m2", "s8", "u8"};
+    for (int i = 0; i < 6; i++)
+        if (strcmp(name, names[i]) == 0) return i;
+    return -1;
+}
+
+// m16n8k16 or k8 of 16 bits, k32 or k16 of 8 bits: A has 4 registers or 2.
+static uint32_t registers_of_a(const char *shape, bool is_8_bit) {
+    if (strcmp(shape, is_8_bit ? "m16n8k32" : "m16n8k16") == 0) return 4;
+    return strcmp(shape, is_8_bit ? "m16n8k16" : "m16n8k8") == 0 ? 2 : 0;
+}
+
+// False: no such form. Types are the last four parts: D, A, B, C.
+static bool read_mma(ptx_decoder *decoder, uint32_t *n_a, uint32_t *n_c) {
     ptx_insn *insn = &decoder->insn;
-    for (size_t i = 0; i < sizeof mma_forms / sizeof mma_forms[0]; i++)
-        if (strcmp(decoder->opcode, mma_forms[i].opcode) == 0) form = &mma_forms[i];
-    if (form == NULL) return ptx_unsupported(decoder);
-    const bool is_8_bit = form->element >= ELEMENT_E4M3;
-    const uint32_t n_a = form->k == (is_8_bit ? 16 : 8) ? 2 : 4, n_c = form->is_f16 ? 2 : 4;
-    insn->detail[0] = form->element;
-    insn->detail[1] = form->is_f16;
-    insn->detail[2] = form->k;
-    insn->run = multiply;
+    const bool has_sat = ptx_has_part(decoder, "satfinite");
+    if (decoder->n_parts != 10u + has_sat) return false;
+    const char *const *types = decoder->parts + 6 + has_sat;
+    const int a = find_element(types[1]), b = find_element(types[2]);
+    if (a < 0 || b < 0 || strcmp(types[0], types[3]) != 0) return false;
+    const bool is_integer = a >= ELEMENT_S8, is_8_bit = a >= ELEMENT_E4M3;
+    if (is_integer != (b >= ELEMENT_S8) || (!is_8_bit && a != b) ||
+        is_8_bit != (b >= ELEMENT_E4M3) || (has_sat && !is_integer))
+        return false;
+    const bool is_f16 = strcmp(types[0], "f16") == 0;
+    if (strcmp(
+            types[0], is_integer ? "s32"
+                      : is_f16   ? "f16"
+                                 : "f32") != 0 ||
+        (is_f16 && a == ELEMENT_BF16))
+        return false;
+    if (strcmp(decoder->parts[1], "sync") != 0 || strcmp(decoder->parts[2], "aligned") != 0 ||
+        strcmp(decoder->parts[4], "row") != 0 || strcmp(decoder->parts[5], "col") != 0 ||
+        (has_sat && strcmp(decoder->parts[6], "satfinite") != 0))
+        return false;
+    *n_a = registers_of_a(decoder->parts[3], is_8_bit);
+    *n_c = is_f16 ? 2 : 4;
+    insn->detail[0] = (uint8_t)a;
+    insn->element_bits = (uint8_t)b;
+    insn->detail[1] = is_f16;
+    insn->detail[2] = (uint8_t)(*n_a * (is_8_bit ? 8 : 4));
+    insn->run = is_integer ? multiply_integers : multiply;
+    if (has_sat) insn->flags |= PTX_SAT;
+    return *n_a != 0;
+}
+
+// mma.sync.aligned.m16n8k32.row.col{.satfinite}.f32.e4m3.e5m2.f32 d, a, b, c
+mlcc_status *ptx_decode_mma(ptx_decoder *decoder) {
+    uint32_t n_a = 0, n_c = 0;
+    if (!read_mma(decoder, &n_a, &n_c)) return ptx_unsupported(decoder);
     MLCC_TRY(ptx_expect_args(decoder, 4, 4));
     MLCC_TRY(ptx_add_results(decoder, &decoder->args[0], n_c, 32));
     MLCC_TRY(ptx_add_sources(decoder, &decoder->args[1], n_a, 32));
     MLCC_TRY(ptx_add_sources(decoder, &decoder->args[2], n_a / 2, 32));
     MLCC_TRY(ptx_add_sources(decoder, &decoder->args[3], n_c, 32));
-    return need_whole_warp(decoder);
+    return ptx_need_whole_warp(decoder);
 }
 
 // ---- ldmatrix, stmatrix ------------------------------------------------------------------------------------------------------------------------
@@ -241,5 +295,5 @@ mlcc_status *ptx_decode_matrix(ptx_decoder *decoder) {
     if (is_load) MLCC_TRY(ptx_add_results(decoder, &decoder->args[0], insn->n_elements, 32));
     MLCC_TRY(ptx_add_address(decoder, &decoder->args[is_load ? 1 : 0]));
     if (!is_load) MLCC_TRY(ptx_add_sources(decoder, &decoder->args[1], insn->n_elements, 32));
-    return need_whole_warp(decoder);
+    return ptx_need_whole_warp(decoder);
 }

@@ -1,5 +1,6 @@
 // Modules: functions, scopes, labels; the public functions about them.
 #include "tests/support/ptx/ptx_decode.h"
+#include "tests/support/ptx/ptx_sync.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,7 @@ static mlcc_status *take_function_rest(ptx_decoder *decoder) {
     decoder->n_symbols = n_symbols;
     function->static_shared_bytes = (uint32_t)decoder->shared_end;
     function->local_bytes = (uint32_t)decoder->local_end;
+    ptx_wgmma_mark(function, decoder->scratch);
     decoder->shared_end = shared_of_module;
     ptx_module *module = decoder->module;
     MLCC_ARENA_GROW(

@@ -241,6 +241,9 @@ mlcc_status *ptx_take_scalar(ptx_decoder *decoder, ptx_arg *arg) {
     return NULL;
 }
 
+static mlcc_status *take_vector(ptx_decoder *decoder, ptx_arg *arg);
+
+// [register + offset], [variable + offset], [tensor map, {x, y}]
 static mlcc_status *take_memory(ptx_decoder *decoder, ptx_arg *arg) {
     ptx_lexer *lexer = &decoder->lexer;
     ptx_arg base = {0};
@@ -261,6 +264,13 @@ static mlcc_status *take_memory(ptx_decoder *decoder, ptx_arg *arg) {
     default: return ptx_syntax(lexer, "an address in a register or of a variable");
     }
     MLCC_TRY(ptx_take_offset(lexer, arg));
+    if (ptx_at_sign(lexer, ',')) {
+        ptx_arg place = {0};
+        MLCC_TRY(ptx_next(lexer));
+        MLCC_TRY(take_vector(decoder, &place));
+        arg->first_element = place.first_element;
+        arg->n_elements = place.n_elements;
+    }
     return ptx_expect(lexer, ']');
 }
 
@@ -286,6 +296,7 @@ static mlcc_status *take_args(ptx_decoder *decoder) {
     ptx_lexer *lexer = &decoder->lexer;
     decoder->n_args = 0;
     decoder->n_elements = 0;
+    decoder->policy = NULL;
     if (ptx_at_sign(lexer, ';')) return ptx_next(lexer);
     for (;;) {
         if (decoder->n_args == PTX_MAX_ARGS) return ptx_syntax(lexer, "fewer arguments");

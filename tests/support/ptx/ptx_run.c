@@ -3,7 +3,9 @@
 // Lanes of a warp that stand at the same instruction form a split and run together. A branch that lanes take differently makes two; two that meet at
 // an instruction become one. Lowest first makes them meet where the paths of structured code join. A split that needs lanes which are elsewhere
 // (shuffle, mma, a barrier) waits for them; when nobody can go on, the launch ends with a report.
-#include "tests/support/ptx/program.h"
+#include "tests/support/ptx/ptx_history.h"
+#include "tests/support/ptx/ptx_space.h"
+#include "tests/support/ptx/ptx_sync.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +14,7 @@
 
 #define TURN_INSTRUCTIONS \
     20000 // of a warp before the next one gets its turn, so that waiting for another warp ends
-#define MAX_BARRIERS 16
+#define MAX_IDLE_ROUNDS 100000 // in which all warps only look for what does not come
 
 // ---- failures ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -54,7 +56,7 @@ static ptx_split *next_split(ptx_warp *warp) {
     ptx_split *lowest = NULL;
     for (uint32_t i = 0; i < warp->n_splits; i++) {
         ptx_split *split = &warp->splits[i];
-        if (split->waits_at_barrier || split->waits_for_warp) continue;
+        if (split->waits_at_barrier || split->waits_for_warp || split->has_polled) continue;
         if (lowest == NULL || split->pc < lowest->pc) lowest = split;
     }
     return lowest;
@@ -70,7 +72,7 @@ static void merge_splits(ptx_warp *warp) {
                 continue;
             }
             first->mask |= second->mask;
-            first->waits_for_warp = false;
+            first->waits_for_warp = first->has_polled = false;
             *second = warp->splits[--warp->n_splits];
         }
     }
@@ -101,6 +103,10 @@ static void fail_unwritten(ptx_warp *warp, const ptx_insn *insn, int source, uin
 static bool check_registers(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     uint32_t *defined = warp->defined;
     const ptx_operand *operands = insn->operands;
+    if ((insn->flags & PTX_WATCHED) != 0) {
+        if (!ptx_wgmma_watch(warp, insn, mask)) return false;
+        if ((insn->flags & PTX_ASYNC) != 0) return true;
+    }
     if ((insn->flags & PTX_COPIES) != 0) {
         if (operands[0].is_unset != 0) return true;
         const uint32_t known = defined[operands[1].number] & mask;
@@ -143,6 +149,7 @@ static bool branch(ptx_warp *warp, ptx_split *split, const ptx_insn *insn, uint3
 static void exit_lanes(ptx_warp *warp, ptx_split *split, uint32_t lanes) {
     split->mask &= ~lanes;
     split->pc++;
+    warp->block->n_events++;
     if (split->mask == 0) *split = warp->splits[--warp->n_splits];
     // Who waited for these lanes need not any more.
     for (uint32_t i = 0; i < warp->n_splits; i++) warp->splits[i].waits_for_warp = false;
@@ -160,32 +167,15 @@ static bool has_members(ptx_warp *warp, ptx_split *split, const ptx_insn *insn) 
     return false;
 }
 
-static void arrive_at_barrier(
-    ptx_warp *warp, ptx_split *split, const ptx_insn *insn, uint32_t mask) {
-    const int lane = __builtin_ctz(mask);
-    const uint64_t barrier = ptx_lane_value(warp, insn, 0, lane);
-    if (barrier >= MAX_BARRIERS) {
-        ptx_fail(warp, insn, split->mask, "barrier %llu of 16", (unsigned long long)barrier);
-        return;
-    }
-    split->barrier = (uint32_t)barrier;
-    split->expected = insn->n_sources > 1 ? (uint32_t)ptx_lane_value(warp, insn, 1, lane) : 0;
-    split->waits_at_barrier = true;
-    split->pc++;
-    // A guard kept some lanes away: they go on.
-    if (mask == split->mask) return;
-    warp->splits[warp->n_splits++] = (ptx_split){.pc = split->pc, .mask = split->mask & ~mask};
-    split->mask = mask;
-}
-
-// Runs a split until it waits, ends, branches or meets another.
-static void run_split(ptx_warp *warp, ptx_split *split, uint32_t *budget) {
+// Runs a split until it waits, ends, branches or meets another. True: now it is other warps' turn.
+static bool run_split(ptx_warp *warp, ptx_split *split, uint32_t *budget) {
     ptx_block *block = warp->block;
     const ptx_insn *code = block->function->code;
     const uint32_t stop = stop_of(warp, split);
     const bool checks = (block->checks & PTX_CHECK_REGISTERS) != 0;
     const uint32_t first_budget = *budget;
     uint64_t n_lanes = 0;
+    bool ends_turn = false;
     while (*budget > 0 && block->failure == NULL) {
         const ptx_insn *insn = &code[split->pc];
         const uint32_t mask = guarded_mask(warp, insn, split->mask);
@@ -203,13 +193,22 @@ static void run_split(ptx_warp *warp, ptx_split *split, uint32_t *budget) {
             if (!goes_on) break;
         } else if (mask == 0) {
             split->pc++;
+        } else if (insn->flow == PTX_FLOW_POLL) {
+            warp->has_polled = false;
+            if (!checks || check_registers(warp, insn, mask)) insn->run(warp, insn, mask);
+            split->pc++;
+            if (warp->has_polled) {
+                split->has_polled = true;
+                break;
+            }
         } else if (!has_members(warp, split, insn)) {
             break;
         } else if (insn->flow == PTX_FLOW_WARP) {
             if (!checks || check_registers(warp, insn, mask)) insn->run(warp, insn, mask);
             split->pc++;
         } else {
-            arrive_at_barrier(warp, split, insn, mask);
+            ptx_barrier_arrive(warp, split, insn, mask);
+            ends_turn = (insn->flags & PTX_EXTRA) == 0;
             break;
         }
         if (split->pc >= stop) break;
@@ -217,6 +216,7 @@ static void run_split(ptx_warp *warp, ptx_split *split, uint32_t *budget) {
     block->n_instructions += first_budget - *budget;
     block->counters->warp_instructions += first_budget - *budget;
     block->counters->lane_instructions += n_lanes;
+    return ends_turn;
 }
 
 // Gives a warp its turn. True: something ran.
@@ -228,8 +228,9 @@ static bool run_warp(ptx_warp *warp) {
         ptx_split *split = next_split(warp);
         if (split == NULL) break;
         has_run = true;
-        run_split(warp, split, &budget);
+        if (run_split(warp, split, &budget)) break;
     }
+    for (uint32_t i = 0; i < warp->n_splits; i++) warp->splits[i].has_polled = false;
     return has_run;
 }
 
@@ -237,38 +238,6 @@ static bool run_warp(ptx_warp *warp) {
 
 static const ptx_insn *barrier_insn(const ptx_block *block, const ptx_split *split) {
     return &block->function->code[split->pc - 1];
-}
-
-// Lets the threads at a barrier go when all it expects have come. True: some go on.
-static bool release_barriers(ptx_block *block) {
-    uint32_t arrived[MAX_BARRIERS] = {0}, expected[MAX_BARRIERS] = {0}, n_live = 0;
-    bool has_released = false;
-    for (uint32_t w = 0; w < block->n_warps; w++) {
-        ptx_warp *warp = &block->warps[w];
-        n_live += (uint32_t)__builtin_popcount(live_lanes(warp));
-        for (uint32_t i = 0; i < warp->n_splits; i++) {
-            const ptx_split *split = &warp->splits[i];
-            if (!split->waits_at_barrier) continue;
-            arrived[split->barrier] += (uint32_t)__builtin_popcount(split->mask);
-            if (split->expected != 0) expected[split->barrier] = split->expected;
-        }
-    }
-    const bool counts_exited = (block->checks & PTX_CHECK_PARTIAL_EXITS) != 0;
-    for (uint32_t b = 0; b < MAX_BARRIERS; b++) {
-        if (expected[b] == 0) expected[b] = counts_exited ? block->n_threads : n_live;
-        if (arrived[b] == 0 || arrived[b] < expected[b]) continue;
-        has_released = true;
-        for (uint32_t w = 0; w < block->n_warps; w++)
-            for (uint32_t i = 0; i < block->warps[w].n_splits; i++) {
-                ptx_split *split = &block->warps[w].splits[i];
-                if (split->waits_at_barrier && split->barrier == b) split->waits_at_barrier = false;
-            }
-    }
-    if (has_released) {
-        block->shadow.epoch++;
-        block->counters->barriers++;
-    }
-    return has_released;
 }
 
 // Nobody can go on: says who waits where.
@@ -300,6 +269,7 @@ static void fail_stuck(ptx_block *block) {
             mlcc_str_puts(&others, " has returned");
         }
     }
+    ptx_mbarriers_describe(block, &others);
     if (first != NULL)
         ptx_fail(
             first_warp, first, first_mask, "waits for threads that never come%s",
@@ -371,7 +341,10 @@ static uint64_t special_value(const ptx_warp *warp, uint32_t which, int lane) {
 static void start_block(ptx_block *block) {
     const ptx_function *function = block->function;
     block->n_instructions = 0;
-    block->shadow.epoch++;
+    ptx_clocks_start(block);
+    ptx_barriers_start(block);
+    ptx_mbarriers_start(block);
+    ptx_wgmma_start(block);
     // Bytes that nothing writes read as NaN when the check is off.
     memset(block->shared, 0xff, block->shared_bytes);
     memset(block->shadow.state, 0, block->shared_bytes);
@@ -382,6 +355,8 @@ static void start_block(ptx_block *block) {
         memset(warp->open_group, 0, sizeof warp->open_group);
         memset(warp->local, 0xff, (size_t)function->local_bytes * PTX_LANES);
         warp->n_copies = 0;
+        warp->n_copies_issued = 0;
+        warp->released_lanes = 0;
         warp->sync_epoch = 0;
         warp->n_splits = 1;
         warp->splits[0] = (ptx_split){.mask = warp->members};
@@ -396,27 +371,44 @@ static void start_block(ptx_block *block) {
     }
 }
 
+static void fail_endless(ptx_block *block) {
+    ptx_warp *warp = block->warps;
+    while (warp->n_splits == 0) warp++;
+    ptx_fail(
+        warp, &block->function->code[warp->splits[0].pc], warp->splits[0].mask,
+        "the block does not end: %llu instructions so far",
+        (unsigned long long)block->n_instructions);
+}
+
+// Gives every warp a turn. False: all have returned.
+static bool run_round(ptx_block *block, bool *has_run) {
+    bool is_alive = false;
+    *has_run = false;
+    for (uint32_t w = 0; w < block->n_warps && block->failure == NULL; w++) {
+        *has_run |= run_warp(&block->warps[w]);
+        is_alive |= block->warps[w].n_splits > 0;
+    }
+    return is_alive;
+}
+
 static void run_block(ptx_block *block) {
+    uint32_t n_idle_rounds = 0;
     start_block(block);
     block->counters->blocks++;
     while (block->failure == NULL) {
-        bool has_run = false, is_alive = false;
-        for (uint32_t w = 0; w < block->n_warps && block->failure == NULL; w++) {
-            has_run |= run_warp(&block->warps[w]);
-            is_alive |= block->warps[w].n_splits > 0;
-        }
-        if (!is_alive) return;
-        if (block->n_instructions > block->max_instructions) {
-            ptx_warp *warp = block->warps;
-            while (warp->n_splits == 0) warp++;
-            ptx_fail(
-                warp, &block->function->code[warp->splits[0].pc], warp->splits[0].mask,
-                "the block does not end: %llu instructions so far",
-                (unsigned long long)block->n_instructions);
-        } else if (!has_run && !release_barriers(block)) {
+        bool has_run = false;
+        const uint64_t n_events = block->n_events, n_before = block->n_instructions;
+        if (!run_round(block, &has_run)) break;
+        const bool has_released = ptx_barriers_release(block);
+        const bool is_idle = n_events == block->n_events &&
+                             block->n_instructions - n_before < (uint64_t)64 * block->n_warps;
+        n_idle_rounds = is_idle ? n_idle_rounds + 1 : 0;
+        if (block->n_instructions > block->max_instructions)
+            fail_endless(block);
+        else if ((!has_run && !has_released) || n_idle_rounds > MAX_IDLE_ROUNDS)
             fail_stuck(block);
-        }
     }
+    if (block->failure == NULL && ptx_wgmma_end(block)) ptx_transfers_end(block);
 }
 
 // ---- launches ----------------------------------------------------------------------------------------------------------------------------------
@@ -461,6 +453,9 @@ static void prepare_block(ptx_block *block, mlcc_arena *arena) {
     block->shadow.writes = allocate(arena, n_words * sizeof(uint64_t));
     block->shadow.read_pcs = allocate(arena, n_words * sizeof(uint32_t));
     block->shadow.write_pcs = allocate(arena, n_words * sizeof(uint32_t));
+    block->shadow.readers = allocate(arena, n_words * sizeof(uint32_t));
+    block->shadow.first_reads = allocate(arena, n_words * sizeof(uint32_t));
+    block->shadow.under_way = allocate(arena, n_words * sizeof(uint16_t));
     block->warps = MLCC_NEW_ARRAY(arena, ptx_warp, block->n_warps);
     for (uint32_t w = 0; w < block->n_warps; w++) {
         ptx_warp *warp = &block->warps[w];
@@ -474,6 +469,7 @@ static void prepare_block(ptx_block *block, mlcc_arena *arena) {
         warp->local = allocate(arena, (size_t)function->local_bytes * PTX_LANES);
         fill_constants(warp);
     }
+    ptx_wgmma_prepare(block, arena);
 }
 
 static mlcc_status *run_grid(ptx_block *block) {
@@ -502,6 +498,8 @@ mlcc_status *ptx_launch(
         .counters = options->counters != NULL ? options->counters : &unused,
         .counts = options->counters != NULL,
         .checks = options->checks,
+        .before = options->is_dependent ? options->history : NULL,
+        .touches = options->history != NULL ? ptx_history_create() : NULL,
         .max_instructions = options->max_block_instructions != 0 ? options->max_block_instructions
                                                                  : (uint64_t)1 << 32,
         .range_start = 1, // empty
@@ -515,7 +513,15 @@ mlcc_status *ptx_launch(
     prepare_block(&block, arena);
     block.counters->launches++;
     mlcc_status *status = run_grid(&block);
+    if (block.touches != NULL) {
+        if (!options->is_dependent) ptx_history_clear(options->history);
+        ptx_history_merge(options->history, block.touches);
+        ptx_history_free(block.touches);
+    }
     for (uint32_t w = 0; w < block.n_warps; w++) free(block.warps[w].copies);
+    ptx_wgmma_free(&block);
+    ptx_mbarriers_free(&block);
+    ptx_transfers_free(&block);
     mlcc_arena_free(arena);
     return status;
 }

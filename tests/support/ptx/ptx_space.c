@@ -1,6 +1,8 @@
 // Address spaces: registered host memory, the windows of shared, local and param memory, request counts.
 #include "tests/support/ptx/ptx_space.h"
 
+#include "tests/support/ptx/ptx_history.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,13 +48,16 @@ bool ptx_memory_remove(ptx_memory *memory, const void *start) {
     return false;
 }
 
+static bool is_within(uint64_t address, uint32_t n_bytes, uint64_t start, uint64_t end) {
+    return address >= start && address <= end && n_bytes <= end - address;
+}
+
 // Registered memory, or a variable of the module.
 static bool find_range(ptx_block *block, uint64_t address, uint32_t n_bytes) {
     const ptx_memory *memory = block->memory;
     const ptx_module *module = block->function->module;
     for (size_t i = 0; i < memory->n_ranges; i++) {
-        if (address < memory->ranges[i].start || address + n_bytes > memory->ranges[i].end)
-            continue;
+        if (!is_within(address, n_bytes, memory->ranges[i].start, memory->ranges[i].end)) continue;
         block->range_start = memory->ranges[i].start;
         block->range_end = memory->ranges[i].end;
         return true;
@@ -60,7 +65,7 @@ static bool find_range(ptx_block *block, uint64_t address, uint32_t n_bytes) {
     for (size_t i = 0; i < module->n_variables; i++) {
         const uint64_t start = (uint64_t)(uintptr_t)module->variables[i].data;
         const uint64_t end = start + module->variables[i].size_bytes;
-        if (address < start || address + n_bytes > end) continue;
+        if (!is_within(address, n_bytes, start, end)) continue;
         block->range_start = start;
         block->range_end = end;
         return true;
@@ -95,26 +100,48 @@ static void fail_global(
             (int64_t)(address - nearest->start), nearest->name, nearest->end - nearest->start);
 }
 
-// The window of shared addresses: static variables, a gap, dynamic memory.
+// The window of shared addresses: dynamic memory, a gap, static variables. The block's bytes hold the static ones first.
 static bool locate_shared(
     const ptx_block *block, uint64_t address, uint32_t n_bytes, uint32_t *offset) {
     const uint32_t n_static = block->function->static_shared_bytes;
     const uint32_t dynamic_start = (n_static + 127u) & ~127u;
-    if (address >= PTX_DYNAMIC_ADDRESS) {
-        const uint64_t at = address - PTX_DYNAMIC_ADDRESS + dynamic_start;
-        if (at + n_bytes > block->shared_bytes) return false;
-        *offset = (uint32_t)at;
+    if (address >= PTX_STATIC_ADDRESS) {
+        if (address - PTX_STATIC_ADDRESS + n_bytes > n_static) return false;
+        *offset = (uint32_t)address - PTX_STATIC_ADDRESS;
         return true;
     }
-    if (address < PTX_FIRST_ADDRESS || address - PTX_FIRST_ADDRESS + n_bytes > n_static)
-        return false;
-    *offset = (uint32_t)address - PTX_FIRST_ADDRESS;
+    if (address < PTX_FIRST_ADDRESS) return false;
+    const uint64_t at = address - PTX_FIRST_ADDRESS + dynamic_start;
+    if (at + n_bytes > block->shared_bytes) return false;
+    *offset = (uint32_t)at;
     return true;
+}
+
+// A launch that may begin before the ones before it have ended, and a thread that has not waited for them.
+static bool check_history(
+    ptx_warp *warp, const ptx_insn *insn, int lane, uint64_t address, uint32_t n_bytes,
+    ptx_use use) {
+    const ptx_history *before = warp->block->before;
+    const bool is_written = ptx_history_has(before, address, n_bytes, true);
+    if (!is_written && (use == PTX_READS || !ptx_history_has(before, address, n_bytes, false)))
+        return true;
+    ptx_fail(
+        warp, insn, 1u << lane,
+        "%s %u bytes at address 0x%" PRIx64 ", which a launch before %s: griddepcontrol.wait must "
+        "come first",
+        use == PTX_READS ? "reads" : "writes", n_bytes, address, is_written ? "writes" : "reads");
+    return false;
 }
 
 bool ptx_locate(
     ptx_warp *warp, const ptx_insn *insn, int lane, ptx_space space, uint64_t address,
     uint32_t n_bytes, ptx_use use, ptx_location *out) {
+    return ptx_locate_range(warp, insn, lane, space, address, n_bytes, n_bytes, use, out);
+}
+
+bool ptx_locate_range(
+    ptx_warp *warp, const ptx_insn *insn, int lane, ptx_space space, uint64_t address,
+    uint32_t n_bytes, uint32_t alignment, ptx_use use, ptx_location *out) {
     ptx_block *block = warp->block;
     const char *verb = use == PTX_READS ? "reads" : "writes";
     if (space == PTX_SPACE_GENERIC) {
@@ -127,7 +154,7 @@ bool ptx_locate(
         if (space != PTX_SPACE_GLOBAL) address &= PTX_SHARED_WINDOW - 1;
     }
     out->is_shared = space == PTX_SPACE_SHARED;
-    if ((address & (n_bytes - 1)) != 0) {
+    if ((address & (alignment - 1)) != 0) {
         ptx_fail(
             warp, insn, 1u << lane, "%s %u bytes at the misaligned address 0x%" PRIx64, verb,
             n_bytes, address);
@@ -140,9 +167,9 @@ bool ptx_locate(
                 warp, insn, 1u << lane,
                 "%s %u bytes at shared address %" PRIu64 ": static memory is %u … %u, dynamic "
                 "memory %u … %u",
-                verb, n_bytes, address, PTX_FIRST_ADDRESS,
-                PTX_FIRST_ADDRESS + block->function->static_shared_bytes, PTX_DYNAMIC_ADDRESS,
-                PTX_DYNAMIC_ADDRESS + block->shared_bytes -
+                verb, n_bytes, address, PTX_STATIC_ADDRESS,
+                PTX_STATIC_ADDRESS + block->function->static_shared_bytes, PTX_FIRST_ADDRESS,
+                PTX_FIRST_ADDRESS + block->shared_bytes -
                     ((block->function->static_shared_bytes + 127u) & ~127u));
             return false;
         }
@@ -160,7 +187,7 @@ bool ptx_locate(
         return true;
     }
     case PTX_SPACE_PARAM:
-        if (use == PTX_WRITES || address + n_bytes > block->function->param_bytes) {
+        if (use == PTX_WRITES || !is_within(address, n_bytes, 0, block->function->param_bytes)) {
             ptx_fail(
                 warp, insn, 1u << lane, "%s %u bytes at offset %" PRIu64 " of %u param bytes", verb,
                 n_bytes, address, block->function->param_bytes);
@@ -169,11 +196,16 @@ bool ptx_locate(
         out->data = (uint8_t *)(uintptr_t)(block->params + address);
         return true;
     default:
-        if ((address < block->range_start || address + n_bytes > block->range_end) &&
+        if (!is_within(address, n_bytes, block->range_start, block->range_end) &&
             !find_range(block, address, n_bytes)) {
             fail_global(warp, insn, lane, address, n_bytes, verb);
             return false;
         }
+        if (block->before != NULL && (warp->released_lanes >> lane & 1u) == 0 &&
+            !check_history(warp, insn, lane, address, n_bytes, use))
+            return false;
+        if (block->touches != NULL)
+            ptx_history_add(block->touches, address, n_bytes, use == PTX_WRITES);
         out->data = (uint8_t *)(uintptr_t)address;
         return true;
     }

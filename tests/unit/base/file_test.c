@@ -182,6 +182,14 @@ static void writers_are_atomic(void **state) {
     mlcc_writer_abandon(NULL);
     check_content(at("w/x"), "new", 3);
     assert_int_equal(count_names(at("w")), 1);
+    assert_null(mlcc_writer_open(at("w/x"), &writer));
+    assert_null(mlcc_writer_write(writer, "??? and so on", 13));
+    assert_null(mlcc_writer_rewrite(writer, 1, "no", 2));
+    assert_null(mlcc_writer_rewrite(writer, 0, "S", 1));
+    assert_int_equal(mlcc_writer_offset(writer), 13);
+    assert_null(mlcc_writer_write(writer, "!", 1));
+    assert_null(mlcc_writer_commit(writer));
+    check_content(at("w/x"), "Sno and so on!", 14);
     check_error(mlcc_writer_open(at("w"), &writer), MLCC_INVALID, "is a directory");
     check_error(mlcc_writer_open("", &writer), MLCC_INVALID, "empty");
     check_error(mlcc_writer_open(at("absent/x"), &writer), MLCC_IO, "absent/x'");

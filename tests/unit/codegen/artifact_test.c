@@ -151,6 +151,51 @@ static void test_refusals(void **state) {
         MLCC_INTERNAL, "is not at PLAN level");
 }
 
+// Two equal chains behind one another: one instance more, a launch before each, limits on all.
+static void test_chains(void **state) {
+    (void)state;
+    static const char text[] =
+        "module @m level=plan\nsymbol n_tokens <= 4\n"
+        "param @g : f32[4] layout \"rows\"\nparam @w : f32[4, 4] layout \"rows\"\n"
+        "group @norm(%x: f32[n_tokens, 4], %g: f32[4]) {\n"
+        "  %0 = rms_norm %x, %g : f32[n_tokens, 4]\n  return %0\n}\n"
+        "group @linear(%x: f32[n_tokens, 4], %w: f32[4, 4]) {\n"
+        "  %0 = linear %x, %w : f32[n_tokens, 4]\n  return %0\n}\n"
+        "func @forward(%x: f32[n_tokens, 4]) workspace=192 {\n"
+        "  %0 = launch %x, @g {callee = \"norm\", kernel = \"k\", chain = 2, chain_rows = 8, "
+        "chain_kernel = \"both\"} : f32[n_tokens, 4] at 0\n"
+        "  %1 = launch %0, @w {callee = \"linear\", kernel = \"k\"} : f32[n_tokens, 4] at 64\n"
+        "  %2 = launch %1, @g {callee = \"norm\", kernel = \"k\", chain = 2, chain_rows = 8, "
+        "chain_kernel = \"both\"} : f32[n_tokens, 4] at 128\n"
+        "  %3 = launch %2, @w {callee = \"linear\", kernel = \"k\"} : f32[n_tokens, 4]\n"
+        "  return %3\n}\n";
+    codegen_artifact *artifact = NULL;
+    assert_ok(build(text, &artifact));
+    assert_int_equal(artifact->n_instances, 3);
+    const codegen_function *f = &artifact->functions[0];
+    assert_int_equal(f->n_launches, 6);
+    for (int32_t i = 0; i < 6; i++) {
+        const codegen_launch *launch = &f->launches[i];
+        const codegen_instance *instance = &artifact->instances[launch->instance];
+        assert_int_equal(instance->is_chain, i % 3 == 0);
+        assert_string_equal(instance->kernel, i % 3 == 0 ? "both" : "k");
+        assert_int_equal(launch->min_rows, i % 3 == 0 ? 0 : 9);
+        assert_int_equal(launch->max_rows, i % 3 == 0 ? 8 : 0);
+        assert_string_equal(launch->rows->symbol->name, "n_tokens");
+    }
+    // The chain reads what its launches read and writes what is read behind: not the normed rows.
+    const codegen_launch *chain = &f->launches[3];
+    const codegen_instance *instance = &artifact->instances[chain->instance];
+    assert_int_equal(f->launches[0].instance, chain->instance);
+    assert_int_equal(instance->n_inputs, 3);
+    assert_int_equal(instance->group->n_returns, 1);
+    assert_int_equal(codegen_group_anchor(instance->group)->op, IR_OP_LINEAR);
+    assert_int_equal(chain->inputs[0].kind, CODEGEN_PLACE_WORKSPACE);
+    assert_int_equal(chain->inputs[0].offset_bytes, 64);
+    assert_int_equal(chain->inputs[2].kind, CODEGEN_PLACE_PARAM);
+    assert_int_equal(chain->results[0].kind, CODEGEN_PLACE_RESULT);
+}
+
 static void test_fingerprints(void **state) {
     (void)state;
 #define PARAM(type, layout) \
@@ -175,9 +220,8 @@ static void test_fingerprints(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_waits),
-        cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_waits),        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_chains),
         cmocka_unit_test(test_fingerprints),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

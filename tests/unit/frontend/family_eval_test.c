@@ -208,7 +208,7 @@ static void check_family(fixture *self, const family *f, int64_t n_tokens, int64
     expect_ok(hf_model_config_parse(
         f->config, strlen(f->config), "config.json", NULL, NULL, self->keep, &config));
     expect_ok(import_model(
-        config, &(import_options){IR_F32, IR_F32, MAX_TOKENS, 1}, self->keep, &module));
+        config, &(import_options){IR_F32, IR_F32, MAX_TOKENS, 1, false}, self->keep, &module));
     ir_tensor *caches[8];
     for (int64_t layer = 0; layer < f->n_layers; layer++)
         caches[layer] = ir_tensor_create(

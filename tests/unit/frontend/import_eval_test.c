@@ -53,7 +53,7 @@ static void open_model(oracle *self, const char *folder) {
     self->config = config;
     expect_ok(hf_safetensors_open(folder, self->test->keep, &self->weights));
     expect_ok(import_model(
-        config, &(import_options){IR_F32, IR_F32, 64, 1}, self->test->keep, &self->module));
+        config, &(import_options){IR_F32, IR_F32, 64, 1, false}, self->test->keep, &self->module));
     expect_ok(mlcc_json_read_file(
         mlcc_path_join(self->test->keep, folder, "reference.json"), 0, &self->reference));
     self->params = MLCC_NEW_ARRAY(self->test->keep, ir_tensor *, self->module->n_params);

@@ -199,12 +199,17 @@ static void test_presets(void **state) {
         hf_model_config *config = NULL;
         ir_module *module = NULL;
         expect_ok(hf_model_config_read(names[i], NULL, NULL, keep, &config));
-        expect_ok(import_model(config, &(import_options){IR_F16, IR_F16, 0, 0}, keep, &module));
+        expect_ok(
+            import_model(config, &(import_options){IR_F16, IR_F16, 0, 0, true}, keep, &module));
         expect_ok(ir_verify(module, IR_LEVEL_GRAPH));
         int64_t per_layer = strcmp(config->model_type, "qwen2") == 0 ? 12 : 9;
         assert_int_equal(
             module->n_params, per_layer * config->n_layers + (config->tie_word_embeddings ? 2 : 3));
         expect_bound(module, "n_tokens", config->prefill_chunk_size);
+        const ir_function *sample = ir_module_find(module, "sample");
+        assert_non_null(sample);
+        assert_int_equal(sample->args[0]->type.dims[1].value, config->vocab);
+        expect_bound(module, "n_history", IMPORT_MAX_HISTORY);
         hf_model_config_free(config);
         mlcc_arena_free(keep);
     }
@@ -215,13 +220,14 @@ static void test_refused(void **state) {
     hf_model_config *config = read_text(self, CONFIG(""));
     ir_module *module = NULL;
     expect_error(
-        import_model(config, &(import_options){IR_I32, IR_F32, 0, 0}, self->keep, &module),
+        import_model(config, &(import_options){IR_I32, IR_F32, 0, 0, false}, self->keep, &module),
         MLCC_INVALID, "activation dtype i32", "f32, f16, bf16", NULL);
     expect_error(
-        import_model(config, &(import_options){IR_F32, IR_Q4G32_F16, 0, 0}, self->keep, &module),
+        import_model(
+            config, &(import_options){IR_F32, IR_Q4G32_F16, 0, 0, false}, self->keep, &module),
         MLCC_INVALID, "kv dtype q4g32_f16", NULL);
     expect_error(
-        import_model(config, &(import_options){IR_F32, IR_F32, -1, 0}, self->keep, &module),
+        import_model(config, &(import_options){IR_F32, IR_F32, -1, 0, false}, self->keep, &module),
         MLCC_INVALID, "-1 tokens", NULL);
     config->tensor_parallel_shards = 2;
     expect_error(

@@ -130,6 +130,56 @@ static void results_have_the_dtype_of_the_rows(void **state) {
     }
 }
 
+// Codes times scales are what quantize_activation gives; a NaN code makes its scale NaN.
+static void codes_and_scales(void **state) {
+    (void)state;
+    random_state random = {5};
+    ir_tensor *x = ir_tensor_create(keep, IR_F32, 2, (const int64_t[]){3, 37});
+    for (int i = 0; i < 3 * 37; i++) x->f32[i] = (float)random_unit(&random);
+    ir_tensor *given = vector_f32(keep, 4, (const float[]){0, 0.5f, 0, 0.001f});
+    for (int64_t bits = 2; bits <= 3; bits++) {
+        const ir_tensor *rounded = quantize(x, given, bits, 10, 1e-10);
+        ir_tensor *operands[] = {x, given}, *results[2];
+        const ir_node *node =
+            ir_encode_activation(&b, arg_like(x), arg_like(given), bits, 10, 1e-10);
+        expect_ok(b.status);
+        expect_ok(ir_eval_node(node, operands, keep, results));
+        assert_int_equal(results[0]->dtype, bits == 3 ? IR_F8E4M3 : IR_F8E5M2);
+        assert_true(results[1]->dtype == IR_F32 && results[1]->dims[1] == 4);
+        for (int64_t i = 0; i < 3 * 37; i++) {
+            const float scale = results[1]->f32[i / 37 * 4 + i % 37 / 10],
+                        code = results[0]->f32[i];
+            assert_true(code * scale == rounded->f32[i]);
+            assert_true(ir_round_to(results[0]->dtype, code) == code);
+        }
+        assert_true(results[1]->f32[1] == 0.5f && results[1]->f32[7] == 0.001f);
+        x->f32[12] = NAN;
+        expect_ok(ir_eval_node(node, operands, keep, results));
+        x->f32[12] = 0.25f;
+        for (int64_t i = 0; i < 3 * 4; i++) assert_int_equal(isnan(results[1]->f32[i]), i == 1);
+        assert_true(isnan(results[0]->f32[12]) && !isnan(results[0]->f32[11]));
+    }
+}
+
+static void sums_of_groups_are_scaled(void **state) {
+    (void)state;
+    const int64_t dims[] = {2, 3};
+    ir_tensor *codes = ir_tensor_create(keep, IR_F8E4M3, 2, dims);
+    memcpy(codes->f32, (const float[]){1, 2, 3, -4, 5, 448}, 6 * sizeof(float));
+    ir_tensor *operands[] = {
+        codes, tensor_f32(keep, 2, 3, (const float[]){1, 10, 100, 0.5f, 0, -1}),
+        tensor_f32(keep, 2, 2, (const float[]){1, 2, 0.5f, 0.25f}),
+        vector_f32(keep, 2, (const float[]){1000, 0})};
+    ir_value *values[4];
+    for (int i = 0; i < 4; i++) values[i] = arg_like(operands[i]);
+    ir_value *out =
+        ir_linear_scaled(&b, values[0], values[1], values[2], values[3], 2, IR_N_DTYPES);
+    const double expected[] = {
+        1 * (1 + 20) + 2 * 300 + 1000, 1 * 0.5 + 2 * -3, 0.5 * (-4 + 50) + 0.25 * 44800 + 1000,
+        0.5 * -2 + 0.25 * -448};
+    expect_floats(eval_value(out, operands), expected, 0);
+}
+
 static void maxima(void **state) {
     (void)state;
     ir_tensor *operands[] = {
@@ -197,6 +247,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(computed_scales, setup, teardown),
         cmocka_unit_test_setup_teardown(the_floor_and_zeros, setup, teardown),
         cmocka_unit_test_setup_teardown(results_have_the_dtype_of_the_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(codes_and_scales, setup, teardown),
+        cmocka_unit_test_setup_teardown(sums_of_groups_are_scaled, setup, teardown),
         cmocka_unit_test_setup_teardown(maxima, setup, teardown),
         cmocka_unit_test_setup_teardown(fallbacks_are_text_and_count, setup, teardown),
         cmocka_unit_test_setup_teardown(builder_names_what_is_wrong, setup, teardown),

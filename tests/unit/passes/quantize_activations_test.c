@@ -51,7 +51,7 @@ static model make_model(const char *mode, ir_dtype activations, int n_layers) {
     const char *text = mlcc_arena_printf(m.keep, config_text, n_layers);
     assert_ok(
         hf_model_config_parse(text, strlen(text), "config.json", NULL, NULL, m.keep, &m.config));
-    const import_options options = {activations, IR_F32, 7, 3};
+    const import_options options = {activations, IR_F32, 7, 3, false};
     assert_ok(import_model(m.config, &options, m.keep, &m.plain));
     assert_ok(import_model(m.config, &options, m.keep, &m.module));
     assert_ok(quant_mode_find(mode, &m.mode));

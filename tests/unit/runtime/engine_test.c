@@ -1,5 +1,6 @@
 // The engine on the handwritten model: any way of bringing the same tokens gives the same logits,
 // and a refused step changes nothing.
+#include "runtime/model/sampler.h"
 #include "tests/unit/runtime/tiny_model.h"
 
 #include <pthread.h>
@@ -296,6 +297,174 @@ static void engines_of_one_model_in_two_threads(void **state) {
     close_model(&f);
 }
 
+// Steps that sample choose what a sampler chooses from the logits of the same steps, in one pass or several; items without logits get no token.
+static void sampling_steps_choose_what_samplers_choose(void **state) {
+    (void)state;
+    enum { N_SEQUENCES = 7, N_STEPS = 12 };
+    fixture f = open_model(2);
+    mlcc_engine *engine = make_engine(&f, N_SEQUENCES, 0), *twin = make_engine(&f, N_SEQUENCES, 0);
+    mlcc_sampler *chosen[N_SEQUENCES] = {NULL}, *expected[N_SEQUENCES] = {NULL};
+    int32_t tokens[N_SEQUENCES], next[N_SEQUENCES];
+    mlcc_batch_item items[N_SEQUENCES], twins[N_SEQUENCES];
+    for (int i = 0; i < N_SEQUENCES; i++) {
+        mlcc_sampling sampling = mlcc_sampling_default();
+        sampling.temperature = (float)(i % 3);
+        sampling.top_k = i % 2 == 0 ? 0 : 9;
+        sampling.top_p = i % 4 == 1 ? 0.9f : 1.0f;
+        sampling.frequency_penalty = i == 4 ? 1.0f : 0.0f;
+        sampling.seed = (uint64_t)i;
+        // The first has no sampler: greedy.
+        if (i > 0) tiny_ok(mlcc_sampler_create(&sampling, TINY_VOCAB, &chosen[i]));
+        tiny_ok(mlcc_sampler_create(&sampling, TINY_VOCAB, &expected[i]));
+        tokens[i] = i;
+        items[i] = (mlcc_batch_item){0, &tokens[i], 1, MLCC_LOGITS_LAST};
+        items[i].sequence = add_sequence(engine);
+        twins[i] = items[i];
+        twins[i].sequence = add_sequence(twin);
+    }
+    for (int step = 0; step < N_STEPS; step++) {
+        items[2].logits = twins[2].logits = step % 2 == 0 ? MLCC_LOGITS_NONE : MLCC_LOGITS_LAST;
+        const float *logits;
+        int64_t n_rows;
+        tiny_ok(mlcc_engine_sample(engine, items, N_SEQUENCES, chosen, next));
+        tiny_ok(mlcc_engine_step(twin, twins, N_SEQUENCES, &logits, &n_rows));
+        for (int i = 0; i < N_SEQUENCES; i++) {
+            if (twins[i].logits == MLCC_LOGITS_NONE) {
+                assert_int_equal(next[i], -1);
+                continue;
+            }
+            assert_int_equal(next[i], mlcc_sampler_sample(expected[i], logits));
+            logits += TINY_VOCAB;
+            tokens[i] = next[i] == TINY_BAD_TOKEN ? 0 : next[i];
+        }
+    }
+    for (int i = 0; i < N_SEQUENCES; i++) {
+        mlcc_sampler_free(chosen[i]);
+        mlcc_sampler_free(expected[i]);
+    }
+    mlcc_engine_free(engine);
+    mlcc_engine_free(twin);
+    close_model(&f);
+}
+
+// Where the library samples, the engine brings it settings, random numbers and histories, row by row and pass by pass, and gives them to the host when
+// the history has no room there.
+static void libraries_sample(void **state) {
+    (void)state;
+    enum { N_SEQUENCES = 7, N_STEPS = 14 };
+    tiny_dir dir = tiny_dir_make((tiny_store){0});
+    mlcc_model_options options = tiny_options(&dir, 2);
+    options.library = tiny_library(dir.arena, "sampling");
+    fixture f = {.dir = dir};
+    tiny_ok(mlcc_model_open(&options, &f.model));
+    mlcc_model_info info;
+    mlcc_model_get_info(f.model, &info);
+    assert_true(info.samples_on_device);
+    mlcc_engine *engine = make_engine(&f, N_SEQUENCES, 0), *twin = make_engine(&f, N_SEQUENCES, 0);
+    mlcc_sampler *chosen[N_SEQUENCES], *expected[N_SEQUENCES];
+    int32_t tokens[N_SEQUENCES], next[N_SEQUENCES];
+    mlcc_batch_item items[N_SEQUENCES], twins[N_SEQUENCES];
+    for (int i = 0; i < N_SEQUENCES; i++) {
+        mlcc_sampling sampling = mlcc_sampling_default();
+        sampling.temperature = i == 3 ? 1.0f : 0.0f;
+        sampling.presence_penalty = i % 2 == 0 ? 2.0f : 0.0f;
+        sampling.repetition_penalty = i == 2 ? 1.0f : 9.0f;
+        sampling.seed = (uint64_t)i;
+        tiny_ok(mlcc_sampler_create(&sampling, TINY_VOCAB, &chosen[i]));
+        tiny_ok(mlcc_sampler_create(&sampling, TINY_VOCAB, &expected[i]));
+        tokens[i] = 2 * i;
+        items[i] = (mlcc_batch_item){add_sequence(engine), &tokens[i], 1,
+                                     i == 1 ? MLCC_LOGITS_NONE : MLCC_LOGITS_LAST};
+        twins[i] = items[i];
+        twins[i].sequence = add_sequence(twin);
+    }
+    bool was_on_host = false;
+    for (int step = 0; step < N_STEPS; step++) {
+        const float *logits;
+        int64_t n_rows, n_history = 0;
+        for (int i = 0; i < N_SEQUENCES; i++) n_history += mlcc_sampler_n_history(expected[i]);
+        was_on_host = n_history > 40;
+        tiny_ok(mlcc_engine_sample(engine, items, N_SEQUENCES, chosen, next));
+        tiny_ok(mlcc_engine_step(twin, twins, N_SEQUENCES, &logits, &n_rows));
+        assert_int_equal(n_rows, N_SEQUENCES - 1);
+        assert_int_equal(next[1], -1);
+        for (int i = 0; i < N_SEQUENCES; i++) {
+            if (i == 1) continue;
+            uint64_t random = mlcc_sampler_next_random(expected[i]);
+            int32_t token = 0;
+            if (i == 3 && !was_on_host) {
+                token = (int32_t)(random % TINY_VOCAB);
+                mlcc_sampler_accept(expected[i], token);
+            } else {
+                token = mlcc_sampler_sample(expected[i], logits);
+            }
+            assert_int_equal(next[i], token);
+            logits += TINY_VOCAB;
+            tokens[i] = token == TINY_BAD_TOKEN ? 0 : token;
+        }
+    }
+    assert_true(was_on_host);
+    // Without samplers all are greedy; a step that fails leaves samplers as they were.
+    const uint64_t before = mlcc_sampler_next_random(chosen[3]);
+    tokens[6] = TINY_BAD_TOKEN;
+    tiny_refused(mlcc_engine_sample(engine, items + 2, 5, NULL, next), MLCC_DEVICE, "code 7", "");
+    tiny_refused(
+        mlcc_engine_sample(engine, items + 2, 5, chosen + 2, next), MLCC_DEVICE, "code 7", "");
+    assert_true(mlcc_sampler_next_random(chosen[3]) == before);
+    for (int i = 0; i < N_SEQUENCES; i++) {
+        mlcc_sampler_free(chosen[i]);
+        mlcc_sampler_free(expected[i]);
+    }
+    mlcc_engine_free(engine);
+    mlcc_engine_free(twin);
+    close_model(&f);
+}
+
+static void a_function_sample_of_other_make(void **state) {
+    (void)state;
+    tiny_dir dir = tiny_dir_make((tiny_store){0});
+    mlcc_model_options options = tiny_options(&dir, 1);
+    options.library = tiny_library(dir.arena, "sampling_less");
+    fixture f = {.dir = dir};
+    tiny_ok(mlcc_model_open(&options, &f.model));
+    mlcc_engine *engine = NULL;
+    tiny_refused(
+        mlcc_engine_create(f.model, NULL, &engine), MLCC_MISMATCH, "function 'sample'",
+        "belongs to this runtime");
+    close_model(&f);
+}
+
+static void sampling_steps_that_cannot_be(void **state) {
+    (void)state;
+    fixture f = open_model(2);
+    mlcc_engine *engine = make_engine(&f, 2, 0);
+    mlcc_sampling sampling = mlcc_sampling_default();
+    mlcc_sampler *sampler = NULL, *other = NULL;
+    tiny_ok(mlcc_sampler_create(&sampling, TINY_VOCAB, &sampler));
+    tiny_ok(mlcc_sampler_create(&sampling, TINY_VOCAB + 1, &other));
+    int32_t token = 3, next[2];
+    mlcc_batch_item items[2] = {{0, &token, 1, MLCC_LOGITS_LAST}, {1, &token, 1, MLCC_LOGITS_LAST}};
+    for (int i = 0; i < 2; i++) items[i].sequence = add_sequence(engine);
+    mlcc_sampler *twice[2] = {sampler, sampler}, *foreign[2] = {sampler, other},
+                 *one[1] = {sampler};
+    tiny_refused(
+        mlcc_engine_sample(engine, items, 2, twice, next), MLCC_INVALID, "stands twice", "");
+    tiny_refused(
+        mlcc_engine_sample(engine, items, 2, foreign, next), MLCC_INVALID, "is for 24 tokens",
+        "the model has 23");
+    items[1].logits = MLCC_LOGITS_ALL;
+    tiny_refused(
+        mlcc_engine_sample(engine, items, 2, NULL, next), MLCC_INVALID, "asks for all logits", "");
+    tiny_refused(
+        mlcc_engine_sample(engine, NULL, 0, NULL, next), MLCC_INVALID, "at least one item", "");
+    assert_int_equal(mlcc_engine_sequence_length(engine, items[0].sequence), 0);
+    tiny_ok(mlcc_engine_sample(engine, items, 1, one, next));
+    mlcc_sampler_free(sampler);
+    mlcc_sampler_free(other);
+    mlcc_engine_free(engine);
+    close_model(&f);
+}
+
 // The example of runtime/mlcc.h.
 static void the_example_of_the_header(void **state) {
     (void)state;
@@ -304,8 +473,6 @@ static void the_example_of_the_header(void **state) {
     mlcc_sampler *sampler;
     mlcc_model_info info;
     int32_t sequence, token, tokens[20] = {3};
-    const float *logits;
-    int64_t n_rows;
     mlcc_sampling greedy = mlcc_sampling_default();
     mlcc_model_get_info(f.model, &info);
     tiny_ok(mlcc_engine_create(f.model, &(mlcc_engine_options){.max_sequences = 1}, &engine));
@@ -313,8 +480,7 @@ static void the_example_of_the_header(void **state) {
     tiny_ok(mlcc_sampler_create(&greedy, info.vocab, &sampler));
     for (int64_t n = 1; n < 20; n++) {
         mlcc_batch_item item = {sequence, &tokens[n - 1], 1, MLCC_LOGITS_LAST};
-        tiny_ok(mlcc_engine_step(engine, &item, 1, &logits, &n_rows));
-        token = mlcc_sampler_sample(sampler, logits);
+        tiny_ok(mlcc_engine_sample(engine, &item, 1, &sampler, &token));
         float expected[TINY_VOCAB];
         tiny_expected(tokens, n, expected);
         for (int v = 0; v < TINY_VOCAB; v++) assert_true(expected[v] <= expected[token]);
@@ -396,6 +562,10 @@ int main(void) {
         cmocka_unit_test(capacity_is_what_was_promised),
         cmocka_unit_test(wrong_options),
         cmocka_unit_test(engines_of_one_model_in_two_threads),
+        cmocka_unit_test(sampling_steps_choose_what_samplers_choose),
+        cmocka_unit_test(libraries_sample),
+        cmocka_unit_test(a_function_sample_of_other_make),
+        cmocka_unit_test(sampling_steps_that_cannot_be),
         cmocka_unit_test(the_example_of_the_header),
         cmocka_unit_test(maxima_are_observed),
         cmocka_unit_test(plain_libraries_observe_nothing),

@@ -14,8 +14,11 @@
 //
 // Compile definitions make variants that must be refused: HANDWRITTEN_VERSION,
 // HANDWRITTEN_FEATURES, HANDWRITTEN_QUERY. HANDWRITTEN_OBSERVES makes one that records maxima, of
-// id + 1 for module "embed" and of position + 1 for module "mix".
+// id + 1 for module "embed" and of position + 1 for module "mix". HANDWRITTEN_SAMPLES makes one with a
+// function "sample": the best token with its penalties, or, so that the random number shows, token
+// random % V of rows that are not greedy. Its history has room for 40 tokens.
 #include "runtime/abi.h"
+#include "runtime/base/chance.h"
 
 #include <string.h>
 
@@ -34,10 +37,17 @@ enum { FAILS_ON = VOCAB - 1, FAILURE = 7, BROKEN_CONTRACT = 8 };
 
 // ---- symbols
 // ---------------------------------------------------------------------------------------
+#ifdef HANDWRITTEN_SAMPLES
+enum { N_TOKENS, N_SEQS, N_PAGES, N_PAGE_SLOTS, N_LOGITS, N_HISTORY, N_SYMBOLS };
+#else
 enum { N_TOKENS, N_SEQS, N_PAGES, N_PAGE_SLOTS, N_LOGITS, N_SYMBOLS };
+#endif
 static const mlcc_abi_symbol symbols[N_SYMBOLS] = {
     {"n_tokens", MAX_TOKENS}, {"n_seqs", MAX_SEQS},     {"n_pages", 0},
     {"n_page_slots", 0},      {"n_logits", MAX_LOGITS},
+#ifdef HANDWRITTEN_SAMPLES
+    {"n_history", 40},
+#endif
 };
 
 // ---- params
@@ -193,6 +203,49 @@ static int32_t forward(const mlcc_abi_call *call, int32_t thread, int32_t n_thre
     return 0;
 }
 
+// ---- sample
+// ----------------------------------------------------------------------------------------
+#ifdef HANDWRITTEN_SAMPLES
+enum { LOGITS, SETTINGS, RANDOM, RANGES, TOKENS, SUBTRACTED, N_SAMPLE_ARGS, N_SETTINGS = 5 };
+static const mlcc_abi_tensor sample_args[N_SAMPLE_ARGS] = {
+    {"logits", MLCC_ABI_F32, 2, {-1, VOCAB}, {N_LOGITS, -1}},
+    {"settings", MLCC_ABI_F32, 2, {-1, N_SETTINGS}, {N_LOGITS, -1}},
+    {"random", MLCC_ABI_I32, 2, {-1, 2}, {N_LOGITS, -1}},
+    {"ranges", MLCC_ABI_I32, 2, {-1, 2}, {N_LOGITS, -1}},
+    {"tokens", MLCC_ABI_I32, 1, {-1}, {N_HISTORY}},
+    {"subtracted", MLCC_ABI_F32, 1, {-1}, {N_HISTORY}},
+};
+static const mlcc_abi_tensor sample_results[] = {
+    {"tokens", MLCC_ABI_I32, 1, {-1}, {N_LOGITS}},
+};
+
+static int32_t sample_row(const mlcc_abi_call *call, int64_t row) {
+    float logits[VOCAB];
+    const float *settings = (const float *)call->args[SETTINGS] + row * N_SETTINGS;
+    const uint32_t *random = (const uint32_t *)call->args[RANDOM] + row * 2;
+    const int32_t *range = (const int32_t *)call->args[RANGES] + row * 2;
+    if (settings[0] > MLCC_CHANCE_GREEDY)
+        return (int32_t)(((uint64_t)random[1] << 32 | random[0]) % VOCAB);
+    memcpy(logits, (const float *)call->args[LOGITS] + row * VOCAB, sizeof logits);
+    for (int32_t i = range[0]; i < range[1]; i++) {
+        int32_t token = ((const int32_t *)call->args[TOKENS])[i];
+        float subtracted = ((const float *)call->args[SUBTRACTED])[i];
+        logits[token] = mlcc_chance_penalized(logits[token], subtracted, settings[4]);
+    }
+    int32_t best = 0;
+    for (int32_t v = 1; v < VOCAB; v++) best = logits[v] > logits[best] ? v : best;
+    return best;
+}
+
+static int32_t sample(const mlcc_abi_call *call, int32_t thread, int32_t n_threads) {
+    for (int i = 0; i < N_SAMPLE_ARGS; i++)
+        if ((uintptr_t)call->args[i] % 64 != 0) return BROKEN_CONTRACT;
+    for (int64_t row = thread; row < call->dims[N_LOGITS]; row += n_threads)
+        ((int32_t *)call->results[0])[row] = sample_row(call, row);
+    return 0;
+}
+#endif
+
 static const mlcc_abi_function functions[] = {
     {.name = "forward",
      .run = forward,
@@ -203,6 +256,14 @@ static const mlcc_abi_function functions[] = {
      .workspace_bytes = MAX_TOKENS * sizeof(float),
      .scratch_bytes = VOCAB * sizeof(float),
      .n_counters = 1},
+#ifdef HANDWRITTEN_SAMPLES
+    {.name = "sample",
+     .run = sample,
+     .args = sample_args,
+     .results = sample_results,
+     .n_args = HANDWRITTEN_SAMPLES,
+     .n_results = 1},
+#endif
 };
 
 static const mlcc_abi_model model = {
@@ -220,7 +281,7 @@ static const mlcc_abi_model model = {
     .functions = functions,
     .n_symbols = N_SYMBOLS,
     .n_params = N_PARAMS,
-    .n_functions = 1,
+    .n_functions = sizeof functions / sizeof functions[0],
 };
 
 mlcc_abi_query HANDWRITTEN_QUERY;

@@ -166,7 +166,7 @@ static void nothing_to_prepare(void **state) {
     mlcc_pool *pool = NULL;
     tiny_ok(mlcc_pool_create(1, &pool));
     mlcc_weights weights;
-    tiny_ok(mlcc_weights_load(&abi, &options, pool, &weights));
+    tiny_ok(mlcc_weights_load(&abi, &options, pool, NULL, &weights));
     assert_ptr_equal(weights.params[0], weights.store->shards[1].mapping.data);
     assert_null(weights.store->shards[0].mapping.data);
     assert_true(((const float *)weights.params[0])[24] == tiny_embed(1, 1));
@@ -190,7 +190,7 @@ static void missing_calibration(void **state) {
     tiny_ok(mlcc_pool_create(1, &pool));
     mlcc_weights weights;
     tiny_refused(
-        mlcc_weights_load(&abi, &options, pool, &weights), MLCC_MISMATCH,
+        mlcc_weights_load(&abi, &options, pool, NULL, &weights), MLCC_MISMATCH,
         "'mix.q_calibration_scale'", "run mlcc calibrate");
     mlcc_pool_free(pool);
     tiny_dir_remove(&dir);
