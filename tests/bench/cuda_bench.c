@@ -4,9 +4,10 @@
 //
 // Weights are larger than the L2 cache, or there are so many copies that they are together; the copies run one after the other in one graph.
 //
-// usage: cuda_bench [--only linear|attention|norm] [--seconds N] [--quick] [--output FILE]
+// usage: cuda_bench [--only linear|attention|norm] [--seconds N] [--quick] [--output FILE] [--compile I/N]
 //   --seconds  cases that would begin later are left out and counted; default 150
 //   --quick    tiny shapes, one run each: the program itself is tested
+//   --compile  part I of N, from 0, of all kernels is compiled into the cache, and nothing is run: several of these at a time save time later
 // Exit code 77: no device. MLCC_CUDA_DRIVER names another driver.
 #include "dist/cli/run/ceiling.h"
 #include "dist/cli/run/gpu_sheet.h"
@@ -53,7 +54,8 @@ typedef struct bench_row {
 
 typedef struct benching {
     bool is_quick;
-    const char *only; // NULL: all
+    const char *only;             // NULL: all
+    int part, n_parts, n_modules; // --compile; n_parts 0: not given
     double end_s;
     bench_device device;
     const gpu_sheet *sheet; // NULL: unknown
@@ -82,8 +84,13 @@ static bool has_time(benching *b) {
     return false;
 }
 
-static bench_module *open_or_say(const char *text, const char *what) {
+// NULL when the module is not for the device, or only to be compiled.
+static bench_module *open_or_say(benching *b, const char *text, const char *what) {
     const char *why = NULL;
+    if (b->n_parts > 0) {
+        if (b->n_modules++ % b->n_parts == b->part) bench_module_compile(text);
+        return NULL;
+    }
     bench_module *module = bench_module_open(text, &why);
     if (module == NULL) fprintf(stderr, "left out: %s: %s\n", what, why);
     return module;
@@ -155,7 +162,7 @@ static void bench_linear(benching *b, bench_row row, size_t mode) {
     if (!has_time(b)) return;
     mlcc_str text = {0};
     write_linear(&text, modes[mode].weight, modes[mode].is_fp8, &row, n_copies, tokens[n - 1]);
-    bench_module *module = open_or_say(mlcc_str_text(&text), row.mode);
+    bench_module *module = open_or_say(b, mlcc_str_text(&text), row.mode);
     mlcc_str_free(&text);
     for (size_t i = 0; module != NULL && i < n; i++) {
         if (!has_time(b)) continue;
@@ -252,7 +259,7 @@ static void bench_attention(
     const int64_t n_copies = count_copies(b, cache_bytes);
     mlcc_str text = {0};
     write_attention(&text, &row, n_copies);
-    bench_module *module = open_or_say(mlcc_str_text(&text), row.what);
+    bench_module *module = open_or_say(b, mlcc_str_text(&text), row.what);
     mlcc_str_free(&text);
     if (module == NULL) return;
     give_positions(module, &row);
@@ -309,7 +316,7 @@ static void bench_norm(benching *b, const shape *s, int64_t tokens) {
     for (int i = 0; i < n_copies; i++)
         mlcc_str_printf(&text, "%s%%s%d, %%z%d", i > 0 ? ", " : "", i, i);
     mlcc_str_puts(&text, "\n}\n");
-    bench_module *module = open_or_say(mlcc_str_text(&text), row.what);
+    bench_module *module = open_or_say(b, mlcc_str_text(&text), row.what);
     mlcc_str_free(&text);
     if (module == NULL) return;
     time_row(b, module, n_copies, row);
@@ -409,7 +416,7 @@ static void bench_all(benching *b) {
 static int usage(void) {
     fprintf(
         stderr, "usage: cuda_bench [--only linear|attention|norm] [--seconds N] [--quick] "
-                "[--output FILE]\n");
+                "[--output FILE] [--compile I/N]\n");
     return 2;
 }
 
@@ -430,6 +437,8 @@ int main(int argc, char **argv) {
             seconds = strtod(value, NULL);
         } else if (strcmp(argv[i], "--output") == 0) {
             output = value;
+        } else if (strcmp(argv[i], "--compile") == 0) {
+            if (sscanf(value, "%d/%d", &b.part, &b.n_parts) != 2 || b.n_parts < 1) return usage();
         } else {
             return usage();
         }
@@ -442,6 +451,11 @@ int main(int argc, char **argv) {
     b.keep = mlcc_arena_create();
     b.end_s = mlcc_clock_s() + seconds;
     b.sheet = gpu_sheet_find(b.device.name);
+    if (b.n_parts > 0) {
+        bench_all(&b);
+        mlcc_arena_free(b.keep);
+        return 0;
+    }
     mlcc_status *status = ceiling_measure_cuda("cuda:0", b.device.name, &b.copy);
     if (status == NULL) {
         bench_ceilings_measure(b.is_quick, &b.ceilings);

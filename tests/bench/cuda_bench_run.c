@@ -170,6 +170,17 @@ void bench_module_close(bench_module *m) {
     mlcc_arena_free(m->keep);
 }
 
+void bench_module_compile(const char *text) {
+    mlcc_arena *keep = mlcc_arena_create();
+    bench_module m = {.keep = keep, .module = compile_parse(text, keep)};
+    plan(&m);
+    cuda_direct direct = {.artifact = m.artifact, .rows = m.rows, .keep = keep};
+    const char *why = NULL;
+    (void)cuda_direct_compile(&direct, cuda_direct_machine_get(NULL), m.sources, &why);
+    for (int32_t i = 0; i < m.artifact->n_instances; i++) mlcc_str_free(&m.sources[i]);
+    mlcc_arena_free(keep);
+}
+
 const char *bench_module_kernels(const bench_module *m) {
     const char *names = "";
     for (int32_t i = 0; i < m->artifact->n_instances; i++) {

@@ -27,6 +27,8 @@ bool bench_device_get(bench_device *out, const char **why);
 // GRAPH text with a function @forward. Memory is taken for symbols at their bounds.
 bench_module *bench_module_open(const char *text, const char **why);
 void bench_module_close(bench_module *module);
+// Only compiles, which leaves the code in the cache.
+void bench_module_compile(const char *text);
 // Names of the kernel rows in use, once each: "linear_tile16__sm80".
 const char *bench_module_kernels(const bench_module *module);
 void bench_module_set(bench_module *module, const char *symbol, int64_t value);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Packs the programs that tests/gpu/run.sh needs, with every shared library they use but the C library's, into build-bundle/bundle.tar.xz: for a GPU
-# machine that cannot compile mlcc. That machine needs a C library that is not older than this one's, a C compiler and NVRTC.
+# Packs the programs that tests/gpu/run.sh needs, with every shared library they use but those that come with a C compiler, into
+# build-bundle/bundle.tar.xz: for a GPU machine that cannot compile mlcc. That machine needs a C library and a C compiler that are not older than this
+# one's, and NVRTC.
 # usage: tests/gpu/bundle.sh [BUILD_FOLDER]     default: build
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -18,7 +19,7 @@ for file in $(grep -l cuda_subject_check tests/cuda/*_test.c); do
     if [ -x "$build/bin/$program" ]; then pack "$program"; else echo "left out: $build/bin/$program is not built"; fi
 done
 ldd "$work"/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' | sort -u | while read -r name path; do
-    case $name in libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.* | ld-linux* | libresolv.so.*) continue ;; esac
+    case $name in libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.* | ld-linux* | libresolv.so.* | libgcc_s.so.* | libstdc++.so.* | libz.so.*) continue ;; esac
     cp -L "$path" "$work/lib/$name"
 done
 tar -C "$work" -c bin lib | xz -T0 -6 >"$out"

@@ -40,6 +40,7 @@ trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
 export MLCC_CACHE_DIR=${MLCC_CACHE_DIR:-$folder/cache}
 sections=$folder/sections.tsv
+library_path=${LD_LIBRARY_PATH:-} # without what a bundle adds, for Python
 : >"$sections"
 limit_s=$((SECONDS + ${MLCC_GPU_SECONDS:-520}))
 
@@ -141,6 +142,16 @@ if [ $? = 77 ]; then
 fi
 failed=0
 
+# Kernels that are timed later are compiled meanwhile; the cache keeps them.
+compilers=()
+if wants bench && [ $quick = 0 ]; then
+    n_parts=$(nproc)
+    for part in $(seq 0 $((n_parts - 1))); do
+        timeout 100 "$bin/cuda_bench" --compile "$part/$n_parts" >/dev/null 2>&1 </dev/null &
+        compilers+=($!)
+    done
+fi
+
 # ---- kernels ------------------------------------------------------------------------------------------
 
 # The cases of the tests that run without a GPU, on the device. Several at a time: most of it is compiling and the reference.
@@ -228,7 +239,7 @@ bench_kernels() {
     section "bench kernels" 110 "$bin/cuda_bench" "${arguments[@]}" || failed=1
     [ -f "$folder/kernels.json" ] || return
     has python3 || { note "bench torch" skipped 0 "python3 is not here"; return; }
-    section "bench torch" 60 python3 tests/bench/torch_kernels.py "$folder/kernels.json" "$folder/torch.json" "$(within 40)"
+    section "bench torch" 60 env LD_LIBRARY_PATH="$library_path" python3 tests/bench/torch_kernels.py "$folder/kernels.json" "$folder/torch.json" "$(within 40)"
 }
 
 # bench_model NAME PRESET MODE OPTION…
@@ -257,6 +268,7 @@ bench_models() {
     bench_model llama3_1_8b.q4f16_1.deep_batch llama3_1_8b q4f16_1 -p 0 -n 16 -b 8,32 -d 8192
 }
 if wants bench; then
+    [ ${#compilers[@]} -gt 0 ] && wait "${compilers[@]}"
     say "speed of kernels" && bench_kernels
     say "speed of whole models" && bench_models
 fi
