@@ -194,7 +194,7 @@ static bool is_near(const ir_tensor *a, const ir_tensor *b, double limit) {
 
 static void test_mistakes(void **state) {
     const fixture *f = *state;
-    if (!can_run(f)) skip();
+    if (!can_run(f) || !cuda_subject_takes_mistakes()) skip();
     const wgmma_case c = {IR_F16, IR_F16, 9, 1160, 65}; // the ring goes round
     for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
         cuda_subject s = open_case(f, &c);

@@ -257,6 +257,11 @@ static inline bool cuda_subject_is_on_device(void) {
     return device != NULL && strcmp(device, "cuda") == 0;
 }
 
+// Whether kernels with mistakes put in on purpose may run: a device might wait for ever, and the sanitizers would report what the test wants to see.
+static inline bool cuda_subject_takes_mistakes(void) {
+    return !CUDA_SHIM_HAS_ASAN && !cuda_subject_is_on_device();
+}
+
 // The sources on a device, with the prepared weights.
 static inline void cuda_subject_build_on_device(cuda_subject *s) {
     const char *why = NULL;
