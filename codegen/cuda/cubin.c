@@ -281,12 +281,21 @@ const cubin_kernel *cubin_find(const cubin *all, const char *name) {
     return NULL;
 }
 
+// Loops that load and multiply, before loops that only bring something to shared memory.
+static bool is_streaming(const cubin_counts *counts) {
+    return counts->n_wide_loads > 0 && counts->n_matrix > 0;
+}
+
 double cubin_issue_per_unit(const cubin_kernel *kernel, cubin_unit unit) {
     int32_t most = 0, n_instructions = 0;
+    bool has_streaming = false;
+    for (int32_t i = 0; i < kernel->n_loops; i++)
+        has_streaming = has_streaming || is_streaming(&kernel->loops[i].counts);
     for (int32_t i = 0; i < kernel->n_loops; i++) {
         const cubin_counts *counts = &kernel->loops[i].counts;
         const int32_t n = unit == CUBIN_MATRIX ? counts->n_matrix : counts->n_wide_loads;
         if (n <= most) continue;
+        if (unit == CUBIN_WIDE_LOADS && has_streaming && !is_streaming(counts)) continue;
         most = n;
         n_instructions = counts->n_instructions;
     }

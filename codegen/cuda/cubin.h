@@ -51,7 +51,8 @@ typedef struct cubin {
 mlcc_status *cubin_read(const void *data, size_t size_bytes, mlcc_arena *keep, cubin **out);
 const cubin_kernel *cubin_find(const cubin *cubin, const char *name); // NULL when absent
 
-// Instructions for each unit (16-byte load, or matrix instruction) in the inner loop that has most of them; 0 when no loop has any.
+// Instructions for each unit (16-byte load, or matrix instruction) in the inner loop that has most of them; 0 when no loop has any. Loads count in
+// a loop that also multiplies, where there is one: others bring activations to shared memory.
 typedef enum cubin_unit { CUBIN_WIDE_LOADS, CUBIN_MATRIX } cubin_unit;
 double cubin_issue_per_unit(const cubin_kernel *kernel, cubin_unit unit);
 

@@ -10,6 +10,8 @@ enum { FIRST_ARCH = 80, FIRST_SPECIFIC_ARCH = 90 };
 
 static const char *const standard[] = {"sm_80", "sm_86", "sm_87", "sm_89", "sm_90a", "compute_80"};
 enum { N_STANDARD = sizeof standard / sizeof standard[0] };
+// What stands in where NVRTC is too old for one.
+static const char *const standard_before[N_STANDARD] = {[4] = "sm_90"};
 
 static bool is_supported(const nvrtc_library *nvrtc, int32_t number) {
     size_t n_archs = 0;
@@ -18,6 +20,13 @@ static bool is_supported(const nvrtc_library *nvrtc, int32_t number) {
         if (archs[i] == number) return true;
     }
     return false;
+}
+
+// The "a" variants came with NVRTC 12.
+static bool has_specific(const nvrtc_library *nvrtc) {
+    int major = 0, minor = 0;
+    nvrtc_version(nvrtc, &major, &minor);
+    return major >= 12;
 }
 
 // "sm_90a" and "compute_80" as numbers; false for anything that this NVRTC or our kernels cannot take.
@@ -32,6 +41,7 @@ static bool parse_arch(const nvrtc_library *nvrtc, const char *text, cuda_arch *
     arch->is_specific =
         strcmp(suffix, "a") == 0 && !arch->is_ptx && arch->number >= FIRST_SPECIFIC_ARCH;
     if (suffix[0] != '\0' && !arch->is_specific) return false;
+    if (arch->is_specific && !has_specific(nvrtc)) return false;
     return arch->number >= FIRST_ARCH && is_supported(nvrtc, arch->number);
 }
 
@@ -42,7 +52,8 @@ static void put_accepted(const nvrtc_library *nvrtc, mlcc_str *out) {
     for (size_t i = 0; i < n_archs; i++) {
         if (archs[i] < FIRST_ARCH) continue;
         mlcc_str_printf(out, "%ssm_%d", out->length > 0 ? ", " : "", archs[i]);
-        if (archs[i] >= FIRST_SPECIFIC_ARCH) mlcc_str_printf(out, ", sm_%da", archs[i]);
+        if (archs[i] >= FIRST_SPECIFIC_ARCH && has_specific(nvrtc))
+            mlcc_str_printf(out, ", sm_%da", archs[i]);
     }
     mlcc_str_puts(out, " for cubins, compute_ and the same numbers for PTX");
 }
@@ -79,7 +90,8 @@ static mlcc_status *unknown_arch(const nvrtc_library *nvrtc, const char *text) {
 mlcc_status *cuda_device_check(const char *device) {
     if (strcmp(device, "cuda") == 0 || mlcc_text_starts_with(device, "cuda:")) return NULL;
     return MLCC_ERROR(
-        UNSUPPORTED, "device '%s' is not supported; accepted: cpu, cuda, cuda:sm_80,sm_90a,…",
+        UNSUPPORTED,
+        "device '%s' is not supported; accepted: cpu, cuda, cuda:sm_80,sm_90a,…, cuda:native",
         device);
 }
 
@@ -93,7 +105,10 @@ mlcc_status *cuda_archs_parse(
     cuda_arch *archs = MLCC_NEW_ARRAY(keep, cuda_arch, capacity);
     if (strcmp(device, "cuda") == 0) {
         for (size_t i = 0; i < N_STANDARD; i++) {
-            *n_archs += parse_arch(nvrtc, standard[i], &archs[*n_archs]);
+            const bool is_known = parse_arch(nvrtc, standard[i], &archs[*n_archs]) ||
+                                  (standard_before[i] != NULL &&
+                                   parse_arch(nvrtc, standard_before[i], &archs[*n_archs]));
+            *n_archs += is_known;
         }
         if (*n_archs == 0) return unknown_arch(nvrtc, "cuda");
     } else {

@@ -15,7 +15,7 @@ typedef struct cuda_arch {
 mlcc_status *cuda_device_check(const char *device);
 
 // `device`: "cuda", or "cuda:" and a comma separated list of sm_80 … sm_90a and compute_80 …, as in --device. Without a list: what this NVRTC
-// supports of sm_80, 86, 87, 89, 90a, and PTX for whatever comes after. Sorted by number, PTX last, each once.
+// supports of sm_80, 86, 87, 89, 90a (90 before NVRTC 12), and PTX for whatever comes after. Sorted by number, PTX last, each once.
 // Errors: UNSUPPORTED with the accepted names.
 mlcc_status *cuda_archs_parse(
     const char *device, const nvrtc_library *nvrtc, mlcc_arena *keep, cuda_arch **out,

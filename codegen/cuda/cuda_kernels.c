@@ -29,8 +29,8 @@ _Static_assert(KERNEL_N_DTYPES == (int)IR_N_DTYPES, "kernels/kernel.h lacks a ro
 static const cuda_kernel_row rows[] = {
 #define ENTRY(symbol, max_rows, threads, min_blocks, grid, shared, scratch, max_registers, max_issue) \
     {symbol, max_rows, threads, min_blocks, grid, shared, scratch, max_registers, max_issue}
-#define KERNEL(name, op, file, headers, min_arch, specific, refuses, meaning, ...) \
-    {name, IR_OP_##op, file, headers, min_arch, specific, {__VA_ARGS__}, \
+#define KERNEL(name, op, file, headers, min_arch, specific, min_nvrtc, refuses, meaning, ...) \
+    {name, IR_OP_##op, file, headers, min_arch, specific, min_nvrtc, {__VA_ARGS__}, \
      (int32_t)(sizeof((const cuda_entry[]){__VA_ARGS__}) / sizeof(cuda_entry)), refuses, meaning},
 #include "codegen/cuda/cuda_kernels.def"
     {.name = NULL}

@@ -43,6 +43,7 @@ typedef struct cuda_kernel_row {
         headers; // comma separated headers of kernels/ that stand between kernel.h and the file; "" = none
     int32_t min_arch;         // 80, 89, 90
     bool needs_arch_specific; // only on the "a" variant (sm_90a)
+    int32_t min_nvrtc;        // 1204: needs the instructions of NVRTC 12.4
     cuda_entry entries[CUDA_MAX_ENTRIES];
     int32_t n_entries;
     const char *(*refuses)(const ir_function *group); // a reason, or NULL; may be NULL itself

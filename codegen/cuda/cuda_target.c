@@ -32,14 +32,25 @@ void cuda_target_close(cuda_target *target) {
     target->nvrtc = NULL;
 }
 
+const char *cuda_row_refusal(
+    const nvrtc_library *nvrtc, const cuda_kernel_row *row, const cuda_arch *arch,
+    mlcc_arena *keep) {
+    int major = 0, minor = 0;
+    nvrtc_version(nvrtc, &major, &minor);
+    if (arch->number < row->min_arch || (row->needs_arch_specific && !arch->is_specific)) {
+        return mlcc_arena_printf(
+            keep, "needs sm_%d%s, not %s", row->min_arch,
+            row->needs_arch_specific ? "a" : " and newer", arch->text);
+    }
+    if (major * 100 + minor >= row->min_nvrtc) return NULL;
+    return mlcc_arena_printf(
+        keep, "needs NVRTC %d.%d, not %d.%d", row->min_nvrtc / 100, row->min_nvrtc % 100, major,
+        minor);
+}
+
 static const char *arch_refusal(
     const cuda_target *target, const cuda_kernel_row *row, const cuda_arch *arch) {
-    if (arch->number >= row->min_arch && (!row->needs_arch_specific || arch->is_specific)) {
-        return NULL;
-    }
-    return mlcc_arena_printf(
-        target->keep, "needs sm_%d%s, not %s", row->min_arch,
-        row->needs_arch_specific ? "a" : " and newer", arch->text);
+    return cuda_row_refusal(target->nvrtc, row, arch, target->keep);
 }
 
 // The plan's row must do for every architecture: variants only improve on it.

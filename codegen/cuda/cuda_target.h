@@ -31,6 +31,10 @@ typedef struct cuda_modules {
 mlcc_status *cuda_target_open(const char *device, mlcc_arena *keep, cuda_target **out);
 void cuda_target_close(cuda_target *target); // NULL is fine
 
+// Why this NVRTC has no code for the architecture from the row, or NULL when it has. The text lives in `keep` or for ever.
+const char *cuda_row_refusal(
+    const nvrtc_library *nvrtc, const cuda_kernel_row *row, const cuda_arch *arch,
+    mlcc_arena *keep);
 // Why one of the architectures or the group cannot use the row, or NULL when all can. The text lives in target->keep or for ever.
 const char *cuda_kernel_refusal(
     const cuda_target *target, const cuda_kernel_row *row, const ir_function *group);

@@ -1,6 +1,7 @@
 #include "dist/artifact/compile.h"
 
 #include "codegen/target.h"
+#include "dist/artifact/compile_device.h"
 #include "dist/artifact/compile_metadata.h"
 #include "dist/artifact/compile_options.h"
 #include "frontend/import.h"
@@ -284,10 +285,12 @@ mlcc_status *artifact_compile(
     artifact_compile_result unused;
     if (result == NULL) result = &unused;
     *result = (artifact_compile_result){0};
-    compilation c = {.options = options, .result = result, .keep = mlcc_arena_create()};
+    artifact_compile_options resolved = *options;
+    compilation c = {.options = &resolved, .result = result, .keep = mlcc_arena_create()};
     c.facts.active_vocab_size = -1;
     c.facts.model_task = "chat";
-    mlcc_status *status = compile(&c);
+    mlcc_status *status = compile_device_resolve(options->device, c.keep, &resolved.device);
+    if (status == NULL) status = compile(&c);
     if (c.generator != NULL) codegen_close(c.generator);
     if (c.chooser != NULL) codegen_close(c.chooser);
     hf_model_config_free(c.config);

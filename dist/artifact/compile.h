@@ -18,7 +18,7 @@ typedef struct artifact_compile_options {
     const char *model;
     const char *quantization; // NULL: the config's
     const char *model_type;   // NULL or "auto": the config's
-    // NULL, "auto", "cpu"; "cuda" or "cuda:sm_80,…" (codegen/cuda/cuda_archs.h)
+    // NULL, "auto", "cpu"; "cuda" or "cuda:sm_80,…" (codegen/cuda/cuda_archs.h), "cuda:native" (compile_device.h)
     const char *device;
     // The CPU, in a CUDA library the one that prepares weights; names in codegen/target.h. NULL: "native", for CUDA the
     // oldest CPU of this machine's family

@@ -109,23 +109,23 @@ static void gate_entry(
 // ---- one module ---------------------------------------------------------------------------------------
 
 static bool fits(
-    const cuda_kernel_row *row, const cuda_arch *arch, const codegen_instance *instance) {
-    if (arch->number < row->min_arch) return false;
-    if (row->needs_arch_specific && !arch->is_specific) return false;
+    const gates *g, const cuda_kernel_row *row, const cuda_arch *arch,
+    const codegen_instance *instance) {
+    if (cuda_row_refusal(g->nvrtc, row, arch, g->keep) != NULL) return false;
     return row->refuses == NULL || row->refuses(instance->group) == NULL;
 }
 
 // The architectures among `archs` for which the row is the variant of the instance: no later row fits.
 static void give_archs(
-    cuda_unit *unit, const cuda_kernel_row *row, const codegen_instance *instance,
+    const gates *g, cuda_unit *unit, const cuda_kernel_row *row, const codegen_instance *instance,
     const cuda_arch *archs, size_t n_archs, mlcc_arena *keep) {
     size_t n_rows = 0;
     const cuda_kernel_row *end = cuda_kernel_table(&n_rows) + n_rows;
     unit->archs = MLCC_NEW_ARRAY(keep, const cuda_arch *, n_archs + 1);
     for (size_t a = 0; a < n_archs; a++) {
-        bool is_variant = fits(row, &archs[a], instance);
+        bool is_variant = fits(g, row, &archs[a], instance);
         for (const cuda_kernel_row *later = row + 1; later < end && is_variant; later++) {
-            is_variant = later->op != row->op || !fits(later, &archs[a], instance);
+            is_variant = later->op != row->op || !fits(g, later, &archs[a], instance);
         }
         if (is_variant) unit->archs[unit->n_archs++] = &archs[a];
     }
@@ -158,7 +158,7 @@ static void gate_artifact(
         rows[n_units] = row;
         units[n_units] = (cuda_unit){.name = row->name,
                                      .source = mlcc_arena_strdup(keep, mlcc_str_text(&source))};
-        give_archs(&units[n_units++], row, instance, archs, n_archs, keep);
+        give_archs(g, &units[n_units++], row, instance, archs, n_archs, keep);
         mlcc_str_free(&source);
         mlcc_str_free(&again);
     }

@@ -37,6 +37,14 @@ expect_out "inspecting the library" "cuda archs" "sm_80,compute_80" "images"
 run "$mlcc" inspect --kernels
 expect_out "the kernel table" linear_tile16__sm80 cuda/linear_tile16
 
+# cuda:native is what the driver sees.
+fake=${MLCC_BUILD:?names the build folder}/lib/cuda_fake.so
+must env MLCC_CUDA_DRIVER="$fake" MLCC_FAKE_CAPABILITY=8.9 "$mlcc" compile $tiny --quantization q0f16 --device cuda:native -o "$work/native.so"
+run "$mlcc" inspect "$work/native.so"
+expect_out "compiled for this machine" "cuda archs" "sm_89"
+refuses "$work" "no driver for cuda:native" "no CUDA driver" "cuda:sm_80" -- \
+    env MLCC_CUDA_DRIVER=/nowhere/libcuda.so "$mlcc" compile $tiny --quantization q0f16 --device cuda:native -o "$work/x.so"
+
 refuses "$work" "an architecture that is too old" sm_70 "accepted: sm_80" -- "$mlcc" compile $tiny --quantization q0f16 --device cuda:sm_70 -o "$work/x.so"
 refuses "$work" "an empty list" "accepted: sm_80" -- "$mlcc" compile $tiny --quantization q0f16 --device cuda: -o "$work/x.so"
 check_done

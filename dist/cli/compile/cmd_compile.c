@@ -12,7 +12,7 @@ static const args_option options[] = {
     {.name = "output", .letter = 'o', .kind = ARGS_TEXT, .value_name = "FILE.so", .help = "library to write; without it DIR/lib.so"},
     {.name = "quantization", .letter = 'q', .kind = ARGS_TEXT, .value_name = "MODE", .help = "without it the config's; mlcc inspect --modes lists them"},
     {.name = "model-type", .kind = ARGS_TEXT, .value_name = "TYPE", .help = "auto = the config's", .fallback = "auto"},
-    {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, cuda, cuda:sm_80,sm_90a,compute_80, or auto (which is cpu)", .fallback = "auto"},
+    {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, cuda, cuda:sm_80,sm_90a,compute_80, cuda:native (this machine's devices), or auto (which is cpu)", .fallback = "auto"},
     {.name = "target", .kind = ARGS_TEXT, .value_name = "CPU", .help = "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, or an LLVM CPU name such as znver4; without it native, beside a GPU any CPU of the family"},
     {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|K=V;…", .help = "MLC's knobs; checked, without effect", .fallback = "O2"},
     {.name = "overrides", .kind = ARGS_TEXT, .value_name = "K=V;K=V", .help = "context_window_size, prefill_chunk_size, max_batch_size, …"},

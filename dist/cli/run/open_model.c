@@ -28,10 +28,14 @@ mlcc_status *open_model_check_directory(const char *directory) {
 static void print_device(const mlcc_model *model) {
     mlcc_model_info info;
     mlcc_model_get_info(model, &info);
-    bool is_cpu = strcmp(info.device, "cpu") == 0;
+    if (strcmp(info.device, "cpu") == 0) {
+        fprintf(
+            stderr, "device: cpu (the library is compiled for the CPU, target %s)\n", info.target);
+        return;
+    }
     fprintf(
-        stderr, "device: %s%s%s (the library is compiled for %s, target %s)\n", info.device,
-        is_cpu ? "" : ", ", info.device_description, is_cpu ? "the CPU" : "CUDA", info.target);
+        stderr, "device: %s, %s (the library is compiled for CUDA)\n", info.device,
+        info.device_description);
 }
 
 mlcc_status *open_model_for_speed(
