@@ -18,6 +18,8 @@ typedef struct program {
 } program;
 
 #define API __attribute__((visibility("default")))
+// NVRTC's own header would declare them.
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
 
 static const char *setting(const char *name, const char *fallback) {
     const char *value = getenv(name);
