@@ -195,30 +195,29 @@ ir_value *ir_take_rows(ir_build *b, ir_value *x, ir_value *rows) {
     return build_value(b, IR_OP_TAKE_ROWS, operands, 2, NULL, 0, IR_N_DTYPES);
 }
 
-ir_value *ir_quantize_activation(
-    ir_build *b, ir_value *x, ir_value *scale, int64_t mantissa_bits, int64_t group, double floor) {
+// quantize_activation or encode_activation.
+static ir_node *build_rounding(
+    ir_build *b, ir_op op, ir_value *x, ir_value *scale, int64_t mantissa_bits, int64_t group,
+    double floor) {
     ir_value *operands[] = {x, scale};
     const ir_attr attrs[] = {
         attr_i64("mantissa_bits", mantissa_bits),
         attr_i64("group", group),
         attr_f64("floor", floor),
     };
-    return build_value(
-        b, IR_OP_QUANTIZE_ACTIVATION, operands, scale == NULL ? 1 : 2, attrs, COUNT(attrs),
-        IR_N_DTYPES);
+    return ir_build_node(b, op, operands, scale == NULL ? 1 : 2, attrs, COUNT(attrs), IR_N_DTYPES);
+}
+
+ir_value *ir_quantize_activation(
+    ir_build *b, ir_value *x, ir_value *scale, int64_t mantissa_bits, int64_t group, double floor) {
+    const ir_node *node =
+        build_rounding(b, IR_OP_QUANTIZE_ACTIVATION, x, scale, mantissa_bits, group, floor);
+    return node != NULL ? node->results[0] : dummy_value(b);
 }
 
 ir_node *ir_encode_activation(
     ir_build *b, ir_value *x, ir_value *scale, int64_t mantissa_bits, int64_t group, double floor) {
-    ir_value *operands[] = {x, scale};
-    const ir_attr attrs[] = {
-        attr_i64("mantissa_bits", mantissa_bits),
-        attr_i64("group", group),
-        attr_f64("floor", floor),
-    };
-    return ir_build_node(
-        b, IR_OP_ENCODE_ACTIVATION, operands, scale == NULL ? 1 : 2, attrs, COUNT(attrs),
-        IR_N_DTYPES);
+    return build_rounding(b, IR_OP_ENCODE_ACTIVATION, x, scale, mantissa_bits, group, floor);
 }
 
 ir_value *ir_linear_scaled(

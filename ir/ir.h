@@ -95,6 +95,7 @@ typedef struct ir_type {
     ir_dim dims[IR_MAX_RANK];
 } ir_type;
 bool ir_type_equal(const ir_type *a, const ir_type *b);
+bool ir_type_same_shape(const ir_type *a, const ir_type *b); // whatever the dtypes are
 ir_type ir_type_vector(ir_dtype dtype, ir_dim d0);
 ir_type ir_type_matrix(ir_dtype dtype, ir_dim d0, ir_dim d1);
 // Elements, and bytes of a FLOAT, INT or FLOAT8 tensor, with every symbol at its bound; false when 63 bits do not hold it.

@@ -152,7 +152,11 @@ void ir_attr_set_text(ir_node *node, const char *name, const char *value) {
 // ---- types -------------------------------------------------------------------------------------
 
 bool ir_type_equal(const ir_type *a, const ir_type *b) {
-    if (a->dtype != b->dtype || a->rank != b->rank) return false;
+    return a->dtype == b->dtype && ir_type_same_shape(a, b);
+}
+
+bool ir_type_same_shape(const ir_type *a, const ir_type *b) {
+    if (a->rank != b->rank) return false;
     for (int32_t i = 0; i < a->rank; i++) {
         if (!ir_dim_equal(a->dims[i], b->dims[i])) return false;
     }

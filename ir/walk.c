@@ -17,6 +17,25 @@ int32_t ir_value_count_uses(const ir_function *function, const ir_value *value) 
     return uses;
 }
 
+// One walk in order marks what comes from the source.
+bool ir_value_depends(const ir_function *function, const ir_value *value, const ir_value *source) {
+    bool depends = value == source;
+    for (const ir_node *node = function->first; node != NULL && !depends; node = node->next) {
+        bool reads = false;
+        for (int32_t i = 0; i < node->n_operands; i++) {
+            const ir_value *operand = node->operands[i];
+            reads = reads || operand == source ||
+                    (operand->kind == IR_VALUE_RESULT && operand->user != NULL);
+        }
+        for (int32_t r = 0; r < node->n_results; r++) {
+            ir_value *result = node->results[r];
+            result->user = reads ? result : NULL;
+            depends = depends || (reads && result == value);
+        }
+    }
+    return depends;
+}
+
 void ir_value_replace(ir_function *function, ir_value *from, ir_value *to) {
     for (ir_node *node = function->first; node != NULL; node = node->next) {
         for (int32_t i = 0; i < node->n_operands; i++) {

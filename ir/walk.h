@@ -7,6 +7,8 @@
 // for (ir_node *n = f->first; n; n = n->next) walks in order; take `next` first when erasing.
 // operands and returns
 int32_t ir_value_count_uses(const ir_function *function, const ir_value *value);
+// Whether `value` is computed from `source` (or is it), inside one function. Writes value.user of results.
+bool ir_value_depends(const ir_function *function, const ir_value *value, const ir_value *source);
 // Every operand and return of the function that is `from` becomes `to`.
 void ir_value_replace(ir_function *function, ir_value *from, ir_value *to);
 void ir_node_erase(ir_node *node); // results must be unused (assert)

@@ -178,16 +178,15 @@ typedef struct mlcc_abi_cuda_launch {
 } mlcc_abi_cuda_launch;
 
 typedef struct mlcc_abi_cuda_function {
-    const mlcc_abi_cuda_launch
-        *launches; // one list per function of mlcc_abi_model.functions, same order
+    const mlcc_abi_cuda_launch *launches;
     uint32_t n_launches;
     uint32_t reserved;
 } mlcc_abi_cuda_function;
 
 typedef struct mlcc_abi_cuda {
     const mlcc_abi_cuda_module *modules;
-    const mlcc_abi_cuda_function *functions;
-    const void *consts; // uploaded once
+    const mlcc_abi_cuda_function *functions; // one per function of mlcc_abi_model, same order
+    const void *consts;                      // uploaded once
     uint64_t consts_bytes;
     uint32_t n_modules;
     uint32_t nvrtc_version; // major * 100 + minor, for messages about old drivers

@@ -40,9 +40,10 @@ typedef struct mlcc_engine mlcc_engine;
 typedef struct mlcc_sampler mlcc_sampler;
 typedef struct mlcc_tokenizer mlcc_tokenizer;
 
-// Called while weights are checked ("verifying"), brought into the device layout ("preparing") and
-// copied to a device that has its own memory ("uploading"); done and total in bytes. Always from the thread that opens the model; not at all when the weights
-// only need to be mapped.
+// Called while weights are checked ("verifying"), brought into the device layout ("preparing"),
+// copied to a device that has its own memory ("uploading"), or made up ("making up"); done and total
+// in bytes. Always from the thread that opens the model; not at all when the weights only need to be
+// mapped.
 typedef void mlcc_progress(
     void *user, const char *phase, uint64_t done_bytes, uint64_t total_bytes);
 

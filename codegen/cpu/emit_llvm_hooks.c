@@ -1,6 +1,7 @@
 // The hooks of kernels/kernel.h: for every function that a kernel's bitcode declares and does not define, the body that this group gives it.
 #include "codegen/cpu/emit_llvm_inside.h"
 #include "codegen/cpu/kernels/kernel.h"
+#include "ir/walk.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -70,35 +71,6 @@ static int32_t return_of(const emit_group *g, const ir_value *value) {
         if (g->instance->group->returns[i] == value) return i;
     }
     return -1;
-}
-
-bool emit_depends(const ir_function *group, const ir_value *value, const ir_value *source) {
-    // One walk in order marks what comes from the source; groups are small.
-    enum { MAX_REACHED = 256 };
-    const ir_value *reached[MAX_REACHED] = {source};
-    size_t n_reached = 1;
-    for (const ir_node *node = group->first; node != NULL; node = node->next) {
-        bool reads = false;
-        for (int32_t i = 0; i < node->n_operands && !reads; i++) {
-            for (size_t j = 0; j < n_reached && !reads; j++)
-                reads = node->operands[i] == reached[j];
-        }
-        for (int32_t r = 0; reads && r < node->n_results && n_reached < MAX_REACHED; r++) {
-            reached[n_reached++] = node->results[r];
-        }
-    }
-    for (size_t j = 0; j < n_reached; j++) {
-        if (reached[j] == value) return true;
-    }
-    return false;
-}
-
-static bool same_shape(const ir_type *a, const ir_type *b) {
-    if (a->rank != b->rank) return false;
-    for (int32_t i = 0; i < a->rank; i++) {
-        if (!ir_dim_equal(a->dims[i], b->dims[i])) return false;
-    }
-    return true;
 }
 
 // ---- numbers ------------------------------------------------------------------------------------------
@@ -231,7 +203,7 @@ static mlcc_status *store_returns(
     for (int32_t i = 0; i < group->n_returns; i++) {
         if (!wanted[i]) continue;
         const ir_value *value = group->returns[i];
-        if (!same_shape(&value->type, &pushed->type)) {
+        if (!ir_type_same_shape(&value->type, &pushed->type)) {
             return hook_error(
                 g, h,
                 "a value that the group returns has another shape than the one the kernel hands "
@@ -257,7 +229,7 @@ static mlcc_status *define_store(emit_group *g, const hook *h) {
     bool *wanted = MLCC_NEW_ARRAY(g->e->keep, bool, (size_t)group->n_returns + 1);
     for (int32_t i = 0; i < group->n_returns; i++) {
         wanted[i] = g->instance->in_place[i] < 0 &&
-                    (g->anchor == NULL || emit_depends(group, group->returns[i], pushed));
+                    (g->anchor == NULL || ir_value_depends(group, group->returns[i], pushed));
     }
     return store_returns(g, h, pushed, wanted);
 }
@@ -271,8 +243,9 @@ static mlcc_status *define_keep(emit_group *g, const hook *h) {
     for (int32_t i = 0; g->anchor != NULL && pushed != NULL && i < group->n_returns; i++) {
         const ir_value *value = group->returns[i];
         wanted[i] = g->instance->in_place[i] < 0 && !g->stored[i] &&
-                    !emit_depends(group, value, g->anchor->results[0]) &&
-                    emit_depends(group, pushed, value) && same_shape(&value->type, &pushed->type);
+                    !ir_value_depends(group, value, g->anchor->results[0]) &&
+                    ir_value_depends(group, pushed, value) &&
+                    ir_type_same_shape(&value->type, &pushed->type);
     }
     if (pushed == NULL) {
         LLVMBuildRetVoid(g->e->builder);

@@ -94,8 +94,6 @@ mlcc_status *emit_prepare(emit *e, int32_t index);
 
 // ---- hooks: defines every hook that the bitcode declares, and checks that every return of the group is written by one of them
 mlcc_status *emit_hooks(emit_group *g);
-// Whether `value` is computed from `source` (or is it), inside one group.
-bool emit_depends(const ir_function *group, const ir_value *value, const ir_value *source);
 
 // ---- expression
 // The element of `value` at (row, column) as float, not yet rounded to its dtype. NULL and *status set when it cannot be computed there.

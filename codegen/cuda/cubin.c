@@ -108,14 +108,6 @@ static const opcode_row opcodes[] = {
     {0x983, COUNTER(n_local)},        // LDL
     {0x387, COUNTER(n_local)},        // STL
     {0x987, COUNTER(n_local)},        // STL
-    {0x984, COUNTER(n_shared)},       // LDS
-    {0x388, COUNTER(n_shared)},       // STS
-    {0x988, COUNTER(n_shared)},       // STS
-    {0x83b, COUNTER(n_shared)},       // LDSM
-    {0xb1d, COUNTER(n_barriers)},     // BAR
-    {0xf89, COUNTER(n_shuffles)},     // SHFL
-    {0x589, COUNTER(n_shuffles)},     // SHFL
-    {0x989, COUNTER(n_shuffles)},     // SHFL
     {GRID_WAIT_OPCODE, COUNTER(n_grid_waits)},
 };
 // clang-format on

@@ -20,9 +20,7 @@ typedef struct cubin_counts {
     int32_t n_global_loads; // LDG and cp.async
     int32_t n_wide_loads;   // those of 16 bytes
     int32_t n_local;        // loads and stores of local memory: spills, arrays that are indexed
-    int32_t n_shared;       // loads and stores of shared memory, matrix loads
-    int32_t n_barriers, n_shuffles;
-    int32_t n_grid_waits; // for the launch before, sm_90 and newer
+    int32_t n_grid_waits;   // for the launch before, sm_90 and newer
 } cubin_counts;
 
 // A loop that contains no other loop.

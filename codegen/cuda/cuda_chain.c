@@ -2,35 +2,8 @@
 #include "codegen/cuda/cuda_chain.h"
 
 #include "codegen/cuda/kernels/kernel.h"
-
 #include "codegen/cuda/kernels/tile16.h"
-
-static bool contains(const ir_node *const *nodes, int32_t n_nodes, const ir_node *node) {
-    for (int32_t i = 0; i < n_nodes; i++) {
-        if (nodes[i] == node) return true;
-    }
-    return false;
-}
-
-// One walk in order marks what comes from the source.
-bool cuda_chain_depends(
-    const ir_function *function, const ir_value *value, const ir_value *source) {
-    if (value == source) return true;
-    if (value->kind != IR_VALUE_RESULT) return false;
-    const ir_node *reached[CUDA_CHAIN_MAX_NODES];
-    int32_t n_reached = 0;
-    for (const ir_node *node = function->first; node != NULL; node = node->next) {
-        bool reads = false;
-        for (int32_t i = 0; i < node->n_operands; i++) {
-            const ir_value *operand = node->operands[i];
-            const bool is_reached =
-                operand->kind == IR_VALUE_RESULT && contains(reached, n_reached, operand->def);
-            reads = reads || operand == source || is_reached;
-        }
-        if (reads && n_reached < CUDA_CHAIN_MAX_NODES) reached[n_reached++] = node;
-    }
-    return contains(reached, n_reached, value->def);
-}
+#include "ir/walk.h"
 
 static bool is_elementwise(const ir_value *value) {
     return value->kind == IR_VALUE_RESULT &&
@@ -65,7 +38,7 @@ static const char *find_anchors(const ir_function *function, cuda_chain *chain) 
 static bool comes_from_arguments(const ir_function *function, const ir_value *value) {
     for (const ir_node *node = function->first; node != NULL; node = node->next) {
         if ((ir_op_get(node->op)->flags & IR_ANCHOR) == 0) continue;
-        if (cuda_chain_depends(function, value, node->results[0])) return false;
+        if (ir_value_depends(function, value, node->results[0])) return false;
     }
     return true;
 }
@@ -107,7 +80,7 @@ static const char *check_norm(const ir_function *function, const cuda_chain *cha
 static bool reads_halves(const ir_function *function, const ir_value *whole) {
     const int64_t half = n_columns(whole) / 2;
     for (const ir_node *node = function->first; node != NULL; node = node->next) {
-        if (node == whole->def || !cuda_chain_depends(function, node->results[0], whole)) continue;
+        if (node == whole->def || !ir_value_depends(function, node->results[0], whole)) continue;
         if ((ir_op_get(node->op)->flags & IR_ELEMENTWISE) == 0) return false;
         bool reads_whole = false;
         for (int32_t i = 0; i < node->n_operands; i++) reads_whole |= node->operands[i] == whole;
@@ -194,14 +167,14 @@ static const char *check_return(
     const ir_function *function, const cuda_chain *chain, const ir_value *value) {
     const ir_value *whole = chain->linear->results[0];
     if (chain->append != NULL && value == chain->append->results[0]) return NULL;
-    if (cuda_chain_depends(function, value, whole)) {
+    if (ir_value_depends(function, value, whole)) {
         const bool is_gate =
             chain->has_gate && same_rows(value, whole) && n_columns(value) * 2 == n_columns(whole);
         return value == whole || is_gate ? NULL : "a result is no part of the linear's";
     }
     if (chain->norm != NULL && value == chain->norm->results[0]) return NULL;
     if (chain->norm != NULL && is_elementwise(value) &&
-        cuda_chain_depends(function, chain->norm->operands[0], value) &&
+        ir_value_depends(function, chain->norm->operands[0], value) &&
         ir_type_equal(&value->type, &chain->norm->operands[0]->type)) {
         return NULL;
     }
@@ -213,16 +186,17 @@ static bool has_gate(const ir_function *function, const cuda_chain *chain) {
     for (int32_t r = 0; r < function->n_returns; r++) {
         const ir_value *value = function->returns[r];
         if (chain->append != NULL && value == chain->append->results[0]) continue;
-        if (value != whole && cuda_chain_depends(function, value, whole)) return true;
+        if (value != whole && ir_value_depends(function, value, whole)) return true;
     }
     return false;
 }
 
 const char *cuda_chain_read(const ir_function *function, cuda_chain *chain) {
+    enum { MAX_NODES = 64 };
     *chain = (cuda_chain){.distance = 1};
     int32_t n_nodes = 0;
     for (const ir_node *node = function->first; node != NULL; node = node->next) n_nodes++;
-    if (n_nodes > CUDA_CHAIN_MAX_NODES) return "too many ops";
+    if (n_nodes > MAX_NODES) return "too many ops";
     const char *refusal = find_anchors(function, chain);
     if (refusal == NULL) refusal = check_linear(chain);
     if (refusal == NULL) refusal = check_norm(function, chain);

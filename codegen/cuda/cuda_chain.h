@@ -28,11 +28,7 @@ typedef struct cuda_chain {
     int64_t key_begin, value_begin; // of append: columns of the linear's result
 } cuda_chain;
 
-enum { CUDA_CHAIN_MAX_NODES = 64 };
-
 // A reason why linear_chain is no kernel for this function, or NULL.
 const char *cuda_chain_read(const ir_function *function, cuda_chain *chain);
-// Whether `value` is computed from `source` (or is it), inside one function.
-bool cuda_chain_depends(const ir_function *function, const ir_value *value, const ir_value *source);
 
 #endif

@@ -18,7 +18,7 @@ typedef struct cuda_image {
 } cuda_image;
 
 typedef struct cuda_unit {
-    const char *name;        // for messages: "03_linear_tile16__sm80"
+    const char *name;        // for messages: "linear_tile16__sm80"
     const char *source;      // from emit_cuda
     const cuda_arch **archs; // what it is compiled for
     size_t n_archs;

@@ -5,8 +5,9 @@
 #include "codegen/cuda/kernels/kernel.h"
 #include "codegen/cuda/kernels/tile16.h"
 
-#include "codegen/cuda/kernels/linear_fp8_size.h"
 #include "codegen/cuda/kernels/linear_tile16_size.h"
+
+#include "codegen/cuda/kernels/linear_fp8_size.h"
 
 static const ir_type *weight_of(const ir_function *group) {
     return cuda_operand_type(group, 1);
@@ -29,6 +30,7 @@ static void set_tiles(const ir_function *group, cuda_extent grid[3], cuda_extent
     grid[2] = cuda_extent_constant(1);
 }
 
+// cuda_grid_linear_few and cuda_grid_linear_many are linear_fp8's too.
 void cuda_grid_linear_few(const ir_function *group, cuda_extent grid[3]) {
     set_tiles(group, grid, cuda_extent_constant(1));
 }
@@ -62,11 +64,6 @@ void cuda_grid_embedding_tile16(const ir_function *group, cuda_extent grid[3]) {
     grid[2] = cuda_extent_constant(1);
 }
 
-// cuda_grid_linear_few and cuda_grid_linear_many are linear_fp8's too.
-_Static_assert(
-    LINEAR_FP8_MANY_TOKENS == LINEAR_MANY_TOKENS && LINEAR_FP8_MANY_OUTPUTS == LINEAR_MANY_OUTPUTS,
-    "linear_fp8 and linear_tile16 have different blocks");
-
 // ---- dynamic shared memory ----------------------------------------------------------------------------
 
 int64_t cuda_shared_linear_few(const ir_function *group) {
@@ -99,8 +96,8 @@ int64_t cuda_shared_linear_generic(const ir_function *group) {
 
 int64_t cuda_shared_linear_fp8_few(const ir_function *group) {
     const int64_t n_units = tile16_units(format_of(group), weight_of(group)->dims[1].value);
-    int64_t size_bytes = LINEAR_FP8_FEW_SUM_BYTES;
-    for (int n_tokens = 1; n_tokens <= LINEAR_FP8_FEW_TOKENS; n_tokens++) {
+    int64_t size_bytes = LINEAR_FEW_SUM_BYTES;
+    for (int n_tokens = 1; n_tokens <= LINEAR_FEW_TOKENS; n_tokens++) {
         const int chunk = linear_fp8_few_chunk(n_tokens);
         const int n_here = n_units < chunk ? (int)n_units : chunk;
         size_bytes = max_i64(size_bytes, linear_fp8_few_bytes(n_tokens, n_here));
@@ -110,18 +107,18 @@ int64_t cuda_shared_linear_fp8_few(const ir_function *group) {
 
 int64_t cuda_shared_linear_fp8_many(const ir_function *group) {
     (void)group;
-    return max_i64(LINEAR_FP8_MANY_SUM_BYTES, LINEAR_FP8_MANY_BYTES);
+    return max_i64(LINEAR_MANY_SUM_BYTES, LINEAR_FP8_MANY_BYTES);
 }
 
 // ---- what kernels refuse ------------------------------------------------------------------------------
 
+static bool has_tile16(const ir_type *weight) {
+    return weight->rank == 2 &&
+           tile16_size((int)weight->dtype, weight->dims[0].value, weight->dims[1].value) >= 0;
+}
+
 const char *cuda_refuse_tile16(const ir_function *group) {
-    const ir_type *weight = weight_of(group);
-    if (weight->rank != 2 ||
-        tile16_size((int)weight->dtype, weight->dims[0].value, weight->dims[1].value) < 0) {
-        return "the weight has no tile16 form";
-    }
-    return NULL;
+    return has_tile16(weight_of(group)) ? NULL : "the weight has no tile16 form";
 }
 
 const char *cuda_refuse_linear_tile16(const ir_function *group) {
@@ -157,11 +154,8 @@ const char *cuda_refuse_linear_fp8(const ir_function *group) {
 }
 
 bool cuda_takes_codes(const ir_type *weight, int64_t mantissa_bits, int64_t group) {
-    if (weight->rank != 2 ||
-        tile16_size((int)weight->dtype, weight->dims[0].value, weight->dims[1].value) < 0) {
-        return false;
-    }
-    return fp8_refusal(weight, mantissa_bits == 3 ? IR_F8E4M3 : IR_F8E5M2, group) == NULL;
+    return has_tile16(weight) &&
+           fp8_refusal(weight, mantissa_bits == 3 ? IR_F8E4M3 : IR_F8E5M2, group) == NULL;
 }
 
 const char *cuda_refuse_linear_chain(const ir_function *chain) {

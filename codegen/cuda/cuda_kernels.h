@@ -41,7 +41,7 @@ typedef struct cuda_kernel_row {
     const char *file; // kernels/<file>.cu, embedded as text; several with commas between
     const char *
         headers; // comma separated headers of kernels/ that stand between kernel.h and the file; "" = none
-    int32_t min_arch;         // 80, 89, 90
+    int32_t min_arch;         // 80, 89, 90, 120
     bool needs_arch_specific; // only on the "a" variant (sm_90a)
     int32_t min_nvrtc;        // 1204: needs the instructions of NVRTC 12.4
     cuda_entry entries[CUDA_MAX_ENTRIES];

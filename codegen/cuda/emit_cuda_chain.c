@@ -2,6 +2,7 @@
 // groups round them: a value that one launch would store and another load is rounded to its dtype in between.
 #include "codegen/cuda/cuda_chain.h"
 #include "codegen/cuda/emit_cuda_inside.h"
+#include "ir/walk.h"
 
 typedef struct chain_emitter {
     emit_cuda *e;
@@ -72,7 +73,7 @@ static mlcc_status *emit_keep(
     for (int32_t r = 0; r < e->group->n_returns; r++) {
         const ir_value *value = e->group->returns[r];
         const bool is_result = value == norm->results[0];
-        const bool is_row = cuda_chain_depends(e->group, norm->operands[0], value);
+        const bool is_row = ir_value_depends(e->group, norm->operands[0], value);
         if (is_normed ? is_result : is_row) MLCC_TRY(store_return(e, r, place));
     }
     end_hook(e);
@@ -116,7 +117,7 @@ static mlcc_status *emit_gate(const chain_emitter *c) {
     push(e, whole, place, "other");
     for (int32_t r = 0; r < e->group->n_returns; r++) {
         const ir_value *value = e->group->returns[r];
-        if (value == whole || !cuda_chain_depends(e->group, value, whole)) continue;
+        if (value == whole || !ir_value_depends(e->group, value, whole)) continue;
         MLCC_TRY(store_return(e, r, place));
     }
     end_hook(e);

@@ -1,6 +1,7 @@
 // The hooks of kernels/kernel.h: functions that stand between the kernel and the group's values. Written are those that the kernel's text mentions
 // and that the group can provide; a kernel that calls another one does not compile, and NVRTC names it.
 #include "codegen/cuda/emit_cuda_inside.h"
+#include "ir/walk.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -50,48 +51,13 @@ static int32_t return_of(const emit_cuda *e, const ir_value *value) {
     return -1;
 }
 
-static bool contains(const ir_value *const *values, size_t n, const ir_value *value) {
-    for (size_t i = 0; i < n; i++) {
-        if (values[i] == value) return true;
-    }
-    return false;
-}
-
-// Whether `value` is computed from `source` (or is it), inside the group: one walk in order marks what comes from the source.
-static bool depends(const emit_cuda *e, const ir_value *value, const ir_value *source) {
-    size_t n_results = 1, n_reached = 0;
-    for (const ir_node *node = e->group->first; node != NULL; node = node->next) {
-        n_results += (size_t)node->n_results;
-    }
-    const ir_value **reached = MLCC_NEW_ARRAY(e->keep, const ir_value *, n_results);
-    reached[n_reached++] = source;
-    for (const ir_node *node = e->group->first; node != NULL; node = node->next) {
-        bool reads = false;
-        for (int32_t i = 0; i < node->n_operands; i++) {
-            reads = reads || contains(reached, n_reached, node->operands[i]);
-        }
-        for (int32_t r = 0; reads && r < node->n_results; r++) {
-            reached[n_reached++] = node->results[r];
-        }
-    }
-    return contains(reached, n_reached, value);
-}
-
-static bool same_shape(const ir_type *a, const ir_type *b) {
-    if (a->rank != b->rank) return false;
-    for (int32_t i = 0; i < a->rank; i++) {
-        if (!ir_dim_equal(a->dims[i], b->dims[i])) return false;
-    }
-    return true;
-}
-
 // Whether a result goes to memory as it is, and nothing else that the group returns is computed from it.
 static bool lies_in_memory(const emit_cuda *e, const ir_value *result) {
     if (return_of(e, result) < 0) return false;
     if (e->anchor == NULL) return e->group->n_returns == 1;
     for (int32_t r = 0; r < e->group->n_returns; r++) {
         const ir_value *value = e->group->returns[r];
-        if (value != result && depends(e, value, result)) return false;
+        if (value != result && ir_value_depends(e->group, value, result)) return false;
     }
     return true;
 }
@@ -221,7 +187,8 @@ static mlcc_status *emit_store(
     for (int32_t r = 0; r < e->group->n_returns; r++) {
         if (owners[r] != owner) continue;
         const ir_value *value = e->group->returns[r];
-        if (!same_shape(&value->type, &pushed->type) || !emit_cuda_has_elements(&value->type)) {
+        if (!ir_type_same_shape(&value->type, &pushed->type) ||
+            !emit_cuda_has_elements(&value->type)) {
             return MLCC_ERROR(
                 INTERNAL,
                 "kernel '%s' uses hook 'kernel_%s_%d', which group '%s' cannot provide: return %d "
@@ -253,8 +220,9 @@ static bool is_mentioned(const emit_cuda *e, const char *text, const char *prefi
 static int32_t keep_owner(const emit_cuda *e, const char *text, const ir_value *value) {
     for (int32_t i = 0; i < n_operands(e); i++) {
         const ir_value *operand = operand_of(e, i);
-        if (operand != NULL && is_mentioned(e, text, "keep", i) && depends(e, operand, value) &&
-            same_shape(&operand->type, &value->type)) {
+        if (operand != NULL && is_mentioned(e, text, "keep", i) &&
+            ir_value_depends(e->group, operand, value) &&
+            ir_type_same_shape(&operand->type, &value->type)) {
             return i;
         }
     }
@@ -266,7 +234,7 @@ static int32_t owner_of(const emit_cuda *e, const char *text, int32_t index) {
     const ir_value *value = e->group->returns[index];
     for (int32_t r = 0; r < n_results(e); r++) {
         const ir_value *result = result_of(e, r);
-        const bool follows = e->anchor == NULL || depends(e, value, result);
+        const bool follows = e->anchor == NULL || ir_value_depends(e->group, value, result);
         if (follows && is_mentioned(e, text, "store", r)) return OWNER_STORE + r;
         if (value == result && lies_in_memory(e, result) &&
             mentions_hook(e, text, "result_pointer", r)) {

@@ -10,44 +10,21 @@
 #include "ir/walk.h"
 #include "passes/pass.h"
 
-static bool is_returned(const ir_value *value) {
-    const ir_function *function = value->def->function;
-    for (int32_t i = 0; i < function->n_returns; i++) {
-        if (function->returns[i] == value) return true;
-    }
-    return false;
-}
-
-static bool reads(const ir_node *node, const ir_value *value) {
-    for (int32_t i = 0; i < node->n_operands; i++) {
-        if (node->operands[i] == value) return true;
-    }
-    return false;
-}
-
-// Whether `node`, which reads the rows that `rounding` makes, is a linear that wants them as codes.
+// Whether `node` is a linear of the rows that `rounding` makes and wants them as codes.
 static bool wants_codes(const pass_target *target, const ir_node *node, const ir_node *rounding) {
-    const ir_value *rows = rounding->results[0];
-    if (node->op != IR_OP_LINEAR || node->operands[0] != rows || node->operands[1] == rows ||
-        (node->n_operands > 2 && node->operands[2] == rows)) {
-        return false;
-    }
-    return target->takes_codes(
-        target->user, &node->operands[1]->type, ir_attr_i64(rounding, "mantissa_bits"),
-        ir_attr_i64(rounding, "group"));
+    return node->op == IR_OP_LINEAR && node->operands[0] == rounding->results[0] &&
+           target->takes_codes(
+               target->user, &node->operands[1]->type, ir_attr_i64(rounding, "mantissa_bits"),
+               ir_attr_i64(rounding, "group"));
 }
 
-// Every reader wants codes, and there is one.
+// Every use is a linear's that wants codes, and there is one.
 static bool is_wanted(const pass_target *target, const ir_node *rounding) {
-    const ir_value *rows = rounding->results[0];
-    bool has_reader = false;
-    if (is_returned(rows)) return false;
-    for (const ir_node *node = rounding->next; node != NULL; node = node->next) {
-        if (!reads(node, rows)) continue;
-        if (!wants_codes(target, node, rounding)) return false;
-        has_reader = true;
-    }
-    return has_reader;
+    int32_t n_wanted = 0;
+    for (const ir_node *node = rounding->next; node != NULL; node = node->next)
+        n_wanted += wants_codes(target, node, rounding);
+    return n_wanted > 0 &&
+           n_wanted == ir_value_count_uses(rounding->function, rounding->results[0]);
 }
 
 // `encoded` stands for the rounding: its results are what the new linear reads.
@@ -74,7 +51,9 @@ static mlcc_status *rewrite_rounding(ir_node *rounding) {
     MLCC_TRY(b.status);
     for (ir_node *node = rounding->next, *next; node != NULL; node = next) {
         next = node->next;
-        if (reads(node, rounding->results[0])) MLCC_TRY(rewrite_linear(node, encoded));
+        const bool is_reader =
+            node->op == IR_OP_LINEAR && node->operands[0] == rounding->results[0];
+        if (is_reader) MLCC_TRY(rewrite_linear(node, encoded));
     }
     return NULL;
 }

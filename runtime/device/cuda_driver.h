@@ -24,7 +24,7 @@ typedef struct mlcc_cu_function mlcc_cu_function;
 typedef struct mlcc_cu_graph mlcc_cu_graph;
 typedef struct mlcc_cu_graph_exec mlcc_cu_graph_exec;
 
-// The codes that something here depends on; cuGetErrorName knows them all.
+// The codes that something here or the tests' driver depends on; cuGetErrorName knows them all.
 enum {
     MLCC_CU_SUCCESS = 0,
     MLCC_CU_INVALID_VALUE = 1,

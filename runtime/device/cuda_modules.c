@@ -185,6 +185,8 @@ static mlcc_status *choose_variant(
     for (uint32_t i = 0; chosen->variant == NULL && i < launch->n_variants; i++) {
         const mlcc_abi_cuda_variant *variant = &launch->variants[i];
         mlcc_cuda_module *module = &self->modules[variant->module];
+        // What was refused for another launch is refused again, unless nothing else is left to name.
+        if (module->is_refused && i + 1 < launch->n_variants) continue;
         if (mlcc_cuda_choose_image(&cuda->modules[variant->module], arch) == NULL) continue;
         mlcc_status *status = NULL;
         if (module->loaded == NULL) {

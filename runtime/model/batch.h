@@ -27,7 +27,7 @@ typedef struct mlcc_batch {
     mlcc_block block;
     mlcc_batch_slice *slices; // [max_seqs]
     mlcc_device *device;
-    mlcc_mirror inputs;                 // what the next four lie in, host's side
+    mlcc_mirror inputs;                 // what the next five lie in, host's side
     int32_t *ids, *positions, *seq_ids; // [max_tokens]
     int32_t *logit_rows;                // [max_rows]
     int32_t *page_table;                // [max_seqs, max_slots of the cache], last

@@ -62,8 +62,8 @@ static mlcc_status *check_function(const mlcc_abi_function *function, const mlcc
 }
 
 // Each list at a multiple of 64 bytes, the history last.
-static mlcc_status *create_inputs(mlcc_device_sampler *out) {
-    size_t max_rows = (size_t)out->max_rows, max_history = (size_t)out->max_history;
+static mlcc_status *create_inputs(mlcc_device_sampler *out, size_t max_rows) {
+    size_t max_history = (size_t)out->max_history;
     const size_t counts[] = {
         max_rows * N_SETTINGS, max_rows * 2, max_rows * 2, max_history, max_history};
     size_t at[sizeof counts / sizeof counts[0]], total = 0;
@@ -94,9 +94,8 @@ mlcc_status *mlcc_device_sampler_create(
     if (index < 0) return NULL;
     MLCC_TRY(check_function(&abi->functions[index], forward));
     out->device = device;
-    out->max_rows = forward->bounds[MLCC_SYMBOL_N_LOGITS];
     out->max_history = forward->bounds[MLCC_SYMBOL_N_HISTORY];
-    mlcc_status *status = create_inputs(out);
+    mlcc_status *status = create_inputs(out, (size_t)forward->bounds[MLCC_SYMBOL_N_LOGITS]);
     // The function reads no params.
     if (status == NULL) status = mlcc_runner_create(device, (uint32_t)index, NULL, &out->runner);
     if (status != NULL) mlcc_device_sampler_free(out);

@@ -20,7 +20,7 @@
 typedef struct mlcc_device_sampler {
     mlcc_device *device;
     mlcc_runner *runner; // NULL: the library has no function "sample"
-    int64_t max_rows, max_history;
+    int64_t max_history;
     mlcc_mirror inputs; // what the next five lie in, host's side
     float *settings;
     int32_t *random, *ranges, *history;
@@ -28,7 +28,7 @@ typedef struct mlcc_device_sampler {
     size_t row_bytes; // what rows have in inputs, before the history
     void *sent;       // [row_bytes]: as the device has it
     bool is_sent;
-    mlcc_mirror tokens; // [max_rows]
+    mlcc_mirror tokens; // [n_logits, at its bound]
     int64_t n_rows, n_history;
 } mlcc_device_sampler;
 
@@ -41,7 +41,7 @@ mlcc_status *mlcc_device_sampler_create(
 void mlcc_device_sampler_free(mlcc_device_sampler *sampler); // all zeros is fine
 
 // A pass: its rows one after the other, the run with the values of the library's symbols (n_history is
-// max_history), then the tokens of the rows. `sampler` NULL: greedy.
+// max_history), then the tokens of the rows. `row` NULL: greedy.
 void mlcc_device_sampler_begin(mlcc_device_sampler *sampler);
 void mlcc_device_sampler_add(mlcc_device_sampler *sampler, const mlcc_sampler *row);
 mlcc_status *mlcc_device_sampler_run(

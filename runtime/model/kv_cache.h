@@ -1,10 +1,10 @@
 // kv_cache: the paged cache of keys and values, and who owns which page.
 //
 // A page holds MLCC_PAGE_TOKENS tokens of one sequence. Page p is the same place in the cache
-// tensor of every layer, so one page list per sequence serves all layers. The tensors are planned
-// at their full size and take memory only where pages are touched. Pages are handed out lowest
-// first, so equal steps give equal page tables. After creation nothing is allocated. The tensors lie
-// in the device's memory; the lists are the host's.
+// tensor of every layer, so one page list per sequence serves all layers. The tensors lie in the
+// device's memory at their full size; the CPU's takes memory only where pages are touched. The lists
+// are the host's. Pages are handed out lowest first, so equal steps give equal page tables. After
+// creation nothing is allocated.
 // Thread rule: one thread at a time.
 #ifndef MLCC_RUNTIME_MODEL_KV_CACHE_H
 #define MLCC_RUNTIME_MODEL_KV_CACHE_H

@@ -42,8 +42,8 @@ uint64_t mlcc_weights_bytes(const mlcc_abi_model *abi);
 
 // Uses directory, verify, no_cache, cache_directory, progress of `options`. Phases of progress:
 // "verifying", "preparing"; on a device with memory of its own "preparing" counts what is prepared
-// and on its way, and "uploading" what needs no preparation. `device` must outlive the weights; NULL:
-// the host's memory.
+// and on its way, and "uploading" what needs no preparation. With made_up_weights no store is read,
+// and the phase is "making up". `device` must outlive the weights; NULL: the host's memory.
 // MISMATCH: the library was compiled for other weights (names the first param that does not fit).
 mlcc_status *mlcc_weights_load(
     const mlcc_abi_model *abi, const mlcc_model_options *options, mlcc_pool *pool,

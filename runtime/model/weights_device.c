@@ -9,13 +9,14 @@ enum { DEVICE_ALIGNMENT = 256, CLEAR_CHUNK_BYTES = 1 << 20 };
 // Larger params are prepared in memory that is not page-locked, and copied piece by piece.
 static const size_t max_stage_bytes = (size_t)256 << 20;
 
-static uint64_t device_bytes(const mlcc_abi_param *param) {
+uint64_t mlcc_weights_device_bytes(const mlcc_abi_param *param) {
     return (param->prepared_bytes + DEVICE_ALIGNMENT - 1) / DEVICE_ALIGNMENT * DEVICE_ALIGNMENT;
 }
 
 uint64_t mlcc_weights_bytes(const mlcc_abi_model *abi) {
     uint64_t total = 0;
-    for (uint32_t i = 0; i < abi->n_params; i++) total += device_bytes(&abi->params[i]);
+    for (uint32_t i = 0; i < abi->n_params; i++)
+        total += mlcc_weights_device_bytes(&abi->params[i]);
     return total;
 }
 
@@ -108,7 +109,7 @@ static mlcc_status *load_params(load_work *work) {
     for (uint32_t i = 0; i < abi->n_params; i++) {
         MLCC_TRY_NOTE(load_param(work, i, at), "uploading param '%s'", abi->params[i].name);
         weights->params[i] = (char *)weights->memory.address + at;
-        at += (size_t)device_bytes(&abi->params[i]);
+        at += (size_t)mlcc_weights_device_bytes(&abi->params[i]);
         if (options->progress != NULL) {
             options->progress(
                 options->progress_user, is_prepared ? "uploading" : "preparing", at,

@@ -14,6 +14,9 @@ typedef struct mlcc_param_plan {
         offset_bytes; // otherwise: place in the block, which is the payload of the prepared cache
 } mlcc_param_plan;
 
+// What a param takes in a device's memory: whole 256 bytes, so that all begin at multiples of them.
+uint64_t mlcc_weights_device_bytes(const mlcc_abi_param *param);
+
 typedef struct mlcc_weights_plan {
     const mlcc_abi_model *abi;
     mlcc_param_plan *params; // [n_params]

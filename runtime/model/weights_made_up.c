@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { DEVICE_ALIGNMENT = 256, FILL_CHUNK_BYTES = 1 << 18 };
+enum { FILL_CHUNK_BYTES = 1 << 18 };
 
 // Mixing steps of SplitMix64 (Steele, Lea, Flood 2014) over a counter.
 static uint64_t mix(uint64_t index) {
@@ -185,8 +185,7 @@ static mlcc_status *make_on_device(const make_work *work, mlcc_device *device) {
     size_t at = 0;
     for (uint32_t i = 0; i < abi->n_params; i++) {
         offsets[i] = at;
-        at += (size_t)((abi->params[i].prepared_bytes + DEVICE_ALIGNMENT - 1) / DEVICE_ALIGNMENT *
-                       DEVICE_ALIGNMENT);
+        at += (size_t)mlcc_weights_device_bytes(&abi->params[i]);
     }
     uint64_t done_bytes = 0;
     for (uint32_t i = 0; i < abi->n_params; i++) {

@@ -1,5 +1,5 @@
-// encode_activation: x as fp8 codes, with the scale of each row and group of columns beside: a warp has a group, or the block the whole row; a thread
-// takes four columns at a time. x passes its prologue twice.
+// encode_activation: x as fp8 codes, with the scale of each row and group of columns beside; a thread takes four columns at a
+// time. x passes its prologue twice.
 #define ENCODE_BITS KERNEL_ATTR_mantissa_bits
 
 // Whether four columns that start at a multiple of four after the group's first lie in one group, and their codes in one word.
@@ -35,55 +35,34 @@ KERNEL BOUNDS(KERNEL_THREADS_encode_activation, KERNEL_BLOCKS_encode_activation)
 void encode_activation(const kernel_env env) {
     grid_wait();
     grid_release();
-    const i64 row = block_index_x(), columns = kernel_dim_0_1(&env);
-#if KERNEL_ATTR_group == 0
-    const i64 group = 0, n_groups = 1, first = 0, end = columns;
-    const i32 member = thread_index(), n_members = block_threads();
-#else
-    const i64 group = (i64)block_index_y() * (block_threads() / 32) + warp_index();
-    const i64 n_groups = kernel_result_dim_1_1(&env);
-    const i64 first = min_i64(group * KERNEL_ATTR_group, columns);
-    const i64 end = min_i64(first + KERNEL_ATTR_group, columns);
-    const i32 member = lane_index(), n_members = 32;
-#endif
+    const quantize_group here = quantize_group_here(&env);
     u32 largest = 0;
-    for (i64 c = first + member * 4; c < end; c += n_members * 4) {
+    for (i64 c = here.first + here.member * 4; c < here.end; c += here.n_members * 4) {
         float four[4];
-        encode_load(&env, row, c, end, four);
+        encode_load(&env, here.row, c, here.end, four);
         UNROLL
         for (i32 i = 0; i < 4; i++) largest = max_u32(largest, magnitude_bits(four[i]));
     }
-#if KERNEL_ATTR_group == 0
-    largest = block_max_u32(largest);
-#else
-    largest = warp_max_u32(largest);
-#endif
-    float given = 0.0f;
-#if KERNEL_HAS_1
-    if (first < end) given = ((const float *)kernel_pointer_1(&env))[group];
-#endif
-    const float scale = quantize_scale(ENCODE_BITS, given, largest, (float)KERNEL_ATTR_floor);
-    u8 *codes = (u8 *)kernel_result_pointer_0(&env) + row * columns;
+    const float scale = quantize_group_scale(&env, &here, largest);
+    u8 *codes = (u8 *)kernel_result_pointer_0(&env) + here.row * kernel_dim_0_1(&env);
     u32 has_nan = 0;
-    for (i64 c = first + member * 4; c < end; c += n_members * 4) {
+    for (i64 c = here.first + here.member * 4; c < here.end; c += here.n_members * 4) {
         float four[4];
         u32 word = 0;
-        encode_load(&env, row, c, end, four);
+        encode_load(&env, here.row, c, here.end, four);
         UNROLL
         for (i32 i = 0; i < 4; i++) {
             const float rounded = quantize_round(ENCODE_BITS, four[i] / scale);
-            if (rounded != rounded && c + i < end) has_nan = 1;
+            if (rounded != rounded && c + i < here.end) has_nan = 1;
             word |= quantize_code(ENCODE_BITS, rounded) << (8 * i);
         }
-        encode_store(codes + c, end - c, word);
+        encode_store(codes + c, here.end - c, word);
     }
 #if KERNEL_RESULT_MEMORY_1
-#    if KERNEL_ATTR_group == 0
-    has_nan = block_max_u32(has_nan);
-#    else
-    has_nan = warp_max_u32(has_nan);
-#    endif
-    if (member == 0 && first < end)
-        ((float *)kernel_result_pointer_1(&env))[row * n_groups + group] = has_nan ? NAN_F32 : scale;
+    has_nan = quantize_group_max(has_nan);
+    const i64 n_groups = KERNEL_ATTR_group == 0 ? 1 : kernel_result_dim_1_1(&env);
+    if (here.member == 0 && here.first < here.end)
+        ((float *)kernel_result_pointer_1(&env))[here.row * n_groups + here.index] =
+            has_nan ? NAN_F32 : scale;
 #endif
 }

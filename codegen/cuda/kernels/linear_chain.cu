@@ -309,16 +309,8 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_chain, KERNEL_BLOCKS_linear_chain) void line
     float *partial = (float *)shared;
     UNROLL
     for (i32 i = 0; i < CHAIN_TILES; i++) {
-        if (f.is_one_scale && f.code != TILE16_PLAIN) {
-            tile16_load_header(f, tile16_at_unit(f, tiles[i]), &lanes[0][i]);
-            UNROLL
-            for (i32 c = 0; c < 4; c++) sums[i][c] *= tile16_scale(f, &lanes[0][i], c / 2, 0);
-        }
-        UNROLL
-        for (i32 c = 0; c < 4; c++) {
-            const i32 column = (i * LINEAR_FEW_WARPS + warp) * LINEAR_FEW_TOKENS + 2 * t + c % 2;
-            partial[column * LINEAR_FEW_SUM_PITCH + g + c / 2 * 8] = sums[i][c];
-        }
+        linear_few_scale(f, tiles[i], &lanes[0][i], sums[i]);
+        linear_few_put(partial, i, sums[i]);
     }
     block_sync();
     // Half of the threads has the first tile, half the second: one output of one token each.
@@ -326,12 +318,7 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_chain, KERNEL_BLOCKS_linear_chain) void line
     const i32 row = thread_index() % TILE16_ROWS;
     const i64 output = (first_tile + half * CHAIN_DISTANCE) * TILE16_ROWS + row;
     const bool is_there = token < n_tokens && output < n_outputs;
-    float total = 0.0f;
-    UNROLL
-    for (i32 w = 0; w < LINEAR_FEW_WARPS; w++)
-        total += partial
-            [((half * LINEAR_FEW_WARPS + w) * LINEAR_FEW_TOKENS + token) * LINEAR_FEW_SUM_PITCH +
-             row];
+    float total = linear_few_total(partial, half, token, row);
     if (is_there) total = total + kernel_load_2(&env, 0, output);
     totals[thread_index()] = total;
     block_sync();

@@ -50,12 +50,7 @@ DEVICE void linear_few_unit(
             linear_few_block(f, is_bf16, &lanes[i], block, eight, parts[i], sums[i]);
         if (!has_next) continue;
         UNROLL
-        for (i32 i = 0; i < n_tiles; i++) {
-            UNROLL
-            for (i32 line = tile16_block_line(f, block); line < tile16_block_line(f, block + 1);
-                 line++)
-                tile16_load_line(next[i], line, &lanes[i]);
-        }
+        for (i32 i = 0; i < n_tiles; i++) tile16_load_block(f, next[i], block, &lanes[i]);
     }
     if (!has_next || f.is_one_scale) return;
     UNROLL

@@ -57,7 +57,7 @@ DEVICE void linear_fp8_few_stage(
     for (i32 token = 0; token < n_tokens; token++) {
         u8 *to = shared + token * linear_fp8_few_pitch(chunk);
         NO_UNROLL
-        for (i32 i = thread_index(); i < n_pieces; i += LINEAR_FP8_FEW_THREADS) {
+        for (i32 i = thread_index(); i < n_pieces; i += LINEAR_FEW_THREADS) {
             const i64 k = first + i * 16;
             if (linear_is_straight(n_k))
                 copy_async16(to + i * 16, codes + (k < n_k ? token * n_k + k : 0), k < n_k);
@@ -68,9 +68,9 @@ DEVICE void linear_fp8_few_stage(
     copy_async_commit();
     if (!LINEAR_HAS_GROUPS) return;
     float *scales = (float *)(shared + linear_fp8_few_scales_at(n_tokens, chunk));
-    const i32 n_scales = (end - begin) * LINEAR_FP8_FEW_TOKENS;
-    for (i32 i = thread_index(); i < n_scales; i += LINEAR_FP8_FEW_THREADS) {
-        const i32 unit = begin + i / LINEAR_FP8_FEW_TOKENS, token = i % LINEAR_FP8_FEW_TOKENS;
+    const i32 n_scales = (end - begin) * LINEAR_FEW_TOKENS;
+    for (i32 i = thread_index(); i < n_scales; i += LINEAR_FEW_THREADS) {
+        const i32 unit = begin + i / LINEAR_FEW_TOKENS, token = i % LINEAR_FEW_TOKENS;
         scales[i] = token < n_tokens ? linear_token_scale(env, token, unit) : 0.0f;
     }
 }
@@ -128,37 +128,26 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_fp8_few, KERNEL_BLOCKS_linear_fp8_few) void 
         const u8 *x = shared + (g < n_tokens ? g : 0) * linear_fp8_few_pitch(chunk) + t * 8 +
                       warp * LINEAR_FP8_UNIT;
         const float *scales = (const float *)(shared + linear_fp8_few_scales_at(n_tokens, chunk)) +
-                              warp * LINEAR_FP8_FEW_TOKENS + 2 * t;
+                              warp * LINEAR_FEW_TOKENS + 2 * t;
         NO_UNROLL
-        for (i32 unit = begin + warp; unit < end; unit += LINEAR_FP8_FEW_WARPS) {
-            at = tile16_after(f, at, LINEAR_FP8_FEW_WARPS);
+        for (i32 unit = begin + warp; unit < end; unit += LINEAR_FEW_WARPS) {
+            at = tile16_after(f, at, LINEAR_FEW_WARPS);
             linear_fp8_few_unit(
-                f, &lane, x, scales, at, unit + LINEAR_FP8_FEW_WARPS < n_units, sum);
-            x += LINEAR_FP8_FEW_WARPS * LINEAR_FP8_UNIT;
-            scales += LINEAR_FP8_FEW_WARPS * LINEAR_FP8_FEW_TOKENS;
+                f, &lane, x, scales, at, unit + LINEAR_FEW_WARPS < n_units, sum);
+            x += LINEAR_FEW_WARPS * LINEAR_FP8_UNIT;
+            scales += LINEAR_FEW_WARPS * LINEAR_FEW_TOKENS;
         }
     }
 
-    if (f.is_one_scale) {
-        tile16_load_header(f, tile16_at_unit(f, tile), &lane);
-        UNROLL
-        for (i32 i = 0; i < 4; i++) sum[i] *= tile16_scale(f, &lane, i / 2, 0);
-    }
+    linear_few_scale(f, tile, &lane, sum);
     block_sync();
     float *sums = (float *)shared;
-    UNROLL
-    for (i32 i = 0; i < 4; i++) {
-        const i32 token = 2 * t + i % 2, row = g + i / 2 * 8;
-        sums[(warp * LINEAR_FP8_FEW_TOKENS + token) * LINEAR_FP8_FEW_SUM_PITCH + row] = sum[i];
-    }
+    linear_few_put(sums, 0, sum);
     block_sync();
     const i32 token = thread_index() / TILE16_ROWS, row = thread_index() % TILE16_ROWS;
     const i64 output = (i64)block_index_x() * TILE16_ROWS + row;
     if (token >= n_tokens || output >= n_outputs) return;
-    float total = 0.0f;
-    UNROLL
-    for (i32 w = 0; w < LINEAR_FP8_FEW_WARPS; w++)
-        total += sums[(w * LINEAR_FP8_FEW_TOKENS + token) * LINEAR_FP8_FEW_SUM_PITCH + row];
+    float total = linear_few_total(sums, 0, token, row);
     total *= fp8_factor(f);
     if (!LINEAR_HAS_GROUPS) total *= linear_token_scale(&env, token, 0);
     kernel_store_0(&env, token, output, total + kernel_load_3(&env, 0, output));
@@ -175,17 +164,17 @@ DEVICE i32 linear_fp8_many_at(i32 token, i32 block) {
 // Codes of a unit of the block's tokens to a stage. A thread copies the same 16 k of every sixteenth token; where these are 16 bytes of memory, the
 // copies are under way on return.
 DEVICE void linear_fp8_many_stage(const kernel_env *env, u8 *stage, i64 first_token, i64 unit) {
-    const i32 stride = LINEAR_FP8_MANY_THREADS / (LINEAR_FP8_UNIT / 16);
+    const i32 stride = LINEAR_MANY_THREADS / (LINEAR_FP8_UNIT / 16);
     const i32 row = thread_index() / (LINEAR_FP8_UNIT / 16);
     const i32 piece = thread_index() % (LINEAR_FP8_UNIT / 16);
     const i64 n_k = kernel_dim_0_1(env), k = unit * LINEAR_FP8_UNIT + piece * 16;
     u8 *to = stage + linear_fp8_many_at(row, piece / 2) + piece % 2 * 16;
     // From this thread's first row on; none beyond K.
-    i32 n_rows = (i32)min_i64(kernel_dim_0_0(env) - first_token - row, LINEAR_FP8_MANY_TOKENS);
+    i32 n_rows = (i32)min_i64(kernel_dim_0_0(env) - first_token - row, LINEAR_MANY_TOKENS);
     if (k >= n_k) n_rows = 0;
     if (!linear_is_straight(n_k)) {
         NO_UNROLL
-        for (i32 i = 0; i < LINEAR_FP8_MANY_TOKENS; i += stride) {
+        for (i32 i = 0; i < LINEAR_MANY_TOKENS; i += stride) {
             u32x4 codes = {0, 0, 0, 0};
             if (i < n_rows) codes = linear_gather(env, first_token + row + i, k);
             store_shared_u32x4(to + i * LINEAR_FP8_UNIT, codes);
@@ -195,7 +184,7 @@ DEVICE void linear_fp8_many_stage(const kernel_env *env, u8 *stage, i64 first_to
     const u8 *from = (const u8 *)kernel_pointer_0(env);
     if (n_rows > 0) from += (first_token + row) * n_k + k;
     UNROLL
-    for (i32 i = 0; i < LINEAR_FP8_MANY_TOKENS; i += stride) {
+    for (i32 i = 0; i < LINEAR_MANY_TOKENS; i += stride) {
         const u32 distance = i < n_rows ? (u32)(i * n_k) : 0; // K is below 2^24
         copy_async16(to + i * LINEAR_FP8_UNIT, from + distance, i < n_rows);
     }
@@ -205,7 +194,7 @@ DEVICE void linear_fp8_many_stage(const kernel_env *env, u8 *stage, i64 first_to
 DEVICE float linear_fp8_many_scale(
     const kernel_env *env, i64 first_token, i32 unit, i32 n_units) {
     const i64 token = first_token + thread_index();
-    if (!LINEAR_HAS_GROUPS || thread_index() >= LINEAR_FP8_MANY_TOKENS || unit >= n_units ||
+    if (!LINEAR_HAS_GROUPS || thread_index() >= LINEAR_MANY_TOKENS || unit >= n_units ||
         token >= kernel_dim_0_0(env)) {
         return 0.0f;
     }
@@ -215,38 +204,36 @@ DEVICE float linear_fp8_many_scale(
 // One unit of both tiles. place: byte offset of this lane's codes of the unit's first block in `shared`; scales: of the unit, from the first token on
 // whose sums the lane has. Every register is filled from `next` as soon as it is free.
 DEVICE void linear_fp8_many_unit(
-    tile16_format f, tile16_lane lanes[LINEAR_FP8_MANY_TILES], const u8 *shared, i32 place,
-    const float *scales, const tile16_at next[LINEAR_FP8_MANY_TILES],
-    float sums[LINEAR_FP8_MANY_TILES][LINEAR_FP8_MANY_TOKENS / 8][4]) {
-    float parts[LINEAR_FP8_MANY_TILES][LINEAR_FP8_MANY_TOKENS / 8][4];
-    UNROLL
-    for (i32 i = 0; i < LINEAR_FP8_MANY_TILES * LINEAR_FP8_MANY_TOKENS / 8 * 4; i++)
-        parts[i / (LINEAR_FP8_MANY_TOKENS / 2)][i / 4 % (LINEAR_FP8_MANY_TOKENS / 8)][i % 4] = 0.0f;
+    tile16_format f, tile16_lane lanes[LINEAR_MANY_TILES], const u8 *shared, i32 place,
+    const float *scales, const tile16_at next[LINEAR_MANY_TILES],
+    float sums[LINEAR_MANY_TILES][LINEAR_MANY_TOKENS / 8][4]) {
+    float parts[LINEAR_MANY_TILES][LINEAR_MANY_TOKENS / 8][4];
+    linear_many_clear(parts);
     UNROLL
     for (i32 block = 0; block < LINEAR_FP8_UNIT / 32; block++) {
-        fp8_weights weights[LINEAR_FP8_MANY_TILES];
+        fp8_weights weights[LINEAR_MANY_TILES];
         UNROLL
-        for (i32 i = 0; i < LINEAR_FP8_MANY_TILES; i++)
+        for (i32 i = 0; i < LINEAR_MANY_TILES; i++)
             weights[i] = fp8_weights_of(f, lanes[i].lines[block]);
         UNROLL
-        for (i32 n = 0; n < LINEAR_FP8_MANY_TOKENS / 8; n++) {
+        for (i32 n = 0; n < LINEAR_MANY_TOKENS / 8; n++) {
             const fp8_tokens tokens = fp8_tokens_of(
                 f, load_shared_u32x2(shared + (place ^ block * 32) + n * 8 * LINEAR_FP8_UNIT));
             UNROLL
-            for (i32 i = 0; i < LINEAR_FP8_MANY_TILES; i++)
+            for (i32 i = 0; i < LINEAR_MANY_TILES; i++)
                 fp8_multiply(
                     f, linear_has_parts(f) ? parts[i][n] : sums[i][n], &weights[i], &tokens);
         }
         UNROLL
-        for (i32 i = 0; i < LINEAR_FP8_MANY_TILES; i++) tile16_load_line(next[i], block, &lanes[i]);
+        for (i32 i = 0; i < LINEAR_MANY_TILES; i++) tile16_load_line(next[i], block, &lanes[i]);
     }
     if (!linear_has_parts(f)) return;
     UNROLL
-    for (i32 n = 0; n < LINEAR_FP8_MANY_TOKENS / 8; n++) {
+    for (i32 n = 0; n < LINEAR_MANY_TOKENS / 8; n++) {
         f32x2 of_token = {1.0f, 1.0f};
         if (LINEAR_HAS_GROUPS) of_token = *(const f32x2 *)(scales + n * 8);
         UNROLL
-        for (i32 i = 0; i < LINEAR_FP8_MANY_TILES * 4; i++) {
+        for (i32 i = 0; i < LINEAR_MANY_TILES * 4; i++) {
             const i32 tile = i / 4, c = i % 4;
             const float of_row = f.is_one_scale ? 1.0f : tile16_scale(f, &lanes[tile], c / 2, 0);
             sums[tile][n][c] +=
@@ -255,38 +242,23 @@ DEVICE void linear_fp8_many_unit(
     }
     if (f.is_one_scale) return;
     UNROLL
-    for (i32 i = 0; i < LINEAR_FP8_MANY_TILES; i++) tile16_load_header(f, next[i], &lanes[i]);
+    for (i32 i = 0; i < LINEAR_MANY_TILES; i++) tile16_load_header(f, next[i], &lanes[i]);
 }
 
-// The sums, with what is the same for all of K, through shared memory to the results: [token][output], so that neighbouring threads store neighbours.
+// The sums, with what is the same for all of K, through shared memory to the results.
 DEVICE void linear_fp8_many_store(
     const kernel_env *env, tile16_format f, u8 *shared, i64 first_token, i64 first_output,
-    const tile16_lane lanes[LINEAR_FP8_MANY_TILES],
-    float sums[LINEAR_FP8_MANY_TILES][LINEAR_FP8_MANY_TOKENS / 8][4]) {
-    const i32 g = lane_index() / 4, t = lane_index() % 4;
+    const tile16_lane lanes[LINEAR_MANY_TILES],
+    float sums[LINEAR_MANY_TILES][LINEAR_MANY_TOKENS / 8][4]) {
     float *turned = (float *)shared;
-    UNROLL
-    for (i32 i = 0; i < LINEAR_FP8_MANY_TILES; i++) {
-        UNROLL
-        for (i32 n = 0; n < LINEAR_FP8_MANY_TOKENS / 8; n++) {
-            UNROLL
-            for (i32 c = 0; c < 4; c++) {
-                const i32 token = n * 8 + 2 * t + c % 2;
-                const i32 row =
-                    (warp_index() * LINEAR_FP8_MANY_TILES + i) * TILE16_ROWS + g + c / 2 * 8;
-                const float of_row = f.is_one_scale ? tile16_scale(f, &lanes[i], c / 2, 0) : 1.0f;
-                turned[token * LINEAR_FP8_MANY_SUM_PITCH + row] =
-                    sums[i][n][c] * (of_row * fp8_factor(f));
-            }
-        }
-    }
+    linear_many_turn(f, fp8_factor(f), lanes, sums, turned);
     block_sync();
     const i64 output = first_output + thread_index();
     if (output >= kernel_dim_1_0(env)) return;
     const float bias = kernel_load_3(env, 0, output);
-    const i32 n_here = (i32)min_i64(kernel_dim_0_0(env) - first_token, LINEAR_FP8_MANY_TOKENS);
+    const i32 n_here = (i32)min_i64(kernel_dim_0_0(env) - first_token, LINEAR_MANY_TOKENS);
     for (i32 token = 0; token < n_here; token++) {
-        float total = turned[token * LINEAR_FP8_MANY_SUM_PITCH + thread_index()];
+        float total = turned[token * LINEAR_MANY_SUM_PITCH + thread_index()];
         if (!LINEAR_HAS_GROUPS) total *= linear_token_scale(env, first_token + token, 0);
         kernel_store_0(env, first_token + token, output, total + bias);
     }
@@ -297,31 +269,20 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_fp8_many, KERNEL_BLOCKS_linear_fp8_many) voi
     SHARED(shared);
     const tile16_format f = tile16_format_of(KERNEL_DTYPE_1);
     const i64 n_k = kernel_dim_1_1(&env), n_outputs = kernel_dim_1_0(&env);
-    const i64 first_token = (i64)block_index_x() * LINEAR_FP8_MANY_TOKENS;
-    const i64 first_output = (i64)block_index_y() * LINEAR_FP8_MANY_OUTPUTS;
+    const i64 first_token = (i64)block_index_x() * LINEAR_MANY_TOKENS;
+    const i64 first_output = (i64)block_index_y() * LINEAR_MANY_OUTPUTS;
     const i32 g = lane_index() / 4, t = lane_index() % 4, ring = LINEAR_FP8_MANY_RING;
     const i32 n_units = (i32)tile16_units(f, n_k);
 
-    tile16_lane lanes[LINEAR_FP8_MANY_TILES];
-    tile16_at tiles[LINEAR_FP8_MANY_TILES];
-    UNROLL
-    for (i32 i = 0; i < LINEAR_FP8_MANY_TILES; i++) {
-        // Tiles beyond the last repeat it; nothing of them is stored.
-        const i64 tile = min_i64(
-            first_output / TILE16_ROWS + warp_index() * LINEAR_FP8_MANY_TILES + i,
-            tile16_tiles(n_outputs) - 1);
-        tiles[i] = tile16_at_unit(
-            f, (const char *)kernel_pointer_1(&env) + tile * tile16_tile_bytes(f, n_k));
-        tile16_load_unit(f, tiles[i], &lanes[i]);
-    }
+    tile16_lane lanes[LINEAR_MANY_TILES];
+    tile16_at tiles[LINEAR_MANY_TILES];
+    linear_many_start(f, kernel_pointer_1(&env), n_outputs, n_k, first_output, tiles, lanes);
     // Weights are there before the launch before has ended.
     grid_wait();
     grid_release();
 
-    float sums[LINEAR_FP8_MANY_TILES][LINEAR_FP8_MANY_TOKENS / 8][4];
-    UNROLL
-    for (i32 i = 0; i < LINEAR_FP8_MANY_TILES * LINEAR_FP8_MANY_TOKENS / 8 * 4; i++)
-        sums[i / (LINEAR_FP8_MANY_TOKENS / 2)][i / 4 % (LINEAR_FP8_MANY_TOKENS / 8)][i % 4] = 0.0f;
+    float sums[LINEAR_MANY_TILES][LINEAR_MANY_TOKENS / 8][4];
+    linear_many_clear(sums);
     const i32 place = linear_fp8_many_at(g, 0) + t * 8; // of this lane in a stage
 
     UNROLL
@@ -334,7 +295,7 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_fp8_many, KERNEL_BLOCKS_linear_fp8_many) voi
     // A unit's scales are loaded two units before they are used and wait a unit long in a register.
     float *const scales = (float *)(shared + LINEAR_FP8_MANY_SCALES_AT);
     float coming = linear_fp8_many_scale(&env, first_token, 1, n_units);
-    if (LINEAR_HAS_GROUPS && thread_index() < LINEAR_FP8_MANY_TOKENS)
+    if (LINEAR_HAS_GROUPS && thread_index() < LINEAR_MANY_TOKENS)
         scales[thread_index()] = linear_fp8_many_scale(&env, first_token, 0, n_units);
     i32 here = 0; // the stage of the unit
     NO_UNROLL
@@ -347,17 +308,17 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_fp8_many, KERNEL_BLOCKS_linear_fp8_many) voi
             linear_fp8_many_stage(
                 &env, shared + before * LINEAR_FP8_MANY_STAGE_BYTES, first_token, unit + ring - 1);
         copy_async_commit();
-        if (LINEAR_HAS_GROUPS && thread_index() < LINEAR_FP8_MANY_TOKENS)
-            scales[(unit + 1) % 2 * LINEAR_FP8_MANY_TOKENS + thread_index()] = coming;
+        if (LINEAR_HAS_GROUPS && thread_index() < LINEAR_MANY_TOKENS)
+            scales[(unit + 1) % 2 * LINEAR_MANY_TOKENS + thread_index()] = coming;
         coming = linear_fp8_many_scale(&env, first_token, unit + 2, n_units);
         // The last unit is its own next: its lines are loaded again, to no use.
         const i32 advance = unit + 1 < n_units ? 1 : 0;
         UNROLL
-        for (i32 i = 0; i < LINEAR_FP8_MANY_TILES; i++)
+        for (i32 i = 0; i < LINEAR_MANY_TILES; i++)
             tiles[i] = tile16_after(f, tiles[i], advance);
         linear_fp8_many_unit(
             f, lanes, shared, here * LINEAR_FP8_MANY_STAGE_BYTES + place,
-            scales + unit % 2 * LINEAR_FP8_MANY_TOKENS + 2 * t, tiles, sums);
+            scales + unit % 2 * LINEAR_MANY_TOKENS + 2 * t, tiles, sums);
         here = here == ring - 1 ? 0 : here + 1;
     }
     block_sync();

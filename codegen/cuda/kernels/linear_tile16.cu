@@ -118,26 +118,15 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_few, KERNEL_BLOCKS_linear_few) void linear_f
         }
     }
 
-    if (f.is_one_scale && f.code != TILE16_PLAIN) {
-        tile16_load_header(f, tile16_at_unit(f, tile), &lanes[0]);
-        UNROLL
-        for (i32 i = 0; i < 4; i++) sum[i] *= tile16_scale(f, &lanes[0], i / 2, 0);
-    }
+    linear_few_scale(f, tile, &lanes[0], sum);
     block_sync();
     float *sums = (float *)shared;
-    UNROLL
-    for (i32 i = 0; i < 4; i++) {
-        const i32 token = 2 * t + i % 2, row = g + i / 2 * 8;
-        sums[(warp * LINEAR_FEW_TOKENS + token) * LINEAR_FEW_SUM_PITCH + row] = sum[i];
-    }
+    linear_few_put(sums, 0, sum);
     block_sync();
     const i32 token = thread_index() / TILE16_ROWS, row = thread_index() % TILE16_ROWS;
     const i64 output = (i64)block_index_x() * TILE16_ROWS + row;
     if (token >= n_tokens || output >= n_outputs) return;
-    float total = 0.0f;
-    UNROLL
-    for (i32 w = 0; w < LINEAR_FEW_WARPS; w++)
-        total += sums[(w * LINEAR_FEW_TOKENS + token) * LINEAR_FEW_SUM_PITCH + row];
+    const float total = linear_few_total(sums, 0, token, row);
     kernel_store_0(&env, token, output, total + kernel_load_2(&env, 0, output));
 }
 
@@ -266,12 +255,8 @@ DEVICE void linear_many_unit(
         }
         if (!has_next) continue;
         UNROLL
-        for (i32 i = 0; i < LINEAR_MANY_TILES; i++) {
-            UNROLL
-            for (i32 line = tile16_block_line(f, block); line < tile16_block_line(f, block + 1);
-                 line++)
-                tile16_load_line(next[i], line, &lanes[i]);
-        }
+        for (i32 i = 0; i < LINEAR_MANY_TILES; i++)
+            tile16_load_block(f, next[i], block, &lanes[i]);
     }
     if (!has_next || f.is_one_scale) return;
     UNROLL
@@ -294,23 +279,12 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_many, KERNEL_BLOCKS_linear_many) void linear
 
     tile16_lane lanes[LINEAR_MANY_TILES];
     tile16_at tiles[LINEAR_MANY_TILES];
-    UNROLL
-    for (i32 i = 0; i < LINEAR_MANY_TILES; i++) {
-        // Tiles beyond the last repeat it; nothing of them is stored.
-        const i64 tile = min_i64(
-            first_output / TILE16_ROWS + warp_index() * LINEAR_MANY_TILES + i,
-            tile16_tiles(n_outputs) - 1);
-        tiles[i] = tile16_at_unit(
-            f, (const char *)kernel_pointer_1(&env) + tile * tile16_tile_bytes(f, n_k));
-        tile16_load_unit(f, tiles[i], &lanes[i]);
-    }
+    linear_many_start(f, kernel_pointer_1(&env), n_outputs, n_k, first_output, tiles, lanes);
     grid_wait();
     grid_release();
 
     float sums[LINEAR_MANY_TILES][LINEAR_MANY_TOKENS / 8][4];
-    UNROLL
-    for (i32 i = 0; i < LINEAR_MANY_TILES * LINEAR_MANY_TOKENS / 8 * 4; i++)
-        sums[i / (LINEAR_MANY_TOKENS / 2)][i / 4 % (LINEAR_MANY_TOKENS / 8)][i % 4] = 0.0f;
+    linear_many_clear(sums);
 
     UNROLL
     for (i32 step = 0; step < ring - 1; step++) {
@@ -354,22 +328,7 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_many, KERNEL_BLOCKS_linear_many) void linear
 
     block_sync();
     float *turned = (float *)shared; // [token][output]
-    UNROLL
-    for (i32 i = 0; i < LINEAR_MANY_TILES; i++) {
-        UNROLL
-        for (i32 n = 0; n < LINEAR_MANY_TOKENS / 8; n++) {
-            UNROLL
-            for (i32 c = 0; c < 4; c++) {
-                const i32 token = n * 8 + 2 * t + c % 2;
-                const i32 row =
-                    (warp_index() * LINEAR_MANY_TILES + i) * TILE16_ROWS + g + c / 2 * 8;
-                const float scale = f.is_one_scale && f.code != TILE16_PLAIN
-                                        ? tile16_scale(f, &lanes[i], c / 2, 0)
-                                        : 1.0f;
-                turned[token * LINEAR_MANY_SUM_PITCH + row] = sums[i][n][c] * scale;
-            }
-        }
-    }
+    linear_many_turn(f, 1.0f, lanes, sums, turned);
     block_sync();
     const i64 output = first_output + thread_index();
     if (output >= n_outputs) return;

@@ -1,5 +1,5 @@
-// linear_tile16_size: how linear_tile16 and linear_generic divide their work: shared by the kernels and by the host code that sizes launches.
-// Plain C that is also C++; tile16.h must stand before it.
+// linear_tile16_size: how linear_tile16 and linear_generic divide their work, and blocks of linear_fp8: shared by the kernels and by the host code
+// that sizes launches. Plain C that is also C++; tile16.h must stand before it.
 #ifndef MLCC_CODEGEN_CUDA_KERNELS_LINEAR_TILE16_SIZE_H
 #define MLCC_CODEGEN_CUDA_KERNELS_LINEAR_TILE16_SIZE_H
 

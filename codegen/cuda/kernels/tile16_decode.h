@@ -63,6 +63,13 @@ DEVICE i32 tile16_block_line(tile16_format f, i32 block) {
     return block * tile16_block_bytes(f) / TILE16_LINE_BYTES;
 }
 
+// The lines that a block has used up.
+DEVICE void tile16_load_block(tile16_format f, tile16_at at, i32 block, tile16_lane *into) {
+    UNROLL
+    for (i32 line = tile16_block_line(f, block); line < tile16_block_line(f, block + 1); line++)
+        tile16_load_line(at, line, into);
+}
+
 // Scale of row g + 8 * half in group `group` of the unit.
 DEVICE float tile16_scale(tile16_format f, const tile16_lane *lane, i32 half, i32 group) {
     const i32 index = half * f.unit_groups + group;

@@ -129,28 +129,51 @@ static void put_functions(inspect_report *report, const mlcc_abi_model *abi) {
     inspect_table_end(report);
 }
 
-// Compiled forms of the kernels of a library for CUDA devices: one row per architecture.
+static bool is_same_arch(const mlcc_abi_cuda_image *a, const mlcc_abi_cuda_image *b) {
+    return a->arch == b->arch && a->is_ptx == b->is_ptx &&
+           a->is_arch_specific == b->is_arch_specific;
+}
+
+typedef struct image_sum {
+    const mlcc_abi_cuda_image *first; // the first image for the architecture
+    int64_t n_modules;
+    uint64_t size_bytes;
+} image_sum;
+
+static image_sum sum_images(const mlcc_abi_cuda *cuda, const mlcc_abi_cuda_image *like) {
+    image_sum sum = {0};
+    for (uint32_t m = 0; m < cuda->n_modules; m++) {
+        for (uint32_t i = 0; i < cuda->modules[m].n_images; i++) {
+            const mlcc_abi_cuda_image *image = &cuda->modules[m].images[i];
+            if (!is_same_arch(image, like)) continue;
+            if (sum.first == NULL) sum.first = image;
+            sum.n_modules++;
+            sum.size_bytes += image->size_bytes;
+        }
+    }
+    return sum;
+}
+
+// Compiled forms of the kernels of a library for CUDA devices: one row per architecture, which not all modules have.
 static void put_images(inspect_report *report, const mlcc_abi_cuda *cuda) {
     static const inspect_column columns[] = {{"arch", false}, {"modules", true}, {"bytes", true}};
-    const mlcc_abi_cuda_module *first = cuda->n_modules > 0 ? &cuda->modules[0] : NULL;
     inspect_put_int(report, "nvrtc_version", cuda->nvrtc_version);
     inspect_put_bytes(report, "constant_bytes", cuda->consts_bytes);
     inspect_table(report, "images", columns, sizeof columns / sizeof columns[0]);
     mlcc_str text = {0};
-    // Every module has the same architectures in the same order.
-    for (uint32_t i = 0; first != NULL && i < first->n_images; i++) {
-        const mlcc_abi_cuda_image *image = &first->images[i];
-        uint64_t sum = 0;
-        for (uint32_t m = 0; m < cuda->n_modules; m++) {
-            if (i < cuda->modules[m].n_images) sum += cuda->modules[m].images[i].size_bytes;
+    for (uint32_t m = 0; m < cuda->n_modules; m++) {
+        for (uint32_t i = 0; i < cuda->modules[m].n_images; i++) {
+            const mlcc_abi_cuda_image *image = &cuda->modules[m].images[i];
+            const image_sum sum = sum_images(cuda, image);
+            if (sum.first != image) continue;
+            mlcc_str_clear(&text);
+            mlcc_str_printf(
+                &text, "%s_%u%s", image->is_ptx ? "compute" : "sm", image->arch,
+                image->is_arch_specific ? "a" : "");
+            inspect_cell_text(report, mlcc_str_text(&text));
+            inspect_cell_int(report, sum.n_modules);
+            inspect_cell_bytes(report, sum.size_bytes);
         }
-        mlcc_str_clear(&text);
-        mlcc_str_printf(
-            &text, "%s_%u%s", image->is_ptx ? "compute" : "sm", image->arch,
-            image->is_arch_specific ? "a" : "");
-        inspect_cell_text(report, mlcc_str_text(&text));
-        inspect_cell_int(report, cuda->n_modules);
-        inspect_cell_bytes(report, sum);
     }
     mlcc_str_free(&text);
     inspect_table_end(report);
