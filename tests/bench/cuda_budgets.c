@@ -14,10 +14,9 @@
 #include "codegen/cuda/cuda_target.h"
 #include "codegen/target.h"
 #include "dist/cli/run/gpu_sheet.h"
-#include "frontend/import.h"
 #include "passes/pipeline.h"
-#include "quantization/mode.h"
 #include "runtime/base/str.h"
+#include "tests/support/import_preset.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,18 +43,9 @@ enum { N_MACHINES = sizeof machines / sizeof machines[0] };
 static mlcc_status *plan_model(
     const char *model, const char *mode_name, codegen_target *target, mlcc_arena *keep,
     codegen_artifact **out) {
-    hf_model_config *config = NULL;
     const quant_mode *mode = NULL;
     ir_module *module = NULL;
-    const hf_config_overrides overrides = {.max_batch_size = 16, .prefill_chunk_size = 2048};
-    MLCC_TRY(hf_model_config_read(model, NULL, &overrides, keep, &config));
-    MLCC_TRY(quant_mode_resolve(mode_name, NULL, keep, &mode));
-    const import_options options = {
-        .activation_dtype = mode->model,
-        .kv_dtype = mode->model == IR_F32 ? IR_F32 : IR_F16,
-        .max_tokens = 2048,
-        .max_sequences = 16,
-        .samples = true};
+    MLCC_TRY(import_preset(model, mode_name, keep, &mode, &module));
     mlcc_arena *scratch = mlcc_arena_create();
     const pass_target questions = {
         .user = target,
@@ -65,11 +55,9 @@ static mlcc_status *plan_model(
         .takes_codes = codegen_takes_codes};
     pass_context context = {.scratch = scratch, .mode = mode, .target = &questions};
     const pass_options passes = {.limit = -1};
-    mlcc_status *status = import_model(config, &options, keep, &module);
-    if (status == NULL) status = pass_pipeline_run(module, &passes, &context);
+    mlcc_status *status = pass_pipeline_run(module, &passes, &context);
     if (status == NULL) status = codegen_artifact_build(module, keep, out);
     mlcc_arena_free(scratch);
-    hf_model_config_free(config);
     return status;
 }
 

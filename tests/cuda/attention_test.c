@@ -1,35 +1,12 @@
 // The attention kernels under the shim against ir/eval: ragged batches of all entries, heads of every width and group, windows and soft
 // caps, with rope as prologue. What a token does not see is NaN in the cache and no page at all in the page table. Then NVRTC's PTX of a small
 // shape through the interpreter, and what NVRTC says of registers.
-#include "codegen/cuda/nvrtc.h"
-#include "tests/support/cuda_group.h"
-#include "tests/support/ptx/ptx.h"
+#include "tests/support/cuda_ptx.h"
 #include "tests/support/random_module.h"
 
 #include <fcntl.h>
 #include <math.h>
 #include <sys/wait.h>
-
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
 
 // ---- batches ------------------------------------------------------------------------------------------
 
@@ -181,10 +158,10 @@ static void write_module(const shape *s, char text[2048]) {
         s->window, s->softcap, s->q, columns);
 }
 
-static void check_shape(fixture *f, const shape *s, const char *row, double tolerance) {
+static void check_shape(test_folder *f, const shape *s, const char *row, double tolerance) {
     char text[2048];
     write_module(s, text);
-    cuda_subject subject = cuda_subject_open(text, row, f->folder);
+    cuda_subject subject = cuda_subject_open(text, row, f->path);
     // Rope is part of the kernel, not a launch of its own.
     assert_int_equal(subject.artifact->n_instances, 1);
     for (int b = 0; b < N_BATCHES; b++) {
@@ -243,11 +220,11 @@ static void test_choice(void **state) {
         {{4, 2, 20, 0, 0, "f16", "f16"}, "paged_attention_generic__sm80"},
         {{4, 2, 320, 0, 0, "f16", "f16"}, "paged_attention_generic__sm80"},
     };
-    const fixture *f = *state;
+    const test_folder *f = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[2048];
         write_module(&cases[i].shape, text);
-        cuda_subject subject = cuda_subject_write(text, NULL, f->folder);
+        cuda_subject subject = cuda_subject_write(text, NULL, f->path);
         assert_string_equal(subject.artifact->instances[0].kernel, cases[i].row);
         cuda_subject_close(&subject);
     }
@@ -357,24 +334,12 @@ static bool is_found(const cuda_subject *subject) {
 }
 
 // The mma row with `find` replaced in its text; both NULL: as it is.
-static cuda_subject open_changed(const fixture *f, const char *find, const char *replacement) {
+static cuda_subject open_changed(const test_folder *f, const char *find, const char *replacement) {
     char text[2048];
     write_module(&bug_shape, text);
-    cuda_subject subject = cuda_subject_write(text, "paged_attention_mma16__sm80", f->folder);
-    if (find != NULL) {
-        const char *source = mlcc_str_text(&subject.sources[0]);
-        const char *place = strstr(source, find);
-        if (place == NULL) fail_msg("the kernel's text does not hold '%s'", find);
-        mlcc_str changed = {0};
-        mlcc_str_append(&changed, source, (size_t)(place - source));
-        mlcc_str_puts(&changed, replacement);
-        mlcc_str_puts(&changed, place + strlen(find));
-        mlcc_str_free(&subject.sources[0]);
-        subject.sources[0] = changed;
-    }
-    subject.weights = model_weights_make(subject.module, NULL, subject.keep);
-    cuda_subject_build(&subject);
-    cuda_subject_load_params(&subject);
+    cuda_subject subject = cuda_subject_write(text, "paged_attention_mma16__sm80", f->path);
+    if (find != NULL) cuda_subject_put_mistake(&subject, find, replacement);
+    cuda_subject_finish(&subject, NULL);
     return subject;
 }
 
@@ -397,60 +362,6 @@ static void test_bugs(void **state) {
 
 // ---- NVRTC --------------------------------------------------------------------------------------------
 
-static void open_nvrtc(nvrtc_library **library) {
-    mlcc_status *absent = nvrtc_open(library);
-    if (absent == NULL) return;
-    print_message("%s\n", mlcc_status_message(absent));
-    mlcc_status_free(absent);
-    skip();
-}
-
-// The subject's only launch as `module` does it under the interpreter.
-static void launch_ptx(
-    const cuda_subject *s, const ptx_module *module, ir_tensor *const *args, mlcc_arena *keep,
-    ir_tensor **results) {
-    const codegen_function *function = &s->artifact->functions[0];
-    const codegen_launch *launch = &function->launches[0];
-    const codegen_instance *instance = &s->artifact->instances[launch->instance];
-    cuda_subject_call call = {.subject = s, .keep = keep};
-    call.dims = MLCC_NEW_ARRAY(keep, int64_t, s->module->n_symbols + 1);
-    call.buffers = MLCC_NEW_ARRAY(keep, cuda_buffer, (size_t)s->forward->n_args + 2);
-    cuda_subject_load_args(&call, args);
-    const cuda_entry *entry = cuda_subject_entry(&call, s->rows[launch->instance], instance->group);
-    const int64_t scratch_bytes =
-        entry->scratch_bytes != NULL ? entry->scratch_bytes(instance->group) : 0;
-    cuda_buffer scratch = cuda_buffer_create(KERNEL_COUNTER_BYTES + (size_t)scratch_bytes);
-    memset(scratch.memory, 0, KERNEL_COUNTER_BYTES);
-    const cuda_buffer *result = cuda_subject_place(
-        &call, &launch->results[0], cuda_subject_bytes(&call, &instance->group->returns[0]->type));
-    uint64_t words[32];
-    size_t n = 0;
-    for (int32_t i = 0; i < instance->n_inputs; i++)
-        words[n++] = (uint64_t)(uintptr_t)cuda_subject_address(&call, &launch->inputs[i]);
-    words[n++] = (uint64_t)(uintptr_t)result->memory;
-    words[n++] = (uint64_t)(uintptr_t)scratch.memory;
-    for (size_t i = 0; i < s->module->n_symbols; i++) words[n++] = (uint64_t)call.dims[i];
-
-    ptx_memory *memory = ptx_memory_create();
-    ptx_memory_add(memory, scratch.memory, scratch.size_bytes, "scratch");
-    for (size_t i = 0; i < call.n_buffers; i++)
-        ptx_memory_add(memory, call.buffers[i].memory, call.buffers[i].size_bytes, "tensor");
-    ptx_shape extent = {
-        .block = {(uint32_t)entry->threads, 1, 1},
-        .dynamic_shared_bytes = (uint32_t)entry->shared_bytes(instance->group)};
-    cuda_extent grid[3];
-    entry->grid(instance->group, grid);
-    for (int i = 0; i < 3; i++) extent.grid[i] = (uint32_t)cuda_subject_extent(&call, grid[i]);
-    const ptx_function *entry_function = NULL;
-    assert_ok(ptx_module_function(module, entry->symbol, &entry_function));
-    assert_ok(ptx_launch(entry_function, &extent, words, n * sizeof words[0], memory, NULL));
-    ptx_memory_free(memory);
-    cuda_subject_read_results(&call, function, keep, results);
-    for (size_t i = 0; i < KERNEL_COUNTER_BYTES; i++) assert_int_equal(scratch.memory[i], 0);
-    cuda_buffer_free(&scratch, "scratch");
-    for (size_t i = 0; i < call.n_buffers; i++) cuda_buffer_free(&call.buffers[i], "tensor");
-}
-
 // Every entry once: one split, several, a tile of one sequence, tiles of two and of many.
 static void test_ptx(void **state) {
     static const char *const names[] = {
@@ -458,18 +369,14 @@ static void test_ptx(void **state) {
         "larger batch of one each"};
     static const char *const archs[] = {"compute_80", "compute_90a"};
     static const shape small = {6, 2, 24, 0, 0, "f16", "f16"};
-    const fixture *f = *state;
-    nvrtc_library *library = NULL;
-    open_nvrtc(&library);
+    const test_folder *f = *state;
+    nvrtc_library *library = ptx_nvrtc_open();
     char text[2048];
     write_module(&small, text);
-    cuda_subject subject = cuda_subject_write(text, "paged_attention_mma16__sm80", f->folder);
+    cuda_subject subject = cuda_subject_write(text, "paged_attention_mma16__sm80", f->path);
     for (size_t k = 0; k < sizeof archs / sizeof archs[0]; k++) {
-        nvrtc_output output = {0};
-        ptx_module *module = NULL;
-        assert_ok(nvrtc_compile(
-            library, "attention", mlcc_str_text(&subject.sources[0]), archs[k], &output));
-        assert_ok(ptx_module_load(output.ptx, strlen(output.ptx), &module));
+        cuda_ptx_modules modules;
+        cuda_ptx_compile(&subject, library, archs[k], &modules);
         for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
             const ragged *batch = batches;
             while (strcmp(batch->name, names[i]) != 0) batch++;
@@ -480,12 +387,11 @@ static void test_ptx(void **state) {
             const ir_eval_options options = {0};
             print_message("%s: %s\n", archs[k], batch->name);
             assert_ok(ir_eval_function(subject.forward, args, &options, keep, &expected));
-            launch_ptx(&subject, module, args, keep, &actual);
+            cuda_subject_run(&subject, args, 0, keep, &actual);
             assert_tensors_near(actual, expected, 1.5e-3, 2.5e-3, archs[k]);
             mlcc_arena_free(keep);
         }
-        ptx_module_free(module);
-        nvrtc_output_free(&output);
+        cuda_ptx_free(&subject, &modules);
     }
     cuda_subject_close(&subject);
     nvrtc_close(library);
@@ -512,13 +418,12 @@ static void test_nvrtc(void **state) {
         {8, 4, 256, 0, 0, "f16", "f16"},
     };
     static const char *const archs[] = {"sm_80", "sm_86", "sm_89", "sm_90a"};
-    const fixture *f = *state;
-    nvrtc_library *library = NULL;
-    open_nvrtc(&library);
+    const test_folder *f = *state;
+    nvrtc_library *library = ptx_nvrtc_open();
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         char text[2048];
         write_module(&shapes[i], text);
-        cuda_subject subject = cuda_subject_write(text, "paged_attention_mma16__sm80", f->folder);
+        cuda_subject subject = cuda_subject_write(text, "paged_attention_mma16__sm80", f->path);
         for (size_t k = 0; k < sizeof archs / sizeof archs[0]; k += i == 0 ? 1 : 3) {
             nvrtc_output output = {0};
             assert_ok(nvrtc_compile(
@@ -535,12 +440,12 @@ static void test_nvrtc(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_generic, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_mma, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_choice, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_bugs, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_ptx, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nvrtc, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_generic, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_mma, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_choice, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_bugs, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_ptx, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_nvrtc, test_folder_set_up, test_folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

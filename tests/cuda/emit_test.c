@@ -2,6 +2,7 @@
 #include "codegen/cuda/cuda_compile.h"
 #include "codegen/cuda/cuda_target.h"
 #include "tests/support/cuda_group.h"
+#include "tests/support/ptx_nvrtc.h"
 
 // ---- text ---------------------------------------------------------------------------------------------
 
@@ -161,19 +162,9 @@ static void log_usage(void **state) {
 
 // ---- NVRTC --------------------------------------------------------------------------------------------
 
-static nvrtc_library *open_nvrtc(void) {
-    nvrtc_library *nvrtc = NULL;
-    mlcc_status *absent = nvrtc_open(&nvrtc);
-    if (absent == NULL) return nvrtc;
-    print_message("skipped: %s\n", mlcc_status_message(absent));
-    mlcc_status_free(absent);
-    return NULL;
-}
-
 static void architectures(void **state) {
     (void)state;
-    nvrtc_library *nvrtc = open_nvrtc();
-    if (nvrtc == NULL) skip();
+    nvrtc_library *nvrtc = ptx_nvrtc_open();
     mlcc_arena *keep = mlcc_arena_create();
     cuda_arch *archs = NULL;
     size_t n = 0;
@@ -242,10 +233,9 @@ static bool is_all_cached(const cuda_unit *units, bool expected) {
 // Threads and the cache change no byte; a damaged entry is made anew.
 static void cache(void **state) {
     (void)state;
-    nvrtc_library *nvrtc = open_nvrtc();
-    if (nvrtc == NULL) skip();
+    nvrtc_library *nvrtc = ptx_nvrtc_open();
     mlcc_arena *keep = mlcc_arena_create();
-    char *folder = compile_folder(keep);
+    char *folder = test_folder_make(keep);
     cuda_unit first[2], second[2], third[2];
     compile_two(nvrtc, NULL, 1, keep, first);
     assert_true(is_all_cached(first, false));
@@ -280,8 +270,7 @@ static void cache(void **state) {
 
 static void compile_errors(void **state) {
     (void)state;
-    nvrtc_library *nvrtc = open_nvrtc();
-    if (nvrtc == NULL) skip();
+    nvrtc_library *nvrtc = ptx_nvrtc_open();
     nvrtc_output output;
     assert_error(
         nvrtc_compile(nvrtc, "broken.cu", "int f() { return undeclared; }", "sm_80", &output),

@@ -3,9 +3,8 @@
 #include "codegen/cuda/cubin.h"
 #include "codegen/cuda/cuda_target.h"
 #include "codegen/cuda/emit_cuda.h"
-#include "frontend/import.h"
-#include "quantization/mode.h"
 #include "tests/support/cuda_group.h"
+#include "tests/support/import_preset.h"
 #include "tests/support/random_module.h"
 
 #include <ctype.h>
@@ -182,36 +181,13 @@ static void gate_artifact(
 
 // ---- real models --------------------------------------------------------------------------------------
 
-static codegen_artifact *plan_model(const char *preset, const char *mode_name, mlcc_arena *keep) {
-    hf_model_config *config = NULL;
+static const codegen_artifact *plan_model(
+    const char *preset, const char *mode_name, mlcc_arena *keep) {
+    cuda_subject subject = {.keep = keep};
     const quant_mode *mode = NULL;
-    ir_module *module = NULL;
-    const hf_config_overrides overrides = {.max_batch_size = 16, .prefill_chunk_size = 2048};
-    assert_ok(hf_model_config_read(preset, NULL, &overrides, keep, &config));
-    assert_ok(quant_mode_resolve(mode_name, NULL, keep, &mode));
-    const import_options options = {
-        .activation_dtype = mode->model,
-        .kv_dtype = mode->model == IR_F32 ? IR_F32 : IR_F16,
-        .max_tokens = 2048,
-        .max_sequences = 16,
-        .samples = true};
-    assert_ok(import_model(config, &options, keep, &module));
-    cuda_subject subject = {.keep = keep, .module = module};
-    const pass_target target = {
-        .user = &subject,
-        .choose_kernel = cuda_subject_choose_kernel,
-        .choose_layout = cuda_subject_choose_layout,
-        .takes_codes = cuda_subject_takes_codes,
-        .choose_chain = cuda_subject_choose_chain};
-    mlcc_arena *scratch = mlcc_arena_create();
-    pass_context context = {.scratch = scratch, .mode = mode, .target = &target};
-    const pass_options passes = {.limit = -1};
-    assert_ok(pass_pipeline_run(module, &passes, &context));
-    mlcc_arena_free(scratch);
-    codegen_artifact *artifact = NULL;
-    assert_ok(codegen_artifact_build(module, keep, &artifact));
-    hf_model_config_free(config);
-    return artifact;
+    assert_ok(import_preset(preset, mode_name, keep, &mode, &subject.module));
+    cuda_subject_plan(&subject, mode);
+    return subject.artifact;
 }
 
 // Every group of a 1B model in the common modes, for the oldest and the newest architecture whose opcodes are known.

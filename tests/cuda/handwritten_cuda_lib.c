@@ -6,75 +6,9 @@
 //
 // Compile definitions make variants: HANDWRITTEN_OBSERVING records maxima of id + 1 ("embed") and position + 1 ("mix"); HANDWRITTEN_EARLY has kernels
 // that wait for the launch before, as sm_90 may; HANDWRITTEN_CUBINS has no PTX; HANDWRITTEN_BROKEN_PTX, HANDWRITTEN_UNKNOWN_ENTRY and HANDWRITTEN_MUCH_SHARED must be refused by the driver or the device.
-#include "runtime/abi.h"
+#include "tests/unit/runtime/handwritten_tables.h"
 
-enum { VOCAB = 23, HEAD_DIM = 2, MAX_TOKENS = 8, MAX_SEQS = 4, MAX_LOGITS = 4, KIB = 1024 };
-
-// ---- symbols, params: as in handwritten_lib.c
-enum { N_TOKENS, N_SEQS, N_PAGES, N_PAGE_SLOTS, N_LOGITS, N_SYMBOLS };
-static const mlcc_abi_symbol symbols[N_SYMBOLS] = {
-    {"n_tokens", MAX_TOKENS}, {"n_seqs", MAX_SEQS},     {"n_pages", 0},
-    {"n_page_slots", 0},      {"n_logits", MAX_LOGITS},
-};
-
-static const mlcc_abi_piece embed_pieces[] = {
-    {"embed.weight", MLCC_ABI_F32, 2, {VOCAB, VOCAB}, VOCAB *VOCAB * sizeof(float)},
-};
-static const mlcc_abi_piece mix_pieces[] = {
-    {"mix.q_weight", MLCC_ABI_I8, 1, {VOCAB}, VOCAB},
-    {"mix.q_scale", MLCC_ABI_F32, 1, {1}, sizeof(float)},
-};
-
-static void prepare_mix(const void *const *pieces, void *prepared, int64_t begin, int64_t end) {
-    const int8_t *q_weight = pieces[0];
-    const float *q_scale = pieces[1];
-    float *mix = prepared;
-    for (int64_t i = begin; i < end; i++) mix[i] = (float)q_weight[i] * q_scale[0];
-}
-
-enum { EMBED, MIX, N_PARAMS };
-static const mlcc_abi_param params[N_PARAMS] = {
-    {.name = "embed.weight",
-     .format = "f32",
-     .layout = "rows",
-     .n_pieces = 1,
-     .pieces = embed_pieces,
-     .prepared_bytes = (VOCAB * VOCAB * sizeof(float) + 63) / 64 * 64},
-    {.name = "mix.weight",
-     .format = "q8_f32",
-     .layout = "table",
-     .n_pieces = 2,
-     .pieces = mix_pieces,
-     .prepare = prepare_mix,
-     .n_prepare_items = VOCAB,
-     .prepared_bytes = (VOCAB * sizeof(float) + 63) / 64 * 64},
-};
-
-#ifdef HANDWRITTEN_OBSERVING
-enum { IDS, POSITIONS, SEQ_IDS, MIX_MAX, PAGE_TABLE, LOGIT_ROWS, KV_0, KV_1, EMBED_MAX, N_ARGS };
-#else
-enum { IDS, POSITIONS, SEQ_IDS, PAGE_TABLE, LOGIT_ROWS, KV_0, KV_1, N_ARGS };
-#endif
-#define KV(name) \
-    {name, MLCC_ABI_F32, 5, {-1, 2, 1, MLCC_PAGE_TOKENS, HEAD_DIM}, {N_PAGES, -1, -1, -1, -1, -1}}
-static const mlcc_abi_tensor forward_args[N_ARGS] = {
-    {"ids", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
-    {"positions", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
-    {"seq_ids", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
-#ifdef HANDWRITTEN_OBSERVING
-    {"mix.q_calibration_scale", MLCC_ABI_F32, 1, {1}, {-1}},
-#endif
-    {"page_table", MLCC_ABI_I32, 2, {-1, -1}, {N_SEQS, N_PAGE_SLOTS}},
-    {"logit_rows", MLCC_ABI_I32, 1, {-1}, {N_LOGITS}},
-    KV("kv.0"),
-    KV("kv.1"),
-#ifdef HANDWRITTEN_OBSERVING
-    {"embed.q_calibration_scale", MLCC_ABI_F32, 1, {1}, {-1}},
-#endif
-};
-static const mlcc_abi_tensor forward_results[] = {
-    {"logits", MLCC_ABI_F32, 2, {-1, VOCAB}, {N_LOGITS, -1}},
-};
+enum { KIB = 1024 };
 
 // ---- PTX. Words of an argument: the places of its launch in order, then the symbols.
 // clang-format off

@@ -1,6 +1,5 @@
 // The PTX interpreter on what NVRTC really writes, for an old and a new architecture: kernels against plain C. Skipped where NVRTC is not installed.
-#include "codegen/cuda/nvrtc.h"
-#include "tests/support/ptx/ptx.h"
+#include "tests/support/ptx_nvrtc.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -16,28 +15,6 @@ static const char *const archs[] = {"compute_80", "compute_90a"};
 #define N_ARCHS (sizeof archs / sizeof archs[0])
 
 static nvrtc_library *library;
-
-static int open_library(void **state) {
-    (void)state;
-    mlcc_status_free(nvrtc_open(&library));
-    return 0;
-}
-
-static int close_library(void **state) {
-    (void)state;
-    nvrtc_close(library);
-    return 0;
-}
-
-static ptx_module *compile(const char *source, const char *arch) {
-    nvrtc_output output;
-    ptx_module *module = NULL;
-    mlcc_status *status = nvrtc_compile(library, "test.cu", source, arch, &output);
-    if (status == NULL) status = ptx_module_load(output.ptx, strlen(output.ptx), &module);
-    if (status != NULL) fail_msg("%s: %s", arch, mlcc_status_message(status));
-    nvrtc_output_free(&output);
-    return module;
-}
 
 static void launch(
     const ptx_module *module, const char *name, ptx_shape shape, const void *params,
@@ -88,12 +65,12 @@ typedef struct softmax_params {
 static void test_softmax(void **state) {
     (void)state;
     static float x[SOFTMAX_ROWS][SOFTMAX_COLUMNS], y[SOFTMAX_ROWS][SOFTMAX_COLUMNS];
-    if (library == NULL) skip();
+    library = ptx_nvrtc_open();
     for (int row = 0; row < SOFTMAX_ROWS; row++)
         for (int i = 0; i < SOFTMAX_COLUMNS; i++)
             x[row][i] = (float)((row * 7919 + i * 104729) % 1000) / 100.0f - 5.0f;
     for (size_t a = 0; a < N_ARCHS; a++) {
-        ptx_module *module = compile(softmax_source, archs[a]);
+        ptx_module *module = ptx_nvrtc_compile(library, "test.cu", softmax_source, archs[a]);
         ptx_memory *memory = ptx_memory_create();
         const softmax_params params = {{x, x}, {y}, {SOFTMAX_ROWS, SOFTMAX_COLUMNS}};
         memset(y, 0, sizeof y);
@@ -114,6 +91,7 @@ static void test_softmax(void **state) {
         ptx_memory_free(memory);
         ptx_module_free(module);
     }
+    nvrtc_close(library);
 }
 
 // ---- a product by tensor cores -----------------------------------------------------------------------------------------------------------------
@@ -183,7 +161,7 @@ static int run_product(const char *order, const char *arch) {
     for (uint32_t i = 0; i < 16 * PRODUCT_K; i++)
         a[i] = eighths(i * 2654435761u >> 7, &a_values[i]);
     for (uint32_t i = 0; i < 8 * PRODUCT_K; i++) b[i] = eighths(i * 2246822519u >> 9, &b_values[i]);
-    ptx_module *module = compile(source, arch);
+    ptx_module *module = ptx_nvrtc_compile(library, "test.cu", source, arch);
     ptx_memory *memory = ptx_memory_create();
     ptx_memory_add(memory, a, sizeof a, "a");
     ptx_memory_add(memory, b, sizeof b, "b");
@@ -207,13 +185,14 @@ static int run_product(const char *order, const char *arch) {
 
 static void test_product(void **state) {
     (void)state;
-    if (library == NULL) skip();
+    library = ptx_nvrtc_open();
     for (size_t i = 0; i < N_ARCHS; i++) {
         assert_int_equal(run_product("{%4,%5,%6,%7}", archs[i]), 0);
         // What a wrong order in an asm string does is seen.
         assert_true(run_product("{%5,%4,%6,%7}", archs[i]) > 100);
         assert_true(run_product("{%4,%6,%5,%7}", archs[i]) > 100);
     }
+    nvrtc_close(library);
 }
 
 int main(void) {
@@ -221,5 +200,5 @@ int main(void) {
         cmocka_unit_test(test_softmax),
         cmocka_unit_test(test_product),
     };
-    return cmocka_run_group_tests(tests, open_library, close_library);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,7 @@
 // What NVRTC writes for sm_90a, in the PTX interpreter: wgmma fed by bulk copies, and the 8-bit mma.sync. Skipped where NVRTC is not installed.
-#include "codegen/cuda/nvrtc.h"
 #include "ir/eval.h"
 #include "tests/support/ptx/numbers.h"
-#include "tests/support/ptx/ptx.h"
+#include "tests/support/ptx_nvrtc.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,29 +14,11 @@
 
 static nvrtc_library *library;
 
-static int open_library(void **state) {
-    (void)state;
-    mlcc_status_free(nvrtc_open(&library));
-    return 0;
-}
-
-static int close_library(void **state) {
-    (void)state;
-    nvrtc_close(library);
-    return 0;
-}
-
 static ptx_module *compile(const char *defines, const char *source, const char *arch) {
     char text[16384];
-    nvrtc_output output;
-    ptx_module *module = NULL;
     const int length = snprintf(text, sizeof text, "%s%s", defines, source);
     assert_in_range(length, 1, sizeof text - 1);
-    mlcc_status *status = nvrtc_compile(library, "test.cu", text, arch, &output);
-    if (status == NULL) status = ptx_module_load(output.ptx, strlen(output.ptx), &module);
-    if (status != NULL) fail_msg("%s: %s", arch, mlcc_status_message(status));
-    nvrtc_output_free(&output);
-    return module;
+    return ptx_nvrtc_compile(library, "test.cu", text, arch);
 }
 
 // Small whole numbers: their products and sums are exact in every format.
@@ -167,7 +148,7 @@ static void check_product(const char *defines, number_format of_a, number_format
 
 static void test_wgmma(void **state) {
     (void)state;
-    if (library == NULL) skip();
+    library = ptx_nvrtc_open();
 #define HALF_FORM(type) \
     "#define FORM \"m64n64k16.f32." type "." type "\"\n#define TRANSPOSES \", 0, 0\"\n"
 #define BYTE_FORM(a, b) "#define FORM \"m64n64k32.f32." a "." b "\"\n#define TRANSPOSES \"\"\n"
@@ -175,6 +156,7 @@ static void test_wgmma(void **state) {
     check_product(HALF_FORM("bf16"), FORMAT_BF16, FORMAT_BF16);
     check_product(BYTE_FORM("e4m3", "e4m3"), FORMAT_E4M3, FORMAT_E4M3);
     check_product(BYTE_FORM("e4m3", "e5m2"), FORMAT_E4M3, FORMAT_E5M2);
+    nvrtc_close(library);
 }
 
 // ---- wgmma with A in registers, one group ahead --------------------------------------------------------------------------------------------------
@@ -259,7 +241,7 @@ static mlcc_status *run_streams(const char *defines, uint32_t *n_wrong) {
 static void test_streams(void **state) {
     (void)state;
     uint32_t n_wrong = 0;
-    if (library == NULL) skip();
+    library = ptx_nvrtc_open();
     mlcc_status *status =
         run_streams("#define LEFT \"1\"\n#define UNROLL _Pragma(\"unroll 2\")\n", &n_wrong);
     if (status != NULL) fail_msg("%s", mlcc_status_message(status));
@@ -272,6 +254,7 @@ static void test_streams(void **state) {
     status = run_streams("#define LEFT \"0\"\n#define UNROLL _Pragma(\"unroll 1\")\n", &n_wrong);
     assert_null(status);
     assert_int_equal(n_wrong, 0);
+    nvrtc_close(library);
 }
 
 // ---- mma.sync of bytes ---------------------------------------------------------------------------------------------------------------------------
@@ -346,11 +329,12 @@ static void check_bytes(
 static void test_bytes(void **state) {
     (void)state;
     static const char *const archs[] = {"sm_89", "sm_90a"};
-    if (library == NULL) skip();
+    library = ptx_nvrtc_open();
     for (int i = 0; i < 2; i++) {
         check_bytes("#define TYPES \"e4m3.e4m3\"\n", archs[i], FORMAT_E4M3, FORMAT_E4M3);
         check_bytes("#define TYPES \"e4m3.e5m2\"\n", archs[i], FORMAT_E4M3, FORMAT_E5M2);
     }
+    nvrtc_close(library);
 }
 
 int main(void) {
@@ -359,5 +343,5 @@ int main(void) {
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_bytes),
     };
-    return cmocka_run_group_tests(tests, open_library, close_library);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,27 +7,6 @@
 
 #include <math.h>
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
-
 // ---- rows of logits -----------------------------------------------------------------------------------------
 
 typedef float logits_kind(random_state *random, int64_t i);
@@ -167,7 +146,7 @@ static sample_args make_args(
     return args;
 }
 
-static cuda_subject open_subject(const fixture *f, int64_t vocab) {
+static cuda_subject open_subject(const test_folder *f, int64_t vocab) {
     char text[1024];
     snprintf(
         text, sizeof text,
@@ -178,7 +157,7 @@ static cuda_subject open_subject(const fixture *f, int64_t vocab) {
         "  %%0 = sample %%logits, %%settings, %%random, %%ranges, %%tokens, %%subtracted : "
         "i32[n_logits]\n  return %%0\n}\n",
         (long long)vocab);
-    return cuda_subject_open(text, "sample__sm80", f->folder);
+    return cuda_subject_open(text, "sample__sm80", f->path);
 }
 
 static void check_three(
@@ -204,7 +183,7 @@ static void check_three(
 }
 
 static void test_kernel(void **state) {
-    const fixture *f = *state;
+    const test_folder *f = *state;
     static const struct {
         int64_t vocab, n_cases;
     } sizes[] = {{1, 8}, {31, 40}, {1000, 40}, {32003, 12}, {128256, 6}};
@@ -268,7 +247,7 @@ int main(void) {
         return 77;
     }
     const struct CMUnitTest kernel[] = {
-        cmocka_unit_test_setup_teardown(test_kernel, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_kernel, test_folder_set_up, test_folder_tear_down),
     };
     return cmocka_run_group_tests(kernel, NULL, NULL);
 }

@@ -4,38 +4,8 @@
 #include "tests/support/cuda_group.h"
 #include "tests/support/random_module.h"
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
-
 static const char *text_of(ir_dtype dtype) {
     return ir_dtype_get(dtype)->text;
-}
-
-static ir_tensor *random_matrix(
-    ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
-    ir_tensor *tensor = ir_tensor_create(keep, dtype, 2, (int64_t[]){rows, columns});
-    random_state random = {seed};
-    for (int64_t i = 0; i < ir_tensor_count(tensor); i++)
-        tensor->f32[i] = ir_round_to(dtype, (float)random_unit(&random));
-    return tensor;
 }
 
 static ir_tensor *integers(
@@ -56,11 +26,11 @@ static int count_chains(const ir_function *function) {
 
 // Runs the module with chains and without; `n_chains` is how many the plan must have.
 static void check_module(
-    fixture *f, const char *text, int n_chains, ir_tensor *const *const *cases, int n_cases,
+    test_folder *f, const char *text, int n_chains, ir_tensor *const *const *cases, int n_cases,
     double tolerance) {
-    cuda_subject chained = cuda_subject_open(text, NULL, f->folder);
+    cuda_subject chained = cuda_subject_open(text, NULL, f->path);
     assert_int_equal(count_chains(chained.forward), n_chains);
-    cuda_subject apart = cuda_subject_open(text, "linear_tile16__sm80", f->folder);
+    cuda_subject apart = cuda_subject_open(text, "linear_tile16__sm80", f->path);
     assert_int_equal(count_chains(apart.forward), 0);
     for (int i = 0; i < n_cases; i++) {
         cuda_subject_check(&chained, cases[i], tolerance, tolerance);
@@ -87,7 +57,7 @@ typedef struct mlp_case {
     int tokens[5]; // 0 ends
 } mlp_case;
 
-static void check_mlp(fixture *f, const mlp_case *c) {
+static void check_mlp(test_folder *f, const mlp_case *c) {
     const char *w = text_of(c->weight), *x = text_of(c->activation);
     mlcc_str text = {0};
     mlcc_str_printf(
@@ -116,8 +86,8 @@ static void check_mlp(fixture *f, const mlp_case *c) {
     ir_tensor *const *cases[5];
     int n_cases = 0;
     for (; c->tokens[n_cases] != 0; n_cases++) {
-        args[n_cases][0] = random_matrix(c->activation, c->tokens[n_cases], c->k, 17, f->keep);
-        args[n_cases][1] = random_matrix(c->activation, c->tokens[n_cases], c->k, 18, f->keep);
+        args[n_cases][0] = random_matrix(c->activation, c->tokens[n_cases], c->k, 1, 17, f->keep);
+        args[n_cases][1] = random_matrix(c->activation, c->tokens[n_cases], c->k, 1, 18, f->keep);
         cases[n_cases] = args[n_cases];
     }
     const double unit = c->activation == IR_F16 ? 0x1p-10 : 0x1p-7;
@@ -204,7 +174,7 @@ static void put_qkv_text(const qkv_case *c, mlcc_str *text) {
         c->rotated > 0 ? "" : ", %table");
 }
 
-static void check_qkv(fixture *f, const qkv_case *c) {
+static void check_qkv(test_folder *f, const qkv_case *c) {
     mlcc_str text = {0};
     put_qkv_text(c, &text);
     ir_tensor *args[4][7];
@@ -213,8 +183,8 @@ static void check_qkv(fixture *f, const qkv_case *c) {
     for (; n_cases < 4 && c->tokens[n_cases] != 0; n_cases++) {
         const int64_t n = c->tokens[n_cases];
         ir_tensor **a = args[n_cases];
-        a[0] = random_matrix(c->activation, n, c->k, 17, f->keep);
-        a[1] = random_matrix(c->activation, n, c->k, 18, f->keep);
+        a[0] = random_matrix(c->activation, n, c->k, 1, 17, f->keep);
+        a[1] = random_matrix(c->activation, n, c->k, 1, 18, f->keep);
         a[2] = ir_tensor_create(
             f->keep, c->cache, 5, (int64_t[]){PAGES, 2, c->n_kv_heads, PAGE_TOKENS, c->head_dim});
         random_state random = {19};
@@ -223,12 +193,12 @@ static void check_qkv(fixture *f, const qkv_case *c) {
         a[3] = integers(2, 2, SLOTS, page_of, f->keep);
         a[4] = integers(1, n, 1, sequence_of, f->keep);
         a[5] = integers(1, n, 1, position_of, f->keep);
-        a[6] = random_matrix(IR_F32, n, c->rotated > 0 ? c->rotated : 2, 20, f->keep);
+        a[6] = random_matrix(IR_F32, n, c->rotated > 0 ? c->rotated : 2, 1, 20, f->keep);
         cases[n_cases] = a;
     }
     const double unit = c->activation == IR_F16 ? 0x1p-10 : 0x1p-7;
     check_module(f, mlcc_str_text(&text), 1, cases, n_cases, unit * 8);
-    cuda_subject s = cuda_subject_write(mlcc_str_text(&text), NULL, f->folder);
+    cuda_subject s = cuda_subject_write(mlcc_str_text(&text), NULL, f->path);
     for (const ir_node *node = s.forward->first; node != NULL; node = node->next) {
         const int64_t n_launches = ir_attr_i64(node, "chain");
         if (n_launches > 0) assert_int_equal(n_launches, c->n_launches);
@@ -256,7 +226,7 @@ static void test_appends(void **state) {
 // ---- what is no chain -----------------------------------------------------------------------------------
 
 static void check_none(const char *body) {
-    fixture f = {.keep = mlcc_arena_create()};
+    test_folder f = {.keep = mlcc_arena_create()};
     const char *text = mlcc_arena_printf(
         f.keep,
         "module @m level=graph\nsymbol n_tokens <= 8\nparam @gain : f16[64]\nparam @w : f16[64, "
@@ -285,8 +255,8 @@ static void test_no_chains(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_gates, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_appends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gates, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_appends, test_folder_set_up, test_folder_tear_down),
         cmocka_unit_test(test_no_chains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,9 @@
 // The device layer on the host: every operation against what the PTX ISA says, and every mistake that the shim is there to find.
 #include "ir/eval.h"
-#include "runtime/base/file.h"
 #include "runtime/base/str.h"
 #include "tests/support/cuda_shim/cuda_shim_unit.h"
 #include "tests/support/random_module.h"
+#include "tests/support/test_folder.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,29 +13,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    const char *root = getenv("TMPDIR");
-    f->folder = mlcc_arena_printf(f->keep, "%s/mlcc-test-XXXXXX", root != NULL ? root : "/tmp");
-    assert_non_null(mkdtemp(f->folder));
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
 
 static void assert_ok(mlcc_status *status) {
     if (status == NULL) return;
@@ -48,7 +25,7 @@ static void assert_ok(mlcc_status *status) {
 
 // The layer, an environment of two inputs and a result, math.h, and kernels.
 static cuda_shim_unit *build(
-    fixture *f, const char *name, const char *kernels, const char *const *entries) {
+    test_folder *f, const char *name, const char *kernels, const char *const *entries) {
     mlcc_str text = {0};
     mlcc_str_puts(
         &text,
@@ -56,7 +33,7 @@ static cuda_shim_unit *build(
         "typedef struct kernel_env { const void *in[2]; void *out[1]; } kernel_env;\n");
     mlcc_str_puts(&text, kernels);
     cuda_shim_unit *unit = NULL;
-    assert_ok(cuda_shim_unit_build(name, mlcc_str_text(&text), entries, f->folder, f->keep, &unit));
+    assert_ok(cuda_shim_unit_build(name, mlcc_str_text(&text), entries, f->path, f->keep, &unit));
     mlcc_str_free(&text);
     return unit;
 }
@@ -116,7 +93,7 @@ static const char collective_kernels[] =
     "}\n";
 
 static void test_collectives(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     cuda_shim_unit *unit = build(f, "collective", collective_kernels, collective_entries);
     for (uint64_t seed = 0; seed < 3; seed++) {
         uint32_t places[12 * 128];
@@ -221,7 +198,7 @@ static void test_products(const cuda_shim_unit *unit, ir_dtype dtype, const char
 }
 
 static void test_matrices(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     cuda_shim_unit *unit = build(f, "matrix", matrix_kernels, matrix_entries);
     test_products(unit, IR_F16, "product_f16");
     test_products(unit, IR_BF16, "product_bf16");
@@ -263,7 +240,7 @@ static const char copy_kernels[] = "KERNEL void pipeline(const kernel_env env) {
                                    "}\n";
 
 static void test_copies(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     cuda_shim_unit *unit = build(f, "copy", copy_kernels, copy_entries);
     _Alignas(16) float source[128];
     float results[32][4];
@@ -308,7 +285,7 @@ static const char number_kernels[] =
     "}\n";
 
 static void test_numbers(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     cuda_shim_unit *unit = build(f, "number", number_kernels, number_entries);
     uint32_t in[1024][3], out[1024][5];
     random_state random = {3};
@@ -372,7 +349,7 @@ static const char math_kernels[] =
     "}\n";
 
 static void test_math(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     cuda_shim_unit *unit = build(f, "math", math_kernels, math_entries);
     enum { N = 40001 };
     float *x = mlcc_arena_alloc_array(f->keep, N, sizeof *x);
@@ -456,7 +433,7 @@ static void assert_wrong(
 }
 
 static void test_mistakes(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     cuda_shim_unit *unit = build(f, "wrong", wrong_kernels, wrong_entries);
     _Alignas(16) const uint32_t source[4] = {0};
     const operands words = {.in = {source}};
@@ -483,12 +460,13 @@ int main(void) {
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_collectives, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_matrices, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_copies, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_math, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_mistakes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_collectives, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_matrices, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_copies, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_numbers, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_math, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_mistakes, test_folder_set_up, test_folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,29 +6,6 @@
 
 #include <math.h>
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-    nvrtc_library *nvrtc; // opened by the test that needs it
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    nvrtc_close(f->nvrtc);
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
-
 // Numbers of many magnitudes; `special`: with infinities, NaN and zeros of both signs, and a row of zeros.
 static ir_tensor *activations(
     ir_dtype dtype, int64_t rows, int64_t columns, bool special, uint64_t seed, mlcc_arena *keep) {
@@ -62,7 +39,7 @@ static const char *scale_text(int n, mlcc_arena *keep) {
     return result;
 }
 
-static void check_encode(fixture *f, const encode_case *c) {
+static void check_encode(test_folder *f, const encode_case *c) {
     const int n_groups = c->group == 0 ? 1 : (c->columns + c->group - 1) / c->group;
     const char *x = ir_dtype_get(c->dtype)->text;
     const char *codes = c->mantissa_bits == 3 ? "f8e4m3" : "f8e5m2";
@@ -77,7 +54,7 @@ static void check_encode(fixture *f, const encode_case *c) {
         n_groups, scale_text(n_groups, f->keep), x, c->columns, x, c->columns, x, c->columns,
         c->has_prologue ? "%0" : "%x", c->has_scale ? ", @s" : "", c->mantissa_bits, c->group,
         c->floor, codes, c->columns, n_groups);
-    cuda_subject s = cuda_subject_open(text, "encode_activation__sm80", f->folder);
+    cuda_subject s = cuda_subject_open(text, "encode_activation__sm80", f->path);
     for (uint64_t seed = 1; seed <= 2; seed++) {
         ir_tensor *args[] = {
             activations(c->dtype, 5, c->columns, seed == 2, seed, s.keep),
@@ -108,10 +85,11 @@ typedef struct linear_case {
     int tokens[6]; // 0 ends
 } linear_case;
 
-// With an epilogue that reads another tensor, so that every (row, column) must be right. `special`: rows with NaN and infinities too. `arch`: PTX for it
-// runs; NULL: the host's code.
+// With an epilogue that reads another tensor, so that every (row, column) must be right. `special`: rows with NaN and infinities too. `nvrtc`: its PTX
+// for `arch` runs; NULL: the host's code.
 static void check_linear(
-    fixture *f, const linear_case *c, const char *row, bool special, const char *arch) {
+    test_folder *f, const linear_case *c, const char *row, bool special, const nvrtc_library *nvrtc,
+    const char *arch) {
     char text[2048];
     const char *y = ir_dtype_get(c->result)->text;
     const int n_groups = c->group == 0 ? 1 : (c->k + c->group - 1) / c->group;
@@ -128,9 +106,9 @@ static void check_linear(
         ir_dtype_get(c->weight)->text, c->n, c->k, y, c->n, c->k, y, c->n, is_e4m3 ? 3 : 2,
         c->group, is_e4m3 ? "f8e4m3" : "f8e5m2", c->k, n_groups, c->has_bias ? ", @w.bias" : "",
         c->group, y, c->n, y, c->n);
-    cuda_subject s = cuda_subject_open(text, row, f->folder);
+    cuda_subject s = cuda_subject_open(text, row, f->path);
     cuda_ptx_modules modules;
-    if (arch != NULL) cuda_ptx_compile(&s, f->nvrtc, arch, &modules);
+    if (nvrtc != NULL) cuda_ptx_compile(&s, nvrtc, arch, &modules);
     for (int i = 0; c->tokens[i] != 0; i++) {
         ir_tensor *args[] = {
             activations(IR_F32, c->tokens[i], c->k, special, 17, s.keep),
@@ -138,7 +116,7 @@ static void check_linear(
         // Products are exact; only sums are rounded.
         cuda_subject_check(&s, args, 1e-4, 1e-5);
     }
-    if (arch != NULL) cuda_ptx_free(&s, &modules);
+    if (nvrtc != NULL) cuda_ptx_free(&s, &modules);
     cuda_subject_close(&s);
 }
 
@@ -158,7 +136,7 @@ static void test_linear(void **state) {
     };
     for (size_t r = 0; r < N_LINEAR_ROWS; r++) {
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-            check_linear(*state, &cases[i], linear_rows[r], false, NULL);
+            check_linear(*state, &cases[i], linear_rows[r], false, NULL, NULL);
     }
 }
 
@@ -172,7 +150,7 @@ static void test_linear_sizes(void **state) {
         {IR_E4M3_F32, IR_F16, 300, 528, 0, false, {130}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        check_linear(*state, &cases[i], linear_rows[i % N_LINEAR_ROWS], false, NULL);
+        check_linear(*state, &cases[i], linear_rows[i % N_LINEAR_ROWS], false, NULL, NULL);
 }
 
 // A row with NaN or infinity gives NaN where the evaluator gives it, and no other row does.
@@ -185,12 +163,12 @@ static void test_linear_specials(void **state) {
     };
     for (size_t r = 0; r < N_LINEAR_ROWS; r++) {
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-            check_linear(*state, &cases[i], linear_rows[r], true, NULL);
+            check_linear(*state, &cases[i], linear_rows[r], true, NULL, NULL);
     }
 }
 
 static void test_linear_ptx(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char *const archs[N_LINEAR_ROWS] = {
         "compute_80", "compute_89", "compute_90", "compute_120"};
     static const linear_case cases[] = {
@@ -198,23 +176,24 @@ static void test_linear_ptx(void **state) {
         {IR_E4M3B128_F32, IR_BF16, 24, 272, 128, false, {8, 17}},
         {IR_E5M2, IR_F16, 24, 208, 0, true, {2, 9}},
     };
-    mlcc_status *absent = nvrtc_open(&f->nvrtc);
-    if (absent != NULL) print_message("skipped: %s\n", mlcc_status_message(absent));
-    mlcc_status_free(absent);
-    if (f->nvrtc == NULL || !cuda_shim_can_compile()) skip();
+    if (!cuda_shim_can_compile()) skip();
+    nvrtc_library *nvrtc = ptx_nvrtc_open();
     for (size_t r = 0; r < N_LINEAR_ROWS; r++) {
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-            check_linear(f, &cases[i], linear_rows[r], false, archs[r]);
+            check_linear(f, &cases[i], linear_rows[r], false, nvrtc, archs[r]);
     }
+    nvrtc_close(nvrtc);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_encode, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_linear, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_linear_sizes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_linear_specials, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_linear_ptx, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_encode, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_linear, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_linear_sizes, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_linear_specials, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_linear_ptx, test_folder_set_up, test_folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,38 +5,8 @@
 #include "tests/support/cuda_group.h"
 #include "tests/support/random_module.h"
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
-
 static const char *text_of(ir_dtype dtype) {
     return ir_dtype_get(dtype)->text;
-}
-
-static ir_tensor *random_matrix(
-    ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
-    ir_tensor *tensor = ir_tensor_create(keep, dtype, 2, (int64_t[]){rows, columns});
-    random_state random = {seed};
-    for (int64_t i = 0; i < ir_tensor_count(tensor); i++)
-        tensor->f32[i] = ir_round_to(dtype, (float)random_unit(&random));
-    return tensor;
 }
 
 // ---- linear ---------------------------------------------------------------------------------------------
@@ -50,7 +20,7 @@ typedef struct linear_case {
 } linear_case;
 
 // With an epilogue that reads another tensor, so that every (row, column) must be right.
-static void check_linear(fixture *f, const linear_case *c) {
+static void check_linear(test_folder *f, const linear_case *c) {
     char text[1024];
     const char *x = text_of(c->activation);
     snprintf(
@@ -62,15 +32,15 @@ static void check_linear(fixture *f, const linear_case *c) {
         "  %%1 = add %%0, %%r : %s[n_tokens, %d]\n  return %%1\n}\n",
         text_of(c->weight), c->n, c->k, x, c->n, x, c->k, x, c->n, c->has_bias ? ", @w.bias" : "",
         x, c->n, x, c->n);
-    cuda_subject s = cuda_subject_open(text, c->row, f->folder);
+    cuda_subject s = cuda_subject_open(text, c->row, f->path);
     // Weights and activations are below 1. Sums of K products of numbers with a relative error of half a unit.
     const double unit = c->activation == IR_F32   ? 0x1p-20
                         : c->activation == IR_F16 ? 0x1p-10
                                                   : 0x1p-7;
     for (int i = 0; c->tokens[i] != 0; i++) {
         ir_tensor *args[] = {
-            random_matrix(c->activation, c->tokens[i], c->k, 17, s.keep),
-            random_matrix(c->activation, c->tokens[i], c->n, 18, s.keep)};
+            random_matrix(c->activation, c->tokens[i], c->k, 1, 17, s.keep),
+            random_matrix(c->activation, c->tokens[i], c->n, 1, 18, s.keep)};
         cuda_subject_check(&s, args, unit * 6, unit * 2);
     }
     cuda_subject_close(&s);
@@ -161,7 +131,7 @@ static void test_generic(void **state) {
 // ---- embedding ------------------------------------------------------------------------------------------
 
 static void test_embedding(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     if (!cuda_shim_can_compile()) skip();
     for (int dtype = 0; dtype < IR_N_DTYPES; dtype++) {
         if (!is_weight(dtype)) continue;
@@ -175,7 +145,7 @@ static void test_embedding(void **state) {
             "func @forward(%%ids: i32[n_tokens]) {\n"
             "  %%0 = embedding %%ids, @table.weight : %s[n_tokens, %d]\n  return %%0\n}\n",
             text_of(c.weight), c.n, c.k, text_of(result), c.k);
-        cuda_subject s = cuda_subject_open(text, "embedding_tile16__sm80", f->folder);
+        cuda_subject s = cuda_subject_open(text, "embedding_tile16__sm80", f->path);
         const int64_t n_tokens = 7;
         ir_tensor *ids = ir_tensor_create(s.keep, IR_I32, 1, &n_tokens);
         for (int64_t i = 0; i < n_tokens; i++) ids->i32[i] = (int32_t)(c.n - 1 - i * 5);
@@ -186,11 +156,13 @@ static void test_embedding(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_tile16, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_tile16_mixed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_tile16_sizes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_generic, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_embedding, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tile16, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_tile16_mixed, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_tile16_sizes, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_generic, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_embedding, test_folder_set_up, test_folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

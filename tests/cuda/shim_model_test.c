@@ -15,7 +15,7 @@ static double tolerance_of(const ir_function *function) {
 
 static void run_model(uint64_t seed, uint32_t features) {
     mlcc_arena *keep = mlcc_arena_create();
-    const char *folder = compile_folder(keep);
+    const char *folder = test_folder_make(keep);
     ir_module *module = random_module_with(seed, features, keep);
     const ir_function *graph = ir_module_find(module, "forward");
     ir_tensor **args = random_inputs(graph, seed, keep);

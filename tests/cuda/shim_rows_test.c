@@ -4,45 +4,10 @@
 
 #include <math.h>
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
-
 static const char *const float_names[] = {"f32", "f16", "bf16"};
 static const ir_dtype float_dtypes[] = {IR_F32, IR_F16, IR_BF16};
 static const int64_t row_counts[] = {1, 2, 7};
 enum { N_ROW_COUNTS = sizeof row_counts / sizeof row_counts[0] };
-
-static ir_tensor *random_tensor(
-    ir_dtype dtype, int32_t rank, const int64_t *dims, uint64_t seed, mlcc_arena *keep) {
-    ir_tensor *tensor = ir_tensor_create(keep, dtype, rank, dims);
-    random_state random = {seed};
-    for (int64_t i = 0; i < ir_tensor_count(tensor); i++)
-        tensor->f32[i] = ir_round_to(dtype, (float)(2 * random_unit(&random)));
-    return tensor;
-}
-
-static ir_tensor *random_matrix(
-    ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
-    return random_tensor(dtype, 2, (int64_t[]){rows, columns}, seed, keep);
-}
 
 static ir_tensor *random_ids(int64_t n, int64_t below, uint64_t seed, mlcc_arena *keep) {
     ir_tensor *tensor = ir_tensor_create(keep, IR_I32, 1, &n);
@@ -52,7 +17,7 @@ static ir_tensor *random_ids(int64_t n, int64_t below, uint64_t seed, mlcc_arena
 }
 
 static void test_elementwise(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const int columns[] = {1, 31, 512, 1102};
     for (int c = 0; c < 4; c++) {
         char text[2048];
@@ -69,12 +34,12 @@ static void test_elementwise(void **state) {
             "  %%5 = scale %%v {factor = 3.0} : %s[%d]\n  return %%4, %%5\n}\n",
             name, 2 * n, name, n, n, name, n, n, 2 * n, name, n, name, n, name, n, name, n, name,
             n);
-        cuda_subject s = cuda_subject_open(text, "elementwise__sm80", f->folder);
+        cuda_subject s = cuda_subject_open(text, "elementwise__sm80", f->path);
         for (int r = 0; r < N_ROW_COUNTS; r++) {
             const int64_t vector[] = {n};
             ir_tensor *args[] = {
-                random_matrix(float_dtypes[c % 3], row_counts[r], 2 * n, 7, s.keep),
-                random_tensor(float_dtypes[c % 3], 1, vector, 8, s.keep)};
+                random_matrix(float_dtypes[c % 3], row_counts[r], 2 * n, 2, 7, s.keep),
+                random_tensor(float_dtypes[c % 3], 1, vector, 2, 8, s.keep)};
             // A value in the middle may round the other way where its exact value lies between two halves.
             cuda_subject_check(&s, args, c % 3 == 0 ? 2e-6 : c % 3 == 1 ? 4e-3 : 3e-2, 1e-6);
         }
@@ -83,7 +48,7 @@ static void test_elementwise(void **state) {
 }
 
 static void test_take_rows(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const int columns[] = {1, 33, 1500};
     for (int c = 0; c < 3; c++) {
         char text[512];
@@ -94,10 +59,10 @@ static void test_take_rows(void **state) {
             "  %%0 = relu %%x : %s[n_tokens, %d]\n"
             "  %%1 = take_rows %%0, %%rows : %s[n_logits, %d]\n  return %%1\n}\n",
             float_names[c], columns[c], float_names[c], columns[c], float_names[c], columns[c]);
-        cuda_subject s = cuda_subject_open(text, "take_rows__sm80", f->folder);
+        cuda_subject s = cuda_subject_open(text, "take_rows__sm80", f->path);
         for (int r = 0; r < N_ROW_COUNTS; r++) {
             ir_tensor *args[] = {
-                random_matrix(float_dtypes[c], row_counts[r], columns[c], 5, s.keep),
+                random_matrix(float_dtypes[c], row_counts[r], columns[c], 2, 5, s.keep),
                 random_ids(1 + r % 4, row_counts[r], 6, s.keep)};
             cuda_subject_check(&s, args, -1, 0);
         }
@@ -107,7 +72,7 @@ static void test_take_rows(void **state) {
 
 // A plain norm, one behind a sum that is returned as well, and rows too long for registers.
 static void test_rms_norm(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const int columns[] = {1, 8, 33, 172, 2050, 17000};
     for (int c = 0; c < 6; c++) {
         const ir_dtype dtype = float_dtypes[c % 3];
@@ -123,12 +88,12 @@ static void test_rms_norm(void **state) {
             "  %%2 = rms_norm %%x, @gain.weight {eps = 0.1} : %s[n_tokens, %d]\n"
             "  return %%0, %%1, %%2\n}\n",
             gain, n, name, n, name, n, name, n, name, n, name, n);
-        cuda_subject s = cuda_subject_open(text, "rms_norm__sm80", f->folder);
+        cuda_subject s = cuda_subject_open(text, "rms_norm__sm80", f->path);
         for (int r = 0; r < N_ROW_COUNTS; r++) {
             if (n > 10000 && r != 1) continue;
             ir_tensor *args[] = {
-                random_matrix(dtype, row_counts[r], n, 1, s.keep),
-                random_matrix(dtype, row_counts[r], n, 2, s.keep)};
+                random_matrix(dtype, row_counts[r], n, 2, 1, s.keep),
+                random_matrix(dtype, row_counts[r], n, 2, 2, s.keep)};
             cuda_subject_check(&s, args, 1e-6, 4e-6);
         }
         cuda_subject_close(&s);
@@ -136,12 +101,12 @@ static void test_rms_norm(void **state) {
 }
 
 static void test_rope_table(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char text[] =
         "module @m level=graph\nsymbol n_tokens <= 256\n"
         "func @forward(%p: i32[n_tokens], %f: f32[33]) {\n"
         "  %0 = rope_table %p, %f {magnitude = 1.25} : f32[n_tokens, 66]\n  return %0\n}\n";
-    cuda_subject s = cuda_subject_open(text, "rope_table__sm80", f->folder);
+    cuda_subject s = cuda_subject_open(text, "rope_table__sm80", f->path);
     const int64_t n_frequencies = 33;
     for (int r = 0; r < N_ROW_COUNTS; r++) {
         ir_tensor *args[] = {
@@ -155,7 +120,7 @@ static void test_rope_table(void **state) {
 
 // Keys rotated on the way in, values as they are; two sequences on scattered pages.
 static void test_kv_append(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const int head_dims[] = {32, 7, 80};
     for (int c = 0; c < 3; c++) {
         const int hd = head_dims[c], width = 2 * hd;
@@ -171,17 +136,17 @@ static void test_kv_append(void **state) {
             "  %%1 = kv_append %%kv, %%0, %%v, %%pages, %%seq, %%pos : %s[6, 2, 2, 16, %d]\n"
             "  return %%1\n}\n",
             cache, hd, name, width, name, width, hd / 2 * 2, hd, name, width, cache, hd);
-        cuda_subject s = cuda_subject_open(text, "kv_append__sm80", f->folder);
+        cuda_subject s = cuda_subject_open(text, "kv_append__sm80", f->path);
         for (int64_t n = 1; n <= 40; n += 13) {
             const int64_t cache_dims[] = {6, 2, 2, 16, hd}, page_dims[] = {2, 3};
             ir_tensor *args[] = {
-                random_tensor(float_dtypes[c], 5, cache_dims, 1, s.keep),
-                random_matrix(float_dtypes[(c + 1) % 3], n, width, 2, s.keep),
-                random_matrix(float_dtypes[(c + 1) % 3], n, width, 3, s.keep),
+                random_tensor(float_dtypes[c], 5, cache_dims, 2, 1, s.keep),
+                random_matrix(float_dtypes[(c + 1) % 3], n, width, 2, 2, s.keep),
+                random_matrix(float_dtypes[(c + 1) % 3], n, width, 2, 3, s.keep),
                 ir_tensor_create(s.keep, IR_I32, 2, page_dims),
                 ir_tensor_create(s.keep, IR_I32, 1, &n),
                 ir_tensor_create(s.keep, IR_I32, 1, &n),
-                random_matrix(IR_F32, n, hd / 2 * 2, 4, s.keep)};
+                random_matrix(IR_F32, n, hd / 2 * 2, 2, 4, s.keep)};
             static const int32_t pages[] = {3, 0, 5, 1, 4, 2};
             memcpy(args[3]->i32, pages, sizeof pages);
             for (int64_t t = 0; t < n; t++) {
@@ -200,7 +165,7 @@ static void test_kv_append(void **state) {
 // Values over the whole range of fp8 and beyond: subnormal numbers, ties, saturation, zeros of both signs.
 static ir_tensor *wide_matrix(
     ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
-    ir_tensor *tensor = random_matrix(dtype, rows, columns, seed, keep);
+    ir_tensor *tensor = random_matrix(dtype, rows, columns, 2, seed, keep);
     random_state random = {seed + 77};
     for (int64_t i = 0; i < rows * columns; i++) {
         const float factor = ldexpf(1.0f, (int)random_below(&random, 40) - 28);
@@ -213,7 +178,7 @@ static ir_tensor *wide_matrix(
 }
 
 static cuda_subject open_quantize(
-    fixture *f, int columns, int group, int n_groups, const char *name) {
+    test_folder *f, int columns, int group, int n_groups, const char *name) {
     char text[2048];
     snprintf(
         text, sizeof text,
@@ -227,18 +192,18 @@ static cuda_subject open_quantize(
         "  return %%0, %%1, %%2, %%4\n}\n",
         name, columns, n_groups, group, name, columns, group, name, columns, name, columns, name,
         columns, group, name, columns);
-    return cuda_subject_open(text, "quantize_activation__sm80", f->folder);
+    return cuda_subject_open(text, "quantize_activation__sm80", f->path);
 }
 
 static void test_quantize_activation(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const int columns[] = {1, 31, 128, 130, 1300, 1000};
     for (int c = 0; c < 6; c++) {
         const int group = c % 2 == 0 ? 128 : 0;
         const int64_t n_groups = group == 0 ? 1 : (columns[c] + 127) / 128;
         cuda_subject s = open_quantize(f, columns[c], group, (int)n_groups, float_names[c % 3]);
         for (int r = 0; r < N_ROW_COUNTS; r++) {
-            ir_tensor *scales = random_tensor(IR_F32, 1, &n_groups, (uint64_t)r, s.keep);
+            ir_tensor *scales = random_tensor(IR_F32, 1, &n_groups, 2, (uint64_t)r, s.keep);
             for (int i = 0; i < n_groups; i++) scales->f32[i] = fabsf(scales->f32[i]);
             if (r == 1) scales->f32[n_groups - 1] = 0; // the marker: computed at run time
             ir_tensor *x =
@@ -255,7 +220,7 @@ static void test_quantize_activation(void **state) {
 }
 
 static void test_observe_max(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const int columns[] = {1, 33, 4500};
     for (int c = 0; c < 3; c++) {
         char text[512];
@@ -266,13 +231,13 @@ static void test_observe_max(void **state) {
             "  %%0 = scale %%x {factor = 2.0} : %s[n_tokens, %d]\n"
             "  %%1 = observe_max %%m, %%0 : f32[1]\n  return %%1\n}\n",
             float_names[c], columns[c], float_names[c], columns[c]);
-        cuda_subject s = cuda_subject_open(text, "observe_max__sm80", f->folder);
+        cuda_subject s = cuda_subject_open(text, "observe_max__sm80", f->path);
         for (int r = 0; r < N_ROW_COUNTS; r++) {
             static const float before[] = {0.0f, -3.0f, 100.0f};
             const int64_t one = 1;
             ir_tensor *args[] = {
                 ir_tensor_create(s.keep, IR_F32, 1, &one),
-                random_matrix(float_dtypes[c], row_counts[r], columns[c], (uint64_t)r, s.keep)};
+                random_matrix(float_dtypes[c], row_counts[r], columns[c], 2, (uint64_t)r, s.keep)};
             args[0]->f32[0] = before[r];
             if (columns[c] > 1) args[1]->f32[1] = NAN;
             cuda_subject_check(&s, args, -1, 0);
@@ -287,13 +252,16 @@ int main(void) {
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_elementwise, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_take_rows, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_rms_norm, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_rope_table, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_kv_append, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_quantize_activation, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_observe_max, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_elementwise, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_take_rows, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_rms_norm, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_rope_table, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_kv_append, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_quantize_activation, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_observe_max, test_folder_set_up, test_folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

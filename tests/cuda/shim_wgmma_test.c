@@ -3,36 +3,6 @@
 #include "tests/support/cuda_group.h"
 #include "tests/support/random_module.h"
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
-
-static ir_tensor *random_matrix(
-    ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
-    ir_tensor *tensor = ir_tensor_create(keep, dtype, 2, (int64_t[]){rows, columns});
-    random_state random = {seed};
-    for (int64_t i = 0; i < ir_tensor_count(tensor); i++)
-        tensor->f32[i] = ir_round_to(dtype, (float)random_unit(&random));
-    return tensor;
-}
-
 typedef struct wgmma_case {
     ir_dtype weight, activation;
     int n, k, has_bias;
@@ -53,13 +23,13 @@ static const char *module_text(const wgmma_case *c, mlcc_arena *keep) {
         c->has_bias ? ", @w.bias" : "", x, c->n, x, c->n);
 }
 
-static void check_case(fixture *f, const wgmma_case *c) {
-    cuda_subject s = cuda_subject_open(module_text(c, f->keep), "linear_wgmma__sm90a", f->folder);
+static void check_case(test_folder *f, const wgmma_case *c) {
+    cuda_subject s = cuda_subject_open(module_text(c, f->keep), "linear_wgmma__sm90a", f->path);
     const double unit = c->activation == IR_F16 ? 0x1p-10 : 0x1p-7;
     for (int i = 0; c->tokens[i] != 0; i++) {
         ir_tensor *args[] = {
-            random_matrix(c->activation, c->tokens[i], c->k, 17, s.keep),
-            random_matrix(c->activation, c->tokens[i], c->n, 18, s.keep)};
+            random_matrix(c->activation, c->tokens[i], c->k, 1, 17, s.keep),
+            random_matrix(c->activation, c->tokens[i], c->n, 1, 18, s.keep)};
         cuda_subject_check(&s, args, unit * 8, unit * 2);
     }
     cuda_subject_close(&s);
@@ -113,7 +83,7 @@ static const char *fp8_text(const wgmma_case *c, mlcc_arena *keep) {
 }
 
 static void test_fp8(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     if (!cuda_shim_can_compile()) skip();
     // `activation` is the result here.
     static const wgmma_case cases[] = {
@@ -124,10 +94,10 @@ static void test_fp8(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const wgmma_case *c = &cases[i];
         cuda_subject s =
-            cuda_subject_open(fp8_text(c, f->keep), "linear_fp8_wgmma__sm90a", f->folder);
+            cuda_subject_open(fp8_text(c, f->keep), "linear_fp8_wgmma__sm90a", f->path);
         ir_tensor *args[] = {
-            random_matrix(IR_F32, c->tokens[0], c->k, 17, s.keep),
-            random_matrix(c->activation, c->tokens[0], c->n, 18, s.keep)};
+            random_matrix(IR_F32, c->tokens[0], c->k, 1, 17, s.keep),
+            random_matrix(c->activation, c->tokens[0], c->n, 1, 18, s.keep)};
         cuda_subject_check(&s, args, 1e-4, 1e-5); // products are exact
         cuda_subject_close(&s);
     }
@@ -165,56 +135,25 @@ static const mistake mistakes[] = {
     {"linear_wgmma_meet(block, 1);", ";"},
 };
 
-static void put_mistake(cuda_subject *s, const mistake *m) {
-    const char *source = mlcc_str_text(&s->sources[0]), *at = strstr(source, m->text);
-    if (at == NULL) fail_msg("the kernel's text has no '%s'", m->text);
-    mlcc_str changed = {0};
-    mlcc_str_append(&changed, source, (size_t)(at - source));
-    mlcc_str_puts(&changed, m->instead);
-    mlcc_str_puts(&changed, at + strlen(m->text));
-    mlcc_str_free(&s->sources[0]);
-    s->sources[0] = changed;
-}
-
-static bool is_near(const ir_tensor *a, const ir_tensor *b, double limit) {
-    for (int64_t i = 0; i < ir_tensor_count(a); i++) {
-        const double difference = (double)a->f32[i] - (double)b->f32[i];
-        if (!(difference <= limit && -difference <= limit)) return false; // NaN is far
-    }
-    return true;
-}
-
-// In order and in three random orders: whether anything was reported or came out wrong.
+// In order and in three random orders.
 static bool is_seen(cuda_subject *s) {
-    mlcc_arena *keep = mlcc_arena_create();
     ir_tensor *args[] = {
-        random_matrix(IR_F16, 70, 832, 17, keep), random_matrix(IR_F16, 70, 24, 18, keep)};
-    ir_tensor *expected = NULL, *actual = NULL;
-    const ir_eval_options options = {.param = model_weights_eval, .user = s->weights};
-    assert_ok(ir_eval_function(s->forward, args, &options, keep, &expected));
-    char message[256] = "";
-    s->mistake = message;
-    bool found = false;
-    for (uint64_t seed = 0; seed < 4 && !found; seed++) {
-        cuda_subject_run(s, args, seed * 0x9e3779b97f4a7c15u, keep, &actual);
-        found = message[0] != '\0' || !is_near(actual, expected, 0.25);
-    }
-    s->mistake = NULL;
-    mlcc_arena_free(keep);
-    return found;
+        random_matrix(IR_F16, 70, 832, 1, 17, s->keep),
+        random_matrix(IR_F16, 70, 24, 1, 18, s->keep)};
+    return cuda_subject_shows_mistake(s, args, 4, 0.25);
 }
 
 static void test_mistakes(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     if (!cuda_shim_can_compile() || !cuda_subject_takes_mistakes()) skip();
     const wgmma_case c = {IR_Q4G32_F16, IR_F16, 24, 832, 0, {0}};
     const char *text = module_text(&c, f->keep);
-    cuda_subject right = cuda_subject_open(text, "linear_wgmma__sm90a", f->folder);
+    cuda_subject right = cuda_subject_open(text, "linear_wgmma__sm90a", f->path);
     assert_false(is_seen(&right));
     cuda_subject_close(&right);
     for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
-        cuda_subject s = cuda_subject_write(text, "linear_wgmma__sm90a", f->folder);
-        put_mistake(&s, &mistakes[i]);
+        cuda_subject s = cuda_subject_write(text, "linear_wgmma__sm90a", f->path);
+        cuda_subject_put_mistake(&s, mistakes[i].text, mistakes[i].instead);
         cuda_subject_finish(&s, NULL);
         if (!is_seen(&s)) {
             fail_msg("'%s' instead of '%s' goes unseen", mistakes[i].instead, mistakes[i].text);
@@ -225,10 +164,10 @@ static void test_mistakes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_dtypes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_sizes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_fp8, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_mistakes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_dtypes, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_sizes, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_fp8, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_mistakes, test_folder_set_up, test_folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=${1:-build} out=build-bundle/bundle.tar.xz
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work" "$out.part"' EXIT
 mkdir -p "$work/bin" "$work/lib" build-bundle
 pack() { strip -o "$work/bin/$1" "$build/bin/$1"; }
 for program in mlcc mlcc-run cuda_bench; do
@@ -22,7 +22,8 @@ ldd "$work"/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' | sort -u | 
     case $name in libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.* | ld-linux* | libresolv.so.* | libgcc_s.so.* | libstdc++.so.* | libz.so.*) continue ;; esac
     cp -L "$path" "$work/lib/$name"
 done
-tar -C "$work" -c bin lib | xz -T0 -6 >"$out"
+tar -C "$work" -c bin lib | xz -T0 -6 >"$out.part"
+mv "$out.part" "$out"
 size_mib=$(($(stat -c %s "$out") >> 20))
 echo "$out: $size_mib MiB"
 [ $size_mib -lt 56 ] || echo "larger than what some GPU machines take along (64 MiB with the sources)"

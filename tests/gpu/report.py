@@ -126,9 +126,10 @@ def main():
     models = [row for path in sorted(glob.glob(os.path.join(folder, "model.*.json"))) for row in read(path) or []]
     all_of_it = {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "sections": sections, "kernels": kernels, "torch": torch, "models": models}
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
-    with open(output, "w", encoding="utf-8") as file:
+    with open(output + ".part", "w", encoding="utf-8") as file:
         json.dump(all_of_it, file, indent=1)
         file.write("\n")
+    os.replace(output + ".part", output)
     print()
     if kernels:
         print_kernels(kernels, torch)

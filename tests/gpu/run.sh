@@ -36,7 +36,8 @@ if [ -z "$output" ]; then
 fi
 
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+# Kernels that are still compiled would make the folder again.
+trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
 export MLCC_CACHE_DIR=${MLCC_CACHE_DIR:-$folder/cache}
 sections=$folder/sections.tsv
@@ -87,7 +88,7 @@ works() { # FOLDER
 
 find_programs() {
     local build
-    for build in ${MLCC_BUILD:-} build; do
+    for build in ${MLCC_BUILD:+"$MLCC_BUILD"} build; do
         works "$build" && { bin=$build/bin; return 0; }
     done
     if [ -f build-bundle/bundle.tar.xz ]; then
@@ -96,7 +97,7 @@ find_programs() {
         export LD_LIBRARY_PATH=$folder/bundle/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
         works "$folder/bundle" && { bin=$folder/bundle/bin; return 0; }
         echo "the programs of build-bundle/bundle.tar.xz do not run here: $("$folder/bundle/bin/mlcc" --version 2>&1 | head -2)"
-        unset LD_LIBRARY_PATH
+        export LD_LIBRARY_PATH=$library_path
     fi
     has cmake && has ninja || return 1
     section build 240 bash -c 'cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release && cmake --build build' && works build && bin=build/bin

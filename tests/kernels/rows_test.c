@@ -7,27 +7,6 @@
 
 #include <math.h>
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
-
 // A module whose function @forward is compiled with one row and run on several sets of arguments.
 typedef struct subject {
     const kernel_row *row;
@@ -68,10 +47,10 @@ static const char *target_of(const kernel_row *row) {
     return found;
 }
 
-static subject open_subject(fixture *f, const kernel_row *row, const char *text) {
+static subject open_subject(test_folder *f, const kernel_row *row, const char *text) {
     subject s = {.row = row, .keep = mlcc_arena_create()};
     s.module = compile_parse(text, s.keep);
-    char *path = compile_module(s.module, target_of(row), row, f->folder, "lib.so", s.keep);
+    char *path = compile_module(s.module, target_of(row), row, f->path, "lib.so", s.keep);
     s.forward = ir_module_find(s.module, "forward");
     bool used = false;
     for (const ir_node *node = s.forward->first; node != NULL; node = node->next) {
@@ -122,16 +101,6 @@ static void run_subject(
     mlcc_arena_free(keep);
 }
 
-static ir_tensor *random_matrix(
-    ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
-    ir_tensor *tensor = ir_tensor_create(keep, dtype, 2, (int64_t[]){rows, columns});
-    random_state random = {seed};
-    for (int64_t i = 0; i < rows * columns; i++) {
-        tensor->f32[i] = ir_round_to(dtype, (float)(2 * random_unit(&random)));
-    }
-    return tensor;
-}
-
 static ir_tensor *random_ids(int64_t n, int64_t below, uint64_t seed, mlcc_arena *keep) {
     ir_tensor *tensor = ir_tensor_create(keep, IR_I32, 1, &n);
     random_state random = {seed};
@@ -152,7 +121,7 @@ typedef struct linear_shape {
 
 // Several products side by side in one function, each with its own x; every third with a bias and a fused epilogue.
 static void test_linear_format(
-    fixture *f, const kernel_row *row, const char *format, ir_dtype x_dtype,
+    test_folder *f, const kernel_row *row, const char *format, ir_dtype x_dtype,
     const linear_shape *shapes, int n_shapes) {
     const char *x_name = ir_dtype_get(x_dtype)->text;
     mlcc_str text = {0};
@@ -188,8 +157,8 @@ static void test_linear_format(
     for (int r = 0; r < N_ROW_COUNTS; r++) {
         ir_tensor *args[8];
         for (int i = 0; i < n_shapes; i++)
-            args[i] =
-                random_matrix(x_dtype, row_counts[r], shapes[i].k, (uint64_t)(r * 10 + i), s.keep);
+            args[i] = random_matrix(
+                x_dtype, row_counts[r], shapes[i].k, 2, (uint64_t)(r * 10 + i), s.keep);
         run_subject(&s, args, 1e-4, 1e-5);
     }
     close_subject(&s);
@@ -197,7 +166,7 @@ static void test_linear_format(
 
 // Calls `test` for every element format that weights may have and this build stores.
 static void for_every_format(
-    void (*test)(fixture *f, const kernel_row *row, ir_dtype dtype), fixture *f,
+    void (*test)(test_folder *f, const kernel_row *row, ir_dtype dtype), test_folder *f,
     const kernel_row *row) {
     for (int i = 0; i < IR_N_DTYPES; i++) {
         const ir_dtype_kind kind = ir_dtype_get((ir_dtype)i)->kind;
@@ -216,7 +185,7 @@ static bool accepts_shape(ir_dtype dtype, linear_shape shape) {
 }
 
 // Small shapes that the format takes, others for every row of the table and every format, and a large one.
-static void test_linear_dtype(fixture *f, const kernel_row *row, ir_dtype dtype) {
+static void test_linear_dtype(test_folder *f, const kernel_row *row, ir_dtype dtype) {
     // Tails on both sides of every group, unit and panel; among them multiples that formats without tails ask for.
     static const linear_shape shapes[] = {
         {1, 172}, {64, 64},  {15, 41}, {128, 192}, {17, 130}, {24, 128}, {33, 344}, {64, 320},
@@ -243,13 +212,13 @@ static void test_linear_dtype(fixture *f, const kernel_row *row, ir_dtype dtype)
     test_linear_format(f, row, ir_dtype_get(dtype)->text, x_dtype, accepted, n_accepted);
 }
 
-static void test_linear(fixture *f, const kernel_row *row) {
+static void test_linear(test_folder *f, const kernel_row *row) {
     for_every_format(test_linear_dtype, f, row);
 }
 
 // ---- rows ---------------------------------------------------------------------------------------------
 
-static void test_rms_norm(fixture *f, const kernel_row *row) {
+static void test_rms_norm(test_folder *f, const kernel_row *row) {
     static const int columns[] = {1, 8, 31, 33, 64, 172, 1000};
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
         ir_dtype dtype = float_dtypes[c % 3];
@@ -268,15 +237,15 @@ static void test_rms_norm(fixture *f, const kernel_row *row) {
         subject s = open_subject(f, row, text);
         for (int r = 0; r < N_ROW_COUNTS; r += 2) {
             ir_tensor *args[] = {
-                random_matrix(dtype, row_counts[r], columns[c], 1, s.keep),
-                random_matrix(dtype, row_counts[r], columns[c], 2, s.keep)};
+                random_matrix(dtype, row_counts[r], columns[c], 2, 1, s.keep),
+                random_matrix(dtype, row_counts[r], columns[c], 2, 2, s.keep)};
             run_subject(&s, args, 1e-6, 2e-6);
         }
         close_subject(&s);
     }
 }
 
-static void test_embedding_dtype(fixture *f, const kernel_row *row, ir_dtype dtype) {
+static void test_embedding_dtype(test_folder *f, const kernel_row *row, ir_dtype dtype) {
     static const linear_shape shapes[] = {{1, 33}, {17, 64}, {40, 172}, {33, 41}, {64, 128}};
     for (int i = 0; i < 5; i++) {
         const linear_shape shape = shapes[i];
@@ -299,11 +268,11 @@ static void test_embedding_dtype(fixture *f, const kernel_row *row, ir_dtype dty
     }
 }
 
-static void test_embedding(fixture *f, const kernel_row *row) {
+static void test_embedding(test_folder *f, const kernel_row *row) {
     for_every_format(test_embedding_dtype, f, row);
 }
 
-static void test_take_rows(fixture *f, const kernel_row *row) {
+static void test_take_rows(test_folder *f, const kernel_row *row) {
     static const int columns[] = {1, 33, 1500};
     for (int c = 0; c < 3; c++) {
         char text[512];
@@ -317,7 +286,7 @@ static void test_take_rows(fixture *f, const kernel_row *row) {
         subject s = open_subject(f, row, text);
         for (int r = 0; r < N_ROW_COUNTS; r += 2) {
             ir_tensor *args[] = {
-                random_matrix(float_dtypes[c], row_counts[r], columns[c], 5, s.keep),
+                random_matrix(float_dtypes[c], row_counts[r], columns[c], 2, 5, s.keep),
                 random_ids(1 + r % 4, row_counts[r], 6, s.keep)};
             run_subject(&s, args, 0, 0);
         }
@@ -325,7 +294,7 @@ static void test_take_rows(fixture *f, const kernel_row *row) {
     }
 }
 
-static void test_elementwise(fixture *f, const kernel_row *row) {
+static void test_elementwise(test_folder *f, const kernel_row *row) {
     static const int columns[] = {1, 31, 512, 513, 1100};
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
         char text[1024];
@@ -344,11 +313,11 @@ static void test_elementwise(fixture *f, const kernel_row *row) {
             name, columns[c]);
         subject s = open_subject(f, row, text);
         for (int r = 0; r < N_ROW_COUNTS; r += 2) {
-            ir_tensor *v = random_matrix(float_dtypes[c % 3], 1, columns[c], 8, s.keep);
+            ir_tensor *v = random_matrix(float_dtypes[c % 3], 1, columns[c], 2, 8, s.keep);
             v->rank = 1;
             v->dims[0] = columns[c];
             ir_tensor *args[] = {
-                random_matrix(float_dtypes[c % 3], row_counts[r], 2 * columns[c], 7, s.keep), v};
+                random_matrix(float_dtypes[c % 3], row_counts[r], 2 * columns[c], 2, 7, s.keep), v};
             // A product and a sum may become one multiply-add in f32.
             run_subject(&s, args, c % 3 == 0 ? 1e-6 : 0, 0);
         }
@@ -361,7 +330,7 @@ static void test_elementwise(fixture *f, const kernel_row *row) {
 // Values over the whole range of fp8 and beyond: subnormal numbers, ties, saturation, zeros of both signs.
 static ir_tensor *wide_matrix(
     ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
-    ir_tensor *tensor = random_matrix(dtype, rows, columns, seed, keep);
+    ir_tensor *tensor = random_matrix(dtype, rows, columns, 2, seed, keep);
     random_state random = {seed + 77};
     for (int64_t i = 0; i < rows * columns; i++) {
         const float factor = ldexpf(1.0f, (int)random_below(&random, 40) - 28);
@@ -373,7 +342,7 @@ static ir_tensor *wide_matrix(
     return tensor;
 }
 
-static void test_quantize_activation(fixture *f, const kernel_row *row) {
+static void test_quantize_activation(test_folder *f, const kernel_row *row) {
     static const int columns[] = {1, 31, 128, 130, 300, 1000};
     for (int c = 0; c < 6; c++) {
         const int group = c % 2 == 0 ? 128 : 0,
@@ -397,7 +366,7 @@ static void test_quantize_activation(fixture *f, const kernel_row *row) {
             columns[c], group, name, columns[c], name, columns[c], group, name, columns[c]);
         subject s = open_subject(f, row, text);
         for (int r = 0; r < N_ROW_COUNTS; r += 2) {
-            ir_tensor *scales = random_matrix(IR_F32, 1, n_groups, (uint64_t)r, s.keep);
+            ir_tensor *scales = random_matrix(IR_F32, 1, n_groups, 2, (uint64_t)r, s.keep);
             scales->rank = 1;
             scales->dims[0] = n_groups;
             for (int i = 0; i < n_groups; i++)
@@ -419,7 +388,7 @@ static void test_quantize_activation(fixture *f, const kernel_row *row) {
     }
 }
 
-static void test_observe_max(fixture *f, const kernel_row *row) {
+static void test_observe_max(test_folder *f, const kernel_row *row) {
     static const int columns[] = {1, 33, 2048, 5000};
     for (int c = 0; c < 4; c++) {
         const char *name = float_names[c % 3];
@@ -437,7 +406,8 @@ static void test_observe_max(fixture *f, const kernel_row *row) {
             maximum->f32[0] = r % 3 == 0 ? 0.0f : r % 3 == 1 ? 3.9f : 1000.0f;
             ir_tensor *args[] = {
                 maximum,
-                random_matrix(float_dtypes[c % 3], row_counts[r], columns[c], (uint64_t)r, s.keep)};
+                random_matrix(
+                    float_dtypes[c % 3], row_counts[r], columns[c], 2, (uint64_t)r, s.keep)};
             if (r == 6) args[1]->f32[columns[c] - 1] = NAN;
             run_subject(&s, args, same_bits, 0);
         }
@@ -447,7 +417,7 @@ static void test_observe_max(fixture *f, const kernel_row *row) {
 
 // ---- positions and attention --------------------------------------------------------------------------
 
-static void test_rope_table(fixture *f, const kernel_row *row) {
+static void test_rope_table(test_folder *f, const kernel_row *row) {
     static const int halves[] = {1, 4, 10, 64};
     for (int h = 0; h < 4; h++) {
         mlcc_str text = {0};
@@ -525,7 +495,7 @@ static ragged make_ragged(int variant) {
 static ir_tensor *cache_of(
     const ragged *batch, ir_dtype dtype, int64_t n_kv_heads, int64_t head_dim, mlcc_arena *keep) {
     ir_tensor *flat =
-        random_matrix(dtype, batch->n_pages * 2 * n_kv_heads, 16 * head_dim, 11, keep);
+        random_matrix(dtype, batch->n_pages * 2 * n_kv_heads, 16 * head_dim, 2, 11, keep);
     ir_tensor *cache =
         ir_tensor_create(keep, dtype, 5, (int64_t[]){batch->n_pages, 2, n_kv_heads, 16, head_dim});
     memcpy(cache->f32, flat->f32, (size_t)ir_tensor_count(cache) * sizeof(float));
@@ -545,7 +515,7 @@ static const attention_shape attention_shapes[] = {
 static const char attention_head[] = "module @m level=graph\nsymbol n_tokens <= 256\nsymbol n_seqs "
                                      "<= 4\nsymbol n_pages <= 64\nsymbol n_page_slots <= 16\n";
 
-static void test_kv_append(fixture *f, const kernel_row *row) {
+static void test_kv_append(test_folder *f, const kernel_row *row) {
     for (size_t i = 0; i < sizeof attention_shapes / sizeof attention_shapes[0]; i++) {
         const attention_shape a = attention_shapes[i];
         const int columns = a.n_kv_heads * a.head_dim, rotated = a.head_dim / 2 * 2;
@@ -568,8 +538,8 @@ static void test_kv_append(fixture *f, const kernel_row *row) {
             ragged batch = make_ragged(v);
             ir_tensor *args[] = {
                 cache_of(&batch, float_dtypes[i % 3], a.n_kv_heads, a.head_dim, s.keep),
-                random_matrix(IR_F32, batch.n_tokens, 2 * columns, 1, s.keep),
-                random_matrix(IR_F32, batch.n_tokens, rotated, 2, s.keep),
+                random_matrix(IR_F32, batch.n_tokens, 2 * columns, 2, 1, s.keep),
+                random_matrix(IR_F32, batch.n_tokens, rotated, 2, 2, s.keep),
                 page_table_of(&batch, s.keep),
                 positions_of(&batch, true, s.keep),
                 positions_of(&batch, false, s.keep)};
@@ -579,7 +549,7 @@ static void test_kv_append(fixture *f, const kernel_row *row) {
     }
 }
 
-static void test_attention(fixture *f, const kernel_row *row) {
+static void test_attention(test_folder *f, const kernel_row *row) {
     for (size_t i = 0; i < sizeof attention_shapes / sizeof attention_shapes[0]; i++) {
         const attention_shape a = attention_shapes[i];
         const int columns = a.n_heads * a.head_dim;
@@ -598,7 +568,7 @@ static void test_attention(fixture *f, const kernel_row *row) {
         for (int v = 0; v < 5; v++) {
             ragged batch = make_ragged(v);
             ir_tensor *args[] = {
-                random_matrix(IR_F32, batch.n_tokens, columns, 1, s.keep),
+                random_matrix(IR_F32, batch.n_tokens, columns, 2, 1, s.keep),
                 cache_of(&batch, float_dtypes[i % 3], a.n_kv_heads, a.head_dim, s.keep),
                 page_table_of(&batch, s.keep), positions_of(&batch, true, s.keep),
                 positions_of(&batch, false, s.keep)};
@@ -610,7 +580,7 @@ static void test_attention(fixture *f, const kernel_row *row) {
 
 // ---- the table ----------------------------------------------------------------------------------------
 
-static void test_row(fixture *f, const kernel_row *row) {
+static void test_row(test_folder *f, const kernel_row *row) {
     switch (row->op) {
     case IR_OP_LINEAR: test_linear(f, row); return;
     case IR_OP_RMS_NORM: test_rms_norm(f, row); return;
@@ -642,6 +612,6 @@ static void test_table(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_table, set_up, tear_down)};
+        cmocka_unit_test_setup_teardown(test_table, test_folder_set_up, test_folder_tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@ while read -r file; do
         echo "$file: $lines lines, at most 800: look for the second noun"
         failed=1
     fi
-done < <(git ls-files -co --exclude-standard '*.c' '*.h' '*.def' '*.sh' '*.py' '*.cmake' 'CMakeLists.txt')
+done < <(git ls-files -co --exclude-standard '*.c' '*.cu' '*.h' '*.def' '*.sh' '*.py' '*.cmake' 'CMakeLists.txt')
 while read -r readme; do
     [ "$readme" = README.md ] && continue
     lines=$(wc -l <"$readme")

@@ -7,15 +7,14 @@
 #include "ir/text.h"
 #include "ir/verify.h"
 #include "passes/pipeline.h"
-#include "runtime/base/file.h"
 #include "tests/support/model_library.h"
+#include "tests/support/test_folder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -43,14 +42,6 @@ static inline ir_module *compile_parse(const char *text, mlcc_arena *keep) {
     assert_ok(ir_parse_module(text, strlen(text), "test", keep, &module));
     assert_ok(ir_verify(module, module->level));
     return module;
-}
-
-// A folder that the caller removes with mlcc_dir_remove_tree.
-static inline char *compile_folder(mlcc_arena *keep) {
-    const char *root = getenv("TMPDIR");
-    char *folder = mlcc_arena_printf(keep, "%s/mlcc-test-XXXXXX", root != NULL ? root : "/tmp");
-    assert_non_null(mkdtemp(folder));
-    return folder;
 }
 
 // A target whose choice of kernels may be forced: `only` wins wherever it fits.

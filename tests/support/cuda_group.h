@@ -138,7 +138,8 @@ static inline bool cuda_subject_takes_codes(
     return cuda_takes_codes(weight, mantissa_bits, group);
 }
 
-static inline void cuda_subject_plan(cuda_subject *s) {
+// `mode` NULL: params stay as they are.
+static inline void cuda_subject_plan(cuda_subject *s, const quant_mode *mode) {
     mlcc_arena *scratch = mlcc_arena_create();
     const pass_target target = {
         .user = s,
@@ -146,7 +147,7 @@ static inline void cuda_subject_plan(cuda_subject *s) {
         .choose_layout = cuda_subject_choose_layout,
         .takes_codes = cuda_subject_takes_codes,
         .choose_chain = cuda_subject_choose_chain};
-    pass_context context = {.scratch = scratch, .target = &target};
+    pass_context context = {.scratch = scratch, .mode = mode, .target = &target};
     const pass_options options = {.limit = -1};
     assert_ok(pass_pipeline_run(s->module, &options, &context));
     mlcc_arena_free(scratch);
@@ -245,7 +246,7 @@ static inline void cuda_subject_build(cuda_subject *s) {
 static inline cuda_subject cuda_subject_start(
     ir_module *module, mlcc_arena *keep, const char *only, const char *folder) {
     cuda_subject s = {.keep = keep, .module = module, .folder = folder, .only = only};
-    cuda_subject_plan(&s);
+    cuda_subject_plan(&s, NULL);
     s.forward = ir_module_find(s.module, "forward");
     assert_non_null(s.forward);
     cuda_subject_emit(&s);
@@ -291,6 +292,19 @@ static inline cuda_subject cuda_subject_write(
     const char *text, const char *only, const char *folder) {
     mlcc_arena *keep = mlcc_arena_create();
     return cuda_subject_start(compile_parse(text, keep), keep, only, folder);
+}
+
+// A mistake on purpose: `instead` of the first `text` in the first instance's source. Before cuda_subject_finish.
+static inline void cuda_subject_put_mistake(
+    cuda_subject *s, const char *text, const char *instead) {
+    const char *source = mlcc_str_text(&s->sources[0]), *at = strstr(source, text);
+    if (at == NULL) fail_msg("the kernel's text has no '%s'", text);
+    mlcc_str changed = {0};
+    mlcc_str_append(&changed, source, (size_t)(at - source));
+    mlcc_str_puts(&changed, instead);
+    mlcc_str_puts(&changed, at + strlen(text));
+    mlcc_str_free(&s->sources[0]);
+    s->sources[0] = changed;
 }
 
 // `folder` receives the sources and must outlive the subject. `only`: name of a row, or NULL.
@@ -413,18 +427,21 @@ static inline void cuda_subject_launch(cuda_subject_call *call, const codegen_la
     cuda_extent grid[3];
     entry->grid(group, grid);
     cuda_shim_launch shim = {
-        .entry = cuda_shim_unit_entry(s->units[launch->instance], entry->symbol),
         .words = words,
         .n_threads = entry->threads,
         .shared_bytes = entry->shared_bytes != NULL ? entry->shared_bytes(group) : 0,
         .seed = call->seed,
     };
     for (int i = 0; i < 3; i++) shim.grid[i] = cuda_subject_extent(call, grid[i]);
-    assert_non_null(shim.entry);
     char message[256];
-    const bool is_right =
-        s->launcher != NULL ? s->launcher(call, launch->instance, entry->symbol, &shim, n, message)
-                            : cuda_shim_run(&shim, message);
+    bool is_right;
+    if (s->launcher != NULL) {
+        is_right = s->launcher(call, launch->instance, entry->symbol, &shim, n, message);
+    } else {
+        shim.entry = cuda_shim_unit_entry(s->units[launch->instance], entry->symbol);
+        assert_non_null(shim.entry);
+        is_right = cuda_shim_run(&shim, message);
+    }
     if (!is_right) {
         if (s->mistake == NULL) fail_msg("%s, %s: %s", row->name, entry->symbol, message);
         memcpy(s->mistake, message, sizeof message);
@@ -581,6 +598,30 @@ static inline void cuda_subject_check(
         }
     }
     mlcc_arena_free(keep);
+}
+
+// Whether a mistake shows in one of `n_orders` runs, the first in order, the others in random order: it is reported, or a number of the only result is
+// further than `limit` from ir/eval's.
+static inline bool cuda_subject_shows_mistake(
+    cuda_subject *s, ir_tensor *const *args, int n_orders, double limit) {
+    mlcc_arena *keep = mlcc_arena_create();
+    ir_tensor *expected = NULL, *actual = NULL;
+    const ir_eval_options options = {.param = model_weights_eval, .user = s->weights};
+    assert_ok(ir_eval_function(s->forward, args, &options, keep, &expected));
+    char message[256] = "";
+    s->mistake = message;
+    bool shows = false;
+    for (int order = 0; order < n_orders && !shows; order++) {
+        cuda_subject_run(s, args, (uint64_t)order * 0x9e3779b97f4a7c15u, keep, &actual);
+        shows = message[0] != '\0';
+        for (int64_t i = 0; i < ir_tensor_count(expected) && !shows; i++) {
+            const double difference = (double)actual->f32[i] - (double)expected->f32[i];
+            shows = !(difference <= limit && -difference <= limit); // NaN is far
+        }
+    }
+    s->mistake = NULL;
+    mlcc_arena_free(keep);
+    return shows;
 }
 
 #endif

@@ -7,9 +7,8 @@
 #ifndef MLCC_TESTS_SUPPORT_CUDA_PTX_H
 #define MLCC_TESTS_SUPPORT_CUDA_PTX_H
 
-#include "codegen/cuda/nvrtc.h"
 #include "tests/support/cuda_group.h"
-#include "tests/support/ptx/ptx.h"
+#include "tests/support/ptx_nvrtc.h"
 
 // By instance.
 typedef struct cuda_ptx_modules {
@@ -51,13 +50,9 @@ static inline void cuda_ptx_compile(
     cuda_subject *s, const nvrtc_library *nvrtc, const char *arch, cuda_ptx_modules *modules) {
     const size_t n = (size_t)s->artifact->n_instances;
     modules->all = MLCC_NEW_ARRAY(s->keep, ptx_module *, n + 1);
-    for (size_t i = 0; i < n; i++) {
-        nvrtc_output output;
-        assert_ok(
-            nvrtc_compile(nvrtc, s->rows[i]->name, mlcc_str_text(&s->sources[i]), arch, &output));
-        assert_ok(ptx_module_load(output.ptx, strlen(output.ptx), &modules->all[i]));
-        nvrtc_output_free(&output);
-    }
+    for (size_t i = 0; i < n; i++)
+        modules->all[i] =
+            ptx_nvrtc_compile(nvrtc, s->rows[i]->name, mlcc_str_text(&s->sources[i]), arch);
     s->launcher = cuda_ptx_launch;
     s->launcher_user = modules;
 }

@@ -91,7 +91,7 @@ static uint64_t seed_of(const char *text) {
     return seed;
 }
 
-static ir_tensor *random_tensor(const ir_param *param, mlcc_arena *keep) {
+static ir_tensor *random_weight(const ir_param *param, mlcc_arena *keep) {
     int64_t dims[IR_MAX_RANK];
     for (int32_t i = 0; i < param->value.type.rank; i++) dims[i] = param->value.type.dims[i].value;
     ir_tensor *tensor = ir_tensor_create(keep, IR_F32, param->value.type.rank, dims);
@@ -109,7 +109,7 @@ static void make_weight(
     if (value != NULL) {
         assert_null(value(NULL, param, keep, &source));
     } else {
-        source = random_tensor(param, keep);
+        source = random_weight(param, keep);
     }
     quant_piece pieces[QUANT_MAX_PIECES];
     int32_t n_pieces = 0;

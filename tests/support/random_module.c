@@ -23,6 +23,21 @@ double random_unit(random_state *random) {
     return (double)random_below(random, 1 << 24) / (1 << 23) - 1.0;
 }
 
+ir_tensor *random_tensor(
+    ir_dtype dtype, int32_t rank, const int64_t *dims, double size, uint64_t seed,
+    mlcc_arena *keep) {
+    ir_tensor *tensor = ir_tensor_create(keep, dtype, rank, dims);
+    random_state random = {seed};
+    for (int64_t i = 0; i < ir_tensor_count(tensor); i++)
+        tensor->f32[i] = ir_round_to(dtype, (float)(size * random_unit(&random)));
+    return tensor;
+}
+
+ir_tensor *random_matrix(
+    ir_dtype dtype, int64_t rows, int64_t columns, double size, uint64_t seed, mlcc_arena *keep) {
+    return random_tensor(dtype, 2, (int64_t[]){rows, columns}, size, seed, keep);
+}
+
 // ---- the module --------------------------------------------------------------------------------
 
 enum { MAX_LAYERS = 4, MAX_OBSERVED = 16 };

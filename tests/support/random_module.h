@@ -25,6 +25,12 @@ uint64_t random_u64(random_state *random);
 int64_t random_below(random_state *random, int64_t n);
 // -1 … 1
 double random_unit(random_state *random);
+// Numbers from -size to size, rounded to `dtype`.
+ir_tensor *random_tensor(
+    ir_dtype dtype, int32_t rank, const int64_t *dims, double size, uint64_t seed,
+    mlcc_arena *keep);
+ir_tensor *random_matrix(
+    ir_dtype dtype, int64_t rows, int64_t columns, double size, uint64_t seed, mlcc_arena *keep);
 
 ir_module *random_module(uint64_t seed, mlcc_arena *keep);
 // What a module may hold besides; a bit mask. Without any it is random_module's.

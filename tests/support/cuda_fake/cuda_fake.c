@@ -523,6 +523,7 @@ mlcc_cu_result cuStreamCreate(mlcc_cu_stream **stream, unsigned flags) {
     if (state != MLCC_CU_SUCCESS) return state;
     if (flags > MLCC_CU_STREAM_NON_BLOCKING) return MLCC_CU_INVALID_VALUE;
     *stream = calloc(1, sizeof **stream);
+    if (*stream == NULL) abort();
     __atomic_add_fetch(&fake.n_streams, 1, __ATOMIC_RELAXED);
     return MLCC_CU_SUCCESS;
 }
@@ -553,6 +554,7 @@ mlcc_cu_result cuEventCreate(mlcc_cu_event **event, unsigned flags) {
     if (state != MLCC_CU_SUCCESS) return state;
     if (flags != MLCC_CU_EVENT_DISABLE_TIMING) return MLCC_CU_INVALID_VALUE;
     *event = calloc(1, sizeof **event);
+    if (*event == NULL) abort();
     __atomic_add_fetch(&fake.n_events, 1, __ATOMIC_RELAXED);
     return MLCC_CU_SUCCESS;
 }

@@ -25,8 +25,8 @@ struct mlcc_cu_module {
 };
 
 static int n_modules, n_kernels, n_launches, n_early_launches;
-static ptx_history
-    *history; // what launches touched since all before them had ended; under the lock of the queue
+// What launches touched since all before them had ended; under the lock of the queue.
+static ptx_history *history;
 
 int fake_n_modules(void) {
     return n_modules;

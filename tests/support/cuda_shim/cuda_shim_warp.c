@@ -30,52 +30,34 @@ static const float *f16_values(void) {
     return values;
 }
 
-static float element(cuda_shim_warp_op op, const float *halves, uint32_t pair, int high) {
-    const uint32_t code = high ? pair >> 16 : pair & 0xffffu;
-    return op == CUDA_SHIM_MMA_F16 ? halves[code] : bits_float(code << 16);
+// Elements in a word: two halves or four codes.
+static int elements_of_word(cuda_shim_warp_op op) {
+    return op == CUDA_SHIM_MMA_E4M3 || op == CUDA_SHIM_MMA_E5M2 ? 4 : 2;
+}
+
+static float element(cuda_shim_warp_op op, const float *halves, uint32_t word, int i) {
+    switch (op) {
+    case CUDA_SHIM_MMA_F16: return halves[word >> (16 * i) & 0xffffu];
+    case CUDA_SHIM_MMA_BF16: return bits_float(word >> (16 * i) << 16);
+    case CUDA_SHIM_MMA_E4M3: return ir_f8e4m3_to_f32((uint8_t)(word >> (8 * i)));
+    default: return ir_f8e5m2_to_f32((uint8_t)(word >> (8 * i)));
+    }
 }
 
 // Lane 4 g + t holds of a: rows g and g + 8, columns 2t, 2t + 1 and those plus 8; of b: rows 2t, 2t + 1 and those plus 8 of column g;
-// of d: rows g and g + 8, columns 2t, 2t + 1.
+// of d: rows g and g + 8, columns 2t, 2t + 1. The same with bytes, 4t … 4t + 3 and those plus 16 of a and b.
 static void compute_mma(cuda_shim_warp_op op, lane_words words[32]) {
     const float *halves = f16_values();
-    float a[16][16], b[8][16]; // b by columns
-    for (int lane = 0; lane < 32; lane++) {
-        const int g = lane / 4, t = lane % 4;
-        for (int high = 0; high < 2; high++) {
-            for (int r = 0; r < 4; r++)
-                a[g + r % 2 * 8][2 * t + high + r / 2 * 8] =
-                    element(op, halves, (*words[lane])[4 + r], high);
-            for (int r = 0; r < 2; r++)
-                b[g][2 * t + high + r * 8] = element(op, halves, (*words[lane])[8 + r], high);
-        }
-    }
-    for (int lane = 0; lane < 32; lane++) {
-        const int g = lane / 4, t = lane % 4;
-        for (int r = 0; r < 4; r++) {
-            const float *row = a[g + r / 2 * 8], *column = b[2 * t + r % 2];
-            float sum = 0.0f;
-            for (int k = 0; k < 16; k++) sum += row[k] * column[k];
-            (*words[lane])[r] = float_bits(bits_float((*words[lane])[r]) + sum);
-        }
-    }
-}
-
-static float code_value(cuda_shim_warp_op op, uint32_t word, int i) {
-    const uint8_t code = (uint8_t)(word >> (8 * i));
-    return op == CUDA_SHIM_MMA_E4M3 ? ir_f8e4m3_to_f32(code) : ir_f8e5m2_to_f32(code);
-}
-
-// The same with bytes: of a columns 4t … 4t + 3 and those plus 16, of b rows likewise.
-static void compute_mma_codes(cuda_shim_warp_op op, lane_words words[32]) {
+    const int n = elements_of_word(op), n_k = 8 * n;
     float a[16][32], b[8][32]; // b by columns
     for (int lane = 0; lane < 32; lane++) {
         const int g = lane / 4, t = lane % 4;
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < n; i++) {
             for (int r = 0; r < 4; r++)
-                a[g + r % 2 * 8][4 * t + i + r / 2 * 16] = code_value(op, (*words[lane])[4 + r], i);
+                a[g + r % 2 * 8][n * t + i + r / 2 * 4 * n] =
+                    element(op, halves, (*words[lane])[4 + r], i);
             for (int r = 0; r < 2; r++)
-                b[g][4 * t + i + r * 16] = code_value(op, (*words[lane])[8 + r], i);
+                b[g][n * t + i + r * 4 * n] = element(op, halves, (*words[lane])[8 + r], i);
         }
     }
     for (int lane = 0; lane < 32; lane++) {
@@ -83,7 +65,7 @@ static void compute_mma_codes(cuda_shim_warp_op op, lane_words words[32]) {
         for (int r = 0; r < 4; r++) {
             const float *row = a[g + r / 2 * 8], *column = b[2 * t + r % 2];
             float sum = 0.0f;
-            for (int k = 0; k < 32; k++) sum += row[k] * column[k];
+            for (int k = 0; k < n_k; k++) sum += row[k] * column[k];
             (*words[lane])[r] = float_bits(bits_float((*words[lane])[r]) + sum);
         }
     }
@@ -128,9 +110,9 @@ bool cuda_shim_warp_compute(cuda_shim_warp_op op, lane_words words[32], char mes
         for (int lane = 0; lane < 32; lane++) (*words[lane])[0] = bits;
         return true;
     case CUDA_SHIM_MMA_F16:
-    case CUDA_SHIM_MMA_BF16: compute_mma(op, words); return true;
+    case CUDA_SHIM_MMA_BF16:
     case CUDA_SHIM_MMA_E4M3:
-    case CUDA_SHIM_MMA_E5M2: compute_mma_codes(op, words); return true;
+    case CUDA_SHIM_MMA_E5M2: compute_mma(op, words); return true;
     case CUDA_SHIM_LDMATRIX:
     case CUDA_SHIM_LDMATRIX_TRANS:
         compute_ldmatrix(op == CUDA_SHIM_LDMATRIX_TRANS, words);

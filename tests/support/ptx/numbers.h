@@ -3,6 +3,7 @@
 #define MLCC_TESTS_PTX_NUMBERS_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -67,9 +68,24 @@ static inline float ptx_flush(float value) {
     return ptx_float((bits & 0x7f800000u) == 0 ? bits & 0x80000000u : bits);
 }
 
+#define PTX_CANONICAL_NAN 0x7fffffffu
+
 // PTX's canonical NaN for every NaN.
 static inline float ptx_canonical(float value) {
-    return value != value ? ptx_float(0x7fffffffu) : value;
+    return value != value ? ptx_float(PTX_CANONICAL_NAN) : value;
+}
+
+// min and max: a number beats NaN unless NaN wins (.NaN); -0 is less than +0.
+static inline float ptx_min(float x, float y, bool nan_wins) {
+    if (nan_wins && (x != x || y != y)) return ptx_float(PTX_CANONICAL_NAN);
+    if (x == y) return ptx_float(ptx_bits(x) | ptx_bits(y));
+    return x < y || y != y ? x : y;
+}
+
+static inline float ptx_max(float x, float y, bool nan_wins) {
+    if (nan_wins && (x != x || y != y)) return ptx_float(PTX_CANONICAL_NAN);
+    if (x == y) return ptx_float(ptx_bits(x) & ptx_bits(y));
+    return x > y || y != y ? x : y;
 }
 
 #endif

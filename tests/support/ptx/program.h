@@ -119,7 +119,7 @@ typedef struct ptx_constant {
 
 typedef struct ptx_special {
     uint32_t which; // index of ptx_special_names
-    uint32_t place;
+    uint32_t place, bits;
 } ptx_special;
 
 typedef struct ptx_param {
@@ -145,7 +145,6 @@ struct ptx_function {
 };
 
 typedef struct ptx_variable {
-    const char *name;
     uint8_t *data;
     size_t size_bytes;
 } ptx_variable;
@@ -178,7 +177,9 @@ typedef struct ptx_clock {
     uint32_t seen[PTX_MAX_WARPS], fenced[PTX_MAX_WARPS];
 } ptx_clock;
 
-// A barrier of the block: 0 … 15.
+#define PTX_N_BARRIERS 16
+
+// A barrier of the block.
 typedef struct ptx_barrier {
     uint32_t n_arrived;  // threads, since the last release
     uint32_t n_expected; // 0: not stated, all of the block
@@ -241,7 +242,7 @@ struct ptx_block {
     uint8_t *shared;
     ptx_shadow shadow;
     ptx_warp *warps;
-    ptx_barrier barriers[16];
+    ptx_barrier barriers[PTX_N_BARRIERS];
     ptx_mbarriers *mbarriers;
     ptx_transfers *transfers;
     ptx_warpgroup *warpgroups; // one for every four warps that are begun
@@ -257,6 +258,11 @@ struct ptx_block {
     uint32_t grid[3], block[3], at[3];
     bool counts; // requests, sectors and wavefronts are wanted
 };
+
+// Where dynamic shared memory begins in the block's bytes.
+static inline uint32_t ptx_dynamic_start(const ptx_function *function) {
+    return (function->static_shared_bytes + 127u) & ~127u;
+}
 
 // Ends the launch with a message that names kernel, line, instruction, block and `lanes`; the first failure of a launch is kept.
 void ptx_fail(ptx_warp *warp, const ptx_insn *insn, uint32_t lanes, const char *format, ...)

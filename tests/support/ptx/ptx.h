@@ -39,9 +39,6 @@ mlcc_status *ptx_module_function(
 // Kernels in order of the text.
 size_t ptx_module_n_functions(const ptx_module *module);
 const char *ptx_module_function_name(const ptx_module *module, size_t index);
-// A .global or .const variable; its memory belongs to the module and is in range for the module's kernels. False: no such variable.
-bool ptx_module_variable(
-    const ptx_module *module, const char *name, void **address, size_t *size_bytes);
 
 typedef struct ptx_function_info {
     const char *name;

@@ -483,11 +483,7 @@ mlcc_status *ptx_decode_cp(ptx_decoder *decoder) {
         return ptx_expect_args(decoder, 0, 0);
     }
     if (strcmp(form, "wait_group") != 0) return ptx_unsupported(decoder);
-    MLCC_TRY(ptx_expect_args(decoder, 1, 1));
-    if (decoder->args[0].kind != PTX_ARG_INTEGER || decoder->args[0].value > 255)
-        return ptx_bad_arg(decoder, 0, "a number of groups up to 255");
-    insn->detail[0] = (uint8_t)decoder->args[0].value;
-    return NULL;
+    return ptx_take_groups(decoder);
 }
 
 // ---- hints -------------------------------------------------------------------------------------------------------------------------------------

@@ -110,8 +110,7 @@ mlcc_status *ptx_decode_barrier(ptx_decoder *decoder) {
     if (ptx_has_part(decoder, "warp")) {
         MLCC_TRY(ptx_expect_args(decoder, 1, 1));
         MLCC_TRY(ptx_add_source(decoder, &decoder->args[0], 32));
-        insn->flow = PTX_FLOW_WARP;
-        insn->member = 0;
+        ptx_need_members(decoder, 0);
         insn->run = warp_barrier;
         return NULL;
     }
@@ -262,13 +261,10 @@ mlcc_status *ptx_decode_elect(ptx_decoder *decoder) {
     if (strcmp(decoder->opcode, "elect.sync") != 0) return ptx_unsupported(decoder);
     MLCC_TRY(ptx_expect_args(decoder, 2, 2));
     if (!decoder->args[0].has_pair) return ptx_bad_arg(decoder, 0, "a register and a predicate");
-    ptx_arg second = {.kind = PTX_ARG_REGISTER, .operand = decoder->args[0].pair};
-    if (second.operand.is_unset) second.kind = PTX_ARG_UNSET;
     MLCC_TRY(ptx_add_result(decoder, &decoder->args[0], 32));
-    MLCC_TRY(ptx_add_result(decoder, &second, 1));
+    MLCC_TRY(ptx_add_pair(decoder, &decoder->args[0]));
     MLCC_TRY(ptx_add_source(decoder, &decoder->args[1], 32));
-    decoder->insn.flow = PTX_FLOW_WARP;
-    decoder->insn.member = 0;
+    ptx_need_members(decoder, 0);
     decoder->insn.run = elect;
     return NULL;
 }

@@ -53,12 +53,7 @@ void ptx_transfers_free(ptx_block *block) {
 
 static transfer *add_transfer(ptx_block *block) {
     ptx_transfers *all = transfers_of(block);
-    if (all->n_items == all->capacity) {
-        all->capacity = 2 * all->capacity + 16;
-        transfer *grown = realloc(all->items, all->capacity * sizeof *grown);
-        if (grown == NULL) abort();
-        all->items = grown;
-    }
+    all->items = ptx_grow(all->items, all->n_items, &all->capacity, sizeof *all->items);
     all->items[all->n_items] = (transfer){0};
     return &all->items[all->n_items++];
 }
@@ -248,12 +243,8 @@ static mlcc_status *decode_wait(ptx_decoder *decoder) {
         decoder->insn.flags |= PTX_EXTRA;
     else if (decoder->n_parts != 4)
         return ptx_unsupported(decoder);
-    MLCC_TRY(ptx_expect_args(decoder, 1, 1));
-    if (decoder->args[0].kind != PTX_ARG_INTEGER || decoder->args[0].value > 255)
-        return ptx_bad_arg(decoder, 0, "a number of groups up to 255");
-    decoder->insn.detail[0] = (uint8_t)decoder->args[0].value;
     decoder->insn.run = wait;
-    return NULL;
+    return ptx_take_groups(decoder);
 }
 
 static void prefetch(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {

@@ -71,24 +71,23 @@ static uint32_t compare_f32(const ptx_warp *warp, const ptx_insn *insn) {
     return compare_floats(insn, a, b);
 }
 
-static uint32_t compare_f16(const ptx_warp *warp, const ptx_insn *insn) {
+static inline uint32_t compare_halves(
+    const ptx_warp *warp, const ptx_insn *insn, float from_bits(uint16_t bits)) {
     const uint16_t *x = ptx_source(warp, insn, 0), *y = ptx_source(warp, insn, 1);
     float a[PTX_LANES], b[PTX_LANES];
     PTX_EACH_LANE {
-        a[lane] = ptx_from_f16(x[lane]);
-        b[lane] = ptx_from_f16(y[lane]);
+        a[lane] = from_bits(x[lane]);
+        b[lane] = from_bits(y[lane]);
     }
     return compare_floats(insn, a, b);
 }
 
+static uint32_t compare_f16(const ptx_warp *warp, const ptx_insn *insn) {
+    return compare_halves(warp, insn, ptx_from_f16);
+}
+
 static uint32_t compare_bf16(const ptx_warp *warp, const ptx_insn *insn) {
-    const uint16_t *x = ptx_source(warp, insn, 0), *y = ptx_source(warp, insn, 1);
-    float a[PTX_LANES], b[PTX_LANES];
-    PTX_EACH_LANE {
-        a[lane] = ptx_from_bf16(x[lane]);
-        b[lane] = ptx_from_bf16(y[lane]);
-    }
-    return compare_floats(insn, a, b);
+    return compare_halves(warp, insn, ptx_from_bf16);
 }
 
 static uint32_t combine(const ptx_warp *warp, const ptx_insn *insn, uint32_t value) {
@@ -187,11 +186,7 @@ static mlcc_status *decode(
     MLCC_TRY(ptx_expect_args(decoder, n_args, n_args));
     const ptx_arg *result = &decoder->args[0];
     MLCC_TRY(ptx_add_result(decoder, result, n_result_parts == 0 ? 1 : 32));
-    if (result->has_pair) {
-        ptx_arg second = {.kind = PTX_ARG_REGISTER, .operand = result->pair};
-        if (second.operand.is_unset) second.kind = PTX_ARG_UNSET;
-        MLCC_TRY(ptx_add_result(decoder, &second, 1));
-    }
+    MLCC_TRY(ptx_add_pair(decoder, result));
     MLCC_TRY(ptx_add_source(decoder, &decoder->args[1], type->bits));
     MLCC_TRY(ptx_add_source(decoder, &decoder->args[2], type->bits));
     if (n_args == 4) {

@@ -170,13 +170,18 @@ enum rounding {
     ROUND_AWAY // ties away from zero: .rna
 };
 
-static uint64_t load_integer(const ptx_warp *warp, const ptx_insn *insn, int lane) {
-    const number_type *type = &numbers[insn->detail[0]];
-    uint64_t value = ptx_lane_value(warp, insn, 0, lane);
+// The low bits of an integer type, extended to 64.
+static uint64_t extend(const number_type *type, uint64_t value) {
     if (type->bits == 64) return value;
     const uint64_t sign = (uint64_t)1 << (type->bits - 1);
     value &= (sign << 1) - 1;
     return type->is_signed ? (value ^ sign) - sign : value;
+}
+
+static uint64_t largest_integer(const number_type *type) {
+    return type->bits == 64 && !type->is_signed
+               ? UINT64_MAX
+               : ((uint64_t)1 << (type->bits - type->is_signed)) - 1;
 }
 
 static double load_float(const ptx_warp *warp, const ptx_insn *insn, int lane) {
@@ -251,9 +256,7 @@ static uint64_t integer_to_float(uint64_t value, const ptx_insn *insn) {
 static uint64_t clamp_integer(uint64_t value, const ptx_insn *insn) {
     const number_type *from = &numbers[insn->detail[0]], *to = &numbers[insn->detail[1]];
     const bool is_negative = from->is_signed && (int64_t)value < 0;
-    const uint64_t most = to->bits == 64 && !to->is_signed
-                              ? UINT64_MAX
-                              : ((uint64_t)1 << (to->bits - to->is_signed)) - 1;
+    const uint64_t most = largest_integer(to);
     if (!is_negative) return value > most ? most : value;
     if (!to->is_signed) return 0;
     const int64_t least = -(int64_t)most - 1;
@@ -264,9 +267,7 @@ static uint64_t clamp_integer(uint64_t value, const ptx_insn *insn) {
 static uint64_t float_to_integer(double value, const ptx_insn *insn) {
     const number_type *to = &numbers[insn->detail[1]];
     const double beyond = ldexp(1.0, (int)to->bits - to->is_signed);
-    const uint64_t most = to->bits == 64 && !to->is_signed
-                              ? UINT64_MAX
-                              : ((uint64_t)1 << (to->bits - to->is_signed)) - 1;
+    const uint64_t most = largest_integer(to);
     value = round_whole(value, insn->detail[2]);
     if (value != value) return 0;
     if (value >= beyond) return most;
@@ -277,7 +278,7 @@ static uint64_t float_to_integer(double value, const ptx_insn *insn) {
 static uint64_t convert_lane(const ptx_warp *warp, const ptx_insn *insn, int lane) {
     const number_type *from = &numbers[insn->detail[0]], *to = &numbers[insn->detail[1]];
     if (!from->is_float) {
-        const uint64_t value = load_integer(warp, insn, lane);
+        const uint64_t value = extend(from, ptx_lane_value(warp, insn, 0, lane));
         if (to->is_float) return integer_to_float(value, insn);
         return (insn->flags & PTX_SAT) != 0 ? clamp_integer(value, insn) : value;
     }
@@ -297,13 +298,8 @@ static void convert(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     PTX_EACH_LANE wide[lane] = convert_lane(warp, insn, lane);
     if (rounding != before && to->is_float) fesetround(before);
     // A register may be wider than the type: the value is extended.
-    if (to->bits < insn->operands[0].bits && !to->is_float) {
-        const uint64_t sign = (uint64_t)1 << (to->bits - 1);
-        PTX_EACH_LANE {
-            wide[lane] &= (sign << 1) - 1;
-            if (to->is_signed) wide[lane] = (wide[lane] ^ sign) - sign;
-        }
-    }
+    if (to->bits < insn->operands[0].bits && !to->is_float)
+        PTX_EACH_LANE wide[lane] = extend(to, wide[lane]);
     uint32_t words[PTX_LANES];
     uint16_t halves[PTX_LANES];
     PTX_EACH_LANE {

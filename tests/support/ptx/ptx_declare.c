@@ -204,7 +204,6 @@ mlcc_status *ptx_take_variable_of_module(ptx_decoder *decoder) {
     ptx_variable *variable = &module->variables[module->n_variables++];
     const size_t size_bytes = (size_t)declared_bytes(&declared);
     *variable = (ptx_variable){
-        .name = mlcc_arena_strndup(decoder->keep, declared.name, declared.length),
         .size_bytes = size_bytes,
         .data = mlcc_arena_alloc_aligned(
             decoder->keep, size_bytes, declared.alignment < 16 ? 16 : (size_t)declared.alignment)};

@@ -180,6 +180,31 @@ mlcc_status *ptx_add_place(ptx_decoder *decoder, const ptx_arg *arg, uint32_t n_
     return NULL;
 }
 
+mlcc_status *ptx_add_pair(ptx_decoder *decoder, const ptx_arg *arg) {
+    if (!arg->has_pair) return NULL;
+    ptx_arg second = {.kind = PTX_ARG_REGISTER, .operand = arg->pair};
+    if (second.operand.is_unset) second.kind = PTX_ARG_UNSET;
+    return ptx_add_result(decoder, &second, 1);
+}
+
+void ptx_need_members(ptx_decoder *decoder, uint8_t member) {
+    decoder->insn.flow = PTX_FLOW_WARP;
+    decoder->insn.member = member;
+}
+
+mlcc_status *ptx_need_whole_warp(ptx_decoder *decoder) {
+    ptx_need_members(decoder, decoder->insn.n_sources);
+    return ptx_add_constant(decoder, PTX_ALL_LANES, 32);
+}
+
+mlcc_status *ptx_take_groups(ptx_decoder *decoder) {
+    MLCC_TRY(ptx_expect_args(decoder, 1, 1));
+    if (decoder->args[0].kind != PTX_ARG_INTEGER || decoder->args[0].value > 255)
+        return ptx_bad_arg(decoder, 0, "a number of groups up to 255");
+    decoder->insn.detail[0] = (uint8_t)decoder->args[0].value;
+    return NULL;
+}
+
 // ---- control flow ------------------------------------------------------------------------------------------------------------------------------
 
 static mlcc_status *decode_branch(ptx_decoder *decoder) {
@@ -255,18 +280,17 @@ static bool plain_name(const ptx_decoder *decoder, mlcc_str *name, uint8_t *flag
     mlcc_str_puts(name, decoder->parts[0]);
     for (size_t i = 1; i < decoder->n_parts; i++) {
         const char *part = decoder->parts[i];
-        const bool is_name = !is_float;
         if (strcmp(part, "ftz") == 0) {
             if (!is_f32 && strcmp(decoder->parts[0], "ex2") != 0) return false;
             if (is_f32) *flags |= PTX_FTZ;
-        } else if (!is_name && strcmp(part, "sat") == 0) {
+        } else if (is_float && strcmp(part, "sat") == 0) {
             *flags |= PTX_SAT;
-        } else if (!is_name && strcmp(part, "relu") == 0) {
+        } else if (is_float && strcmp(part, "relu") == 0) {
             *flags |= PTX_RELU;
-        } else if (!is_name && strcmp(part, "NaN") == 0) {
+        } else if (is_float && strcmp(part, "NaN") == 0) {
             *flags |= PTX_NAN;
         } else if (
-            is_name ||
+            !is_float ||
             (strcmp(part, "rn") != 0 && strcmp(part, "approx") != 0 && strcmp(part, "full") != 0)) {
             mlcc_str_putc(name, '.');
             mlcc_str_puts(name, part);

@@ -1,8 +1,8 @@
 // ptx_decode: one statement of PTX (opcode and arguments, as the parser read them) becomes one instruction.
 //
-// ptx_parse.c reads modules, declarations and arguments; ptx_decode.c finds the row or the function for an opcode; the families' files hold the
-// handlers and say how their arguments become operands. To add an instruction: a row in its family's table, or a decode function in
-// ptx_decode_families for one whose suffixes matter.
+// ptx_module.c reads modules, ptx_declare.c declarations, ptx_parse.c arguments and statements; ptx_decode.c finds the row or the function for an
+// opcode; the families' files hold the handlers and say how their arguments become operands. To add an instruction: a row in its family's table, or
+// a decode function in `families` of ptx_decode.c for one whose suffixes matter.
 #ifndef MLCC_TESTS_PTX_PTX_DECODE_H
 #define MLCC_TESTS_PTX_PTX_DECODE_H
 
@@ -158,8 +158,15 @@ mlcc_status *ptx_add_address(ptx_decoder *decoder, const ptx_arg *arg);
 // The same with the offset as a source of its own, for instructions of several addresses; `n_elements` of a place in a tensor are further sources.
 mlcc_status *ptx_add_place(ptx_decoder *decoder, const ptx_arg *arg, uint32_t n_elements);
 
+// The predicate behind '|' of a result, when there is one: a further result.
+mlcc_status *ptx_add_pair(ptx_decoder *decoder, const ptx_arg *arg);
+
+// The instruction needs the lanes of a mask, its source number `member`.
+void ptx_need_members(ptx_decoder *decoder, uint8_t member);
 // A further source, a mask of all lanes: the instruction needs the whole warp.
 mlcc_status *ptx_need_whole_warp(ptx_decoder *decoder);
+// The one argument of a wait, how many groups may stay under way, up to 255: detail[0].
+mlcc_status *ptx_take_groups(ptx_decoder *decoder);
 
 // ---- families ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -177,8 +184,9 @@ const ptx_row *ptx_float_rows(size_t *n_rows);
 const ptx_row *ptx_half_rows(size_t *n_rows);
 
 typedef mlcc_status *ptx_decode_function(ptx_decoder *decoder);
-ptx_decode_function ptx_decode_setp, ptx_decode_set, ptx_decode_lop3; // ptx_compare.c
-ptx_decode_function ptx_decode_mov, ptx_decode_cvta, ptx_decode_cvt;  // ptx_convert.c
+ptx_decode_function ptx_decode_lop3;                                 // ptx_integer.c
+ptx_decode_function ptx_decode_setp, ptx_decode_set;                 // ptx_compare.c
+ptx_decode_function ptx_decode_mov, ptx_decode_cvta, ptx_decode_cvt; // ptx_convert.c
 ptx_decode_function ptx_decode_load, ptx_decode_store, ptx_decode_atomic, ptx_decode_cp,
     ptx_decode_policy, ptx_decode_discard; // ptx_access.c
 ptx_decode_function ptx_decode_shfl, ptx_decode_vote, ptx_decode_match, ptx_decode_redux,

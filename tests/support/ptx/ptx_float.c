@@ -55,20 +55,8 @@ F32_UNARY(tanh_f32, (float)tanh((double)x))
 F32_UNARY(ex2_f32, exp2f(x))
 F32_UNARY(lg2_f32, log2f(x))
 
-// min and max: a number beats NaN unless .NaN; -0 is less than +0.
-static float smaller(float x, float y) {
-    if (x == y) return ptx_float(ptx_bits(x) | ptx_bits(y));
-    return x < y || y != y ? x : y;
-}
-static float larger(float x, float y) {
-    if (x == y) return ptx_float(ptx_bits(x) & ptx_bits(y));
-    return x > y || y != y ? x : y;
-}
-static float extreme(const ptx_insn *insn, float x, float y, float chosen) {
-    return (insn->flags & PTX_NAN) != 0 && (x != x || y != y) ? ptx_float(0x7fffffffu) : chosen;
-}
-F32_BINARY(min_f32, extreme(insn, x, y, smaller(x, y)))
-F32_BINARY(max_f32, extreme(insn, x, y, larger(x, y)))
+F32_BINARY(min_f32, ptx_min(x, y, (insn->flags & PTX_NAN) != 0))
+F32_BINARY(max_f32, ptx_max(x, y, (insn->flags & PTX_NAN) != 0))
 
 // x + y in double, rounded to odd: a later rounding to f32 gives what rounding the exact sum once would (but for results below 2^-126).
 static inline double odd_sum(double x, double y) {

@@ -81,24 +81,12 @@ static inline void keep(
         keep(warp, insn, form, &a, mask); \
     }
 
-static inline float smaller(const ptx_insn *insn, float x, float y) {
-    if ((insn->flags & PTX_NAN) != 0 && (x != x || y != y)) return ptx_float(0x7fffffffu);
-    if (x == y) return ptx_float(ptx_bits(x) | ptx_bits(y));
-    return x < y || y != y ? x : y;
-}
-
-static inline float larger(const ptx_insn *insn, float x, float y) {
-    if ((insn->flags & PTX_NAN) != 0 && (x != x || y != y)) return ptx_float(0x7fffffffu);
-    if (x == y) return ptx_float(ptx_bits(x) & ptx_bits(y));
-    return x > y || y != y ? x : y;
-}
-
 #define ALL_OF_FORM(suffix, form) \
     HALF_BINARY(add_##suffix, form, x + y) \
     HALF_BINARY(sub_##suffix, form, x - y) \
     HALF_BINARY(mul_##suffix, form, x *y) \
-    HALF_BINARY(min_##suffix, form, smaller(insn, x, y)) \
-    HALF_BINARY(max_##suffix, form, larger(insn, x, y)) \
+    HALF_BINARY(min_##suffix, form, ptx_min(x, y, (insn->flags & PTX_NAN) != 0)) \
+    HALF_BINARY(max_##suffix, form, ptx_max(x, y, (insn->flags & PTX_NAN) != 0)) \
     HALF_FUSED(fma_##suffix, form) \
     HALF_UNARY(ex2_##suffix, form, exp2f(x)) \
     HALF_UNARY(tanh_##suffix, form, tanhf(x))

@@ -1,6 +1,6 @@
 // Which global memory launches touched: for launches that may begin before the ones before them have ended.
 //
-// A bit for every 4 bytes that were read and one for those written, in pages found by hash; pages are kept when the history is cleared.
+// A bit for every 4 bytes that were read and one for those written, in pages found by hash.
 #include "tests/support/ptx/ptx_history.h"
 
 #include <stdlib.h>

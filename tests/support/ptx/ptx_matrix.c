@@ -84,12 +84,14 @@ static void keep_tile(ptx_warp *warp, const ptx_insn *insn, const tile *from) {
     }
 }
 
+static bool has_all_lanes(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
+    if (mask != PTX_ALL_LANES) ptx_fail(warp, insn, mask, "needs all 32 lanes of the warp");
+    return mask == PTX_ALL_LANES;
+}
+
 static void multiply(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     tile work;
-    if (mask != PTX_ALL_LANES) {
-        ptx_fail(warp, insn, mask, "needs all 32 lanes of the warp");
-        return;
-    }
+    if (!has_all_lanes(warp, insn, mask)) return;
     load_tile(warp, insn, &work);
     for (int m = 0; m < M_ROWS; m++)
         for (int k = 0; k < insn->detail[2]; k++)
@@ -105,10 +107,7 @@ static int32_t keep_in_range(int64_t value) {
 // Sums go round at 2^32 unless they are kept in range. Products of bytes and their sums over k are exact in f32.
 static void multiply_integers(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     tile work;
-    if (mask != PTX_ALL_LANES) {
-        ptx_fail(warp, insn, mask, "needs all 32 lanes of the warp");
-        return;
-    }
+    if (!has_all_lanes(warp, insn, mask)) return;
     load_tile(warp, insn, &work);
     for (int r = 0; r < 4; r++) {
         uint32_t words[PTX_LANES];
@@ -124,12 +123,6 @@ static void multiply_integers(ptx_warp *warp, const ptx_insn *insn, uint32_t mas
         ptx_keep32(warp, insn, r, words, PTX_ALL_LANES);
     }
     warp->block->counters->matrix_instructions++;
-}
-
-mlcc_status *ptx_need_whole_warp(ptx_decoder *decoder) {
-    decoder->insn.flow = PTX_FLOW_WARP;
-    decoder->insn.member = decoder->insn.n_sources;
-    return ptx_add_constant(decoder, PTX_ALL_LANES, 32);
 }
 
 static int find_element(const char *name) {
@@ -224,10 +217,7 @@ static void element_place(const ptx_insn *insn, int lane, int which, int *row, i
 static void load_matrices(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     ptx_location rows[PTX_LANES];
     uint64_t addresses[PTX_LANES];
-    if (mask != PTX_ALL_LANES) {
-        ptx_fail(warp, insn, mask, "needs all 32 lanes of the warp");
-        return;
-    }
+    if (!has_all_lanes(warp, insn, mask)) return;
     if (!locate_rows(warp, insn, PTX_READS, rows, addresses)) return;
     for (int lane = 0; lane < 8 * insn->n_elements; lane++)
         ptx_shadow_read(warp, insn, lane, rows[lane].offset, ROW_BYTES);
@@ -247,10 +237,7 @@ static void load_matrices(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
 static void store_matrices(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     ptx_location rows[PTX_LANES];
     uint64_t addresses[PTX_LANES];
-    if (mask != PTX_ALL_LANES) {
-        ptx_fail(warp, insn, mask, "needs all 32 lanes of the warp");
-        return;
-    }
+    if (!has_all_lanes(warp, insn, mask)) return;
     if (!locate_rows(warp, insn, PTX_WRITES, rows, addresses)) return;
     for (int i = 0; i < insn->n_elements; i++) {
         uint16_t matrix[8][8];

@@ -37,14 +37,6 @@ struct ptx_mbarriers {
     size_t n_arrivals, arrivals_capacity;
 };
 
-static void *grow(void *items, size_t n_items, size_t *capacity, size_t item_bytes) {
-    if (n_items < *capacity) return items;
-    *capacity = 2 * *capacity + 16;
-    void *grown = realloc(items, *capacity * item_bytes);
-    if (grown == NULL) abort();
-    return grown;
-}
-
 void ptx_mbarriers_start(ptx_block *block) {
     if (block->mbarriers == NULL) {
         block->mbarriers = calloc(1, sizeof *block->mbarriers);
@@ -232,7 +224,7 @@ static void make(ptx_warp *warp, const ptx_insn *insn, int lane, uint32_t offset
     ptx_shadow_write(warp, insn, lane, offset, OBJECT_BYTES, NULL);
     memset(block->shadow.state + offset, PTX_BYTE_OBJECT, OBJECT_BYTES);
     block->shadow.n_objects++;
-    all->items = grow(all->items, place, &all->capacity, sizeof *all->items);
+    all->items = ptx_grow(all->items, place, &all->capacity, sizeof *all->items);
     all->items[place] = (mbarrier){.offset = offset,
                                    .is_alive = true,
                                    .maker = warp->index,
@@ -253,7 +245,7 @@ static void await_copies(ptx_warp *warp, const ptx_insn *insn, int lane, uint32_
     mbarrier *at = &all->items[index];
     if (insn->detail[0] == COPIES_ARRIVE) at->n_missing++;
     all->arrivals =
-        grow(all->arrivals, all->n_arrivals, &all->arrivals_capacity, sizeof *all->arrivals);
+        ptx_grow(all->arrivals, all->n_arrivals, &all->arrivals_capacity, sizeof *all->arrivals);
     all->arrivals[all->n_arrivals++] = (arrival){.warp = warp,
                                                  .insn = insn,
                                                  .lane = (uint32_t)lane,

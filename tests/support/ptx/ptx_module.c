@@ -14,6 +14,14 @@ static void open_scope(ptx_decoder *decoder) {
     decoder->scope = (uint32_t)decoder->n_scopes++;
 }
 
+// .loc and .file have no ';': they end with their line.
+static mlcc_status *skip_line(ptx_lexer *lexer) {
+    const uint32_t line = lexer->token.line;
+    while (lexer->token.kind != PTX_TOKEN_END && lexer->token.line == line)
+        MLCC_TRY(ptx_next(lexer));
+    return NULL;
+}
+
 // A directive within a function. Those that do not matter here: .pragma, .loc, .maxntid of nested ones, …
 static mlcc_status *take_body_directive(ptx_decoder *decoder) {
     ptx_lexer *lexer = &decoder->lexer;
@@ -22,13 +30,7 @@ static mlcc_status *take_body_directive(ptx_decoder *decoder) {
     if (ptx_at_word(lexer, ".local")) return ptx_take_variable_of_block(decoder, PTX_SPACE_LOCAL);
     if (ptx_at_word(lexer, ".global") || ptx_at_word(lexer, ".const"))
         return ptx_take_variable_of_module(decoder);
-    if (ptx_at_word(lexer, ".loc")) {
-        // .loc has no ';': it ends with its line, or goes on with ", function_name …".
-        const uint32_t line = lexer->token.line;
-        while (lexer->token.kind != PTX_TOKEN_END && lexer->token.line == line)
-            MLCC_TRY(ptx_next(lexer));
-        return NULL;
-    }
+    if (ptx_at_word(lexer, ".loc")) return skip_line(lexer);
     return ptx_skip_statement(lexer);
 }
 
@@ -234,13 +236,6 @@ static mlcc_status *take_version(ptx_lexer *lexer) {
     return ptx_next(lexer);
 }
 
-static mlcc_status *skip_line(ptx_lexer *lexer) {
-    const uint32_t line = lexer->token.line;
-    while (lexer->token.kind != PTX_TOKEN_END && lexer->token.line == line)
-        MLCC_TRY(ptx_next(lexer));
-    return NULL;
-}
-
 static mlcc_status *take_item(ptx_decoder *decoder) {
     ptx_lexer *lexer = &decoder->lexer;
     if (ptx_at_word(lexer, ".version")) return take_version(lexer);
@@ -325,17 +320,6 @@ mlcc_status *ptx_module_function(
         return NULL;
     }
     return MLCC_ERROR(INVALID, "the PTX has no kernel '%s'", name);
-}
-
-bool ptx_module_variable(
-    const ptx_module *module, const char *name, void **address, size_t *size_bytes) {
-    for (size_t i = 0; i < module->n_variables; i++) {
-        if (strcmp(module->variables[i].name, name) != 0) continue;
-        *address = module->variables[i].data;
-        *size_bytes = module->variables[i].size_bytes;
-        return true;
-    }
-    return false;
 }
 
 void ptx_function_describe(const ptx_function *function, ptx_function_info *out) {

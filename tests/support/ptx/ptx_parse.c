@@ -143,7 +143,7 @@ static mlcc_status *special_operand(
         MLCC_ARENA_GROW(
             decoder->keep, function->specials, function->n_specials, decoder->specials_capacity);
         function->specials[function->n_specials++] =
-            (ptx_special){.which = which, .place = arg->operand.place};
+            (ptx_special){.which = which, .place = arg->operand.place, .bits = arg->operand.bits};
         return NULL;
     }
     return MLCC_ERROR(

@@ -332,7 +332,7 @@ static uint64_t special_value(const ptx_warp *warp, uint32_t which, int lane) {
     case 18: return ~(bit | (bit - 1));
     case 19: return ~(bit - 1);
     case 21: return 1; // nsmid
-    case 22: return block->shared_bytes - ((block->function->static_shared_bytes + 127u) & ~127u);
+    case 22: return block->shared_bytes - ptx_dynamic_start(block->function);
     case 23: return block->shared_bytes;
     default: return 0; // smid, clocks
     }
@@ -362,11 +362,9 @@ static void start_block(ptx_block *block) {
         warp->splits[0] = (ptx_split){.mask = warp->members};
         for (size_t i = 0; i < function->n_specials; i++) {
             const ptx_special *special = &function->specials[i];
-            const char *name = ptx_special_names[special->which];
-            const bool is_long = strcmp(name, "clock64") == 0 || name[0] == 'g';
             uint64_t values[PTX_LANES];
             PTX_EACH_LANE values[lane] = special_value(warp, special->which, lane);
-            fill_lanes(warp, special->place, is_long ? 64 : 32, values);
+            fill_lanes(warp, special->place, special->bits, values);
         }
     }
 }
@@ -504,8 +502,7 @@ mlcc_status *ptx_launch(
                                                                  : (uint64_t)1 << 32,
         .range_start = 1, // empty
         .n_threads = shape->block[0] * shape->block[1] * shape->block[2],
-        .shared_bytes =
-            ((function->static_shared_bytes + 127u) & ~127u) + shape->dynamic_shared_bytes};
+        .shared_bytes = ptx_dynamic_start(function) + shape->dynamic_shared_bytes};
     memcpy(block.grid, shape->grid, sizeof block.grid);
     memcpy(block.block, shape->block, sizeof block.block);
     block.n_warps = (block.n_threads + PTX_LANES - 1) / PTX_LANES;

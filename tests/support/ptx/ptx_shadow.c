@@ -132,10 +132,9 @@ static void fail_race(
         verb, word * 4, word * 4 + 4, thread, verb_before, before->line, before->text);
 }
 
-// The bytes of `word` within offset … offset + n_bytes.
-static uint32_t bytes_of_word(uint32_t word, uint32_t offset, uint32_t n_bytes) {
+// The bytes of each word within offset … offset + n_bytes, as a mask: accesses are aligned.
+static uint32_t bytes_of_word(uint32_t offset, uint32_t n_bytes) {
     if (n_bytes >= 4) return 15;
-    (void)word;
     return ((1u << n_bytes) - 1) << (offset & 3u);
 }
 
@@ -188,7 +187,7 @@ void ptx_shadow_read(
     if ((warp->block->checks & PTX_CHECK_RACES) == 0) return;
     const uint32_t pc = pc_of(warp, insn);
     for (uint32_t word = offset / 4; word < (offset + n_bytes + 3) / 4; word++) {
-        const uint64_t now = make_record(warp, lane, bytes_of_word(word, offset, n_bytes), 0);
+        const uint64_t now = make_record(warp, lane, bytes_of_word(offset, n_bytes), 0);
         const int32_t writer = unordered_thread(warp, shadow->writes[word], now);
         if (writer >= 0) {
             fail_race(warp, insn, lane, word, "reads", "wrote", writer, shadow->write_pcs[word]);
@@ -224,7 +223,7 @@ static void write_words(
     const uint32_t pc = pc_of(warp, insn);
     const bool changes = data == NULL || memcmp(warp->block->shared + offset, data, n_bytes) != 0;
     for (uint32_t word = offset / 4; word < (offset + n_bytes + 3) / 4; word++) {
-        const uint64_t now = make_record(warp, lane, bytes_of_word(word, offset, n_bytes), flags);
+        const uint64_t now = make_record(warp, lane, bytes_of_word(offset, n_bytes), flags);
         const int32_t writer = unordered_thread(warp, shadow->writes[word], now);
         if (writer >= 0 && changes) {
             fail_race(warp, insn, lane, word, "writes", "wrote", writer, shadow->write_pcs[word]);

@@ -104,14 +104,13 @@ static void fail_global(
 static bool locate_shared(
     const ptx_block *block, uint64_t address, uint32_t n_bytes, uint32_t *offset) {
     const uint32_t n_static = block->function->static_shared_bytes;
-    const uint32_t dynamic_start = (n_static + 127u) & ~127u;
     if (address >= PTX_STATIC_ADDRESS) {
         if (address - PTX_STATIC_ADDRESS + n_bytes > n_static) return false;
         *offset = (uint32_t)address - PTX_STATIC_ADDRESS;
         return true;
     }
     if (address < PTX_FIRST_ADDRESS) return false;
-    const uint64_t at = address - PTX_FIRST_ADDRESS + dynamic_start;
+    const uint64_t at = address - PTX_FIRST_ADDRESS + ptx_dynamic_start(block->function);
     if (at + n_bytes > block->shared_bytes) return false;
     *offset = (uint32_t)at;
     return true;
@@ -169,8 +168,7 @@ bool ptx_locate_range(
                 "memory %u … %u",
                 verb, n_bytes, address, PTX_STATIC_ADDRESS,
                 PTX_STATIC_ADDRESS + block->function->static_shared_bytes, PTX_FIRST_ADDRESS,
-                PTX_FIRST_ADDRESS + block->shared_bytes -
-                    ((block->function->static_shared_bytes + 127u) & ~127u));
+                PTX_FIRST_ADDRESS + block->shared_bytes - ptx_dynamic_start(block->function));
             return false;
         }
         out->data = block->shared + out->offset;
@@ -209,6 +207,14 @@ bool ptx_locate_range(
         out->data = (uint8_t *)(uintptr_t)address;
         return true;
     }
+}
+
+void *ptx_grow(void *items, size_t n_items, size_t *capacity, size_t item_bytes) {
+    if (n_items < *capacity) return items;
+    *capacity = 2 * *capacity + 16;
+    void *grown = realloc(items, *capacity * item_bytes);
+    if (grown == NULL) abort();
+    return grown;
 }
 
 // ---- counts ------------------------------------------------------------------------------------------------------------------------------------

@@ -59,6 +59,9 @@ void ptx_clock_join(const ptx_block *block, ptx_clock *into, const ptx_clock *fr
 // fence.proxy.async
 void ptx_clock_fence(ptx_warp *warp);
 
+// `items`, moved to where there is room for one more; stops the program when memory ends. The caller frees them.
+void *ptx_grow(void *items, size_t n_items, size_t *capacity, size_t item_bytes);
+
 // Counts the requests of one instruction; `addresses` of the lanes of `mask`, each of n_bytes.
 void ptx_count_global(ptx_block *block, const uint64_t *addresses, uint32_t mask, uint32_t n_bytes);
 void ptx_count_shared(ptx_block *block, const uint64_t *addresses, uint32_t mask, uint32_t n_bytes);

@@ -9,8 +9,6 @@
 
 // ---- barriers of the block: ptx_barrier.c ------------------------------------------------------------------------------------------------------
 
-#define PTX_N_BARRIERS 16
-
 // The lanes `mask` of a split come to a barrier; unless the instruction is bar.arrive they wait there (the rest goes on as a split of its own).
 void ptx_barrier_arrive(ptx_warp *warp, ptx_split *split, const ptx_insn *insn, uint32_t mask);
 // Lets go who waits at a barrier that has all it expects, now that threads may have returned. True: some go on.

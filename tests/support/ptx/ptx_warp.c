@@ -61,14 +61,6 @@ static void shuffle(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     if (insn->n_results > 1) ptx_keep_predicate(warp, insn, 1, inside, mask);
 }
 
-// A second result after '|'.
-static mlcc_status *add_pair(ptx_decoder *decoder, const ptx_arg *arg) {
-    if (!arg->has_pair) return NULL;
-    ptx_arg second = {.kind = PTX_ARG_REGISTER, .operand = arg->pair};
-    if (second.operand.is_unset) second.kind = PTX_ARG_UNSET;
-    return ptx_add_result(decoder, &second, 1);
-}
-
 // Index of `part` in `names`, or -1.
 static int find_name(const char *part, const char *const *names, int n_names) {
     for (int i = 0; i < n_names; i++)
@@ -77,8 +69,7 @@ static int find_name(const char *part, const char *const *names, int n_names) {
 }
 
 static mlcc_status *be_of_warp(ptx_decoder *decoder, ptx_handler *run, uint8_t member) {
-    decoder->insn.flow = PTX_FLOW_WARP;
-    decoder->insn.member = member;
+    ptx_need_members(decoder, member);
     decoder->insn.run = run;
     return NULL;
 }
@@ -94,7 +85,7 @@ mlcc_status *ptx_decode_shfl(ptx_decoder *decoder) {
     decoder->insn.detail[0] = (uint8_t)mode;
     MLCC_TRY(ptx_expect_args(decoder, 5, 5));
     MLCC_TRY(ptx_add_result(decoder, &decoder->args[0], 32));
-    MLCC_TRY(add_pair(decoder, &decoder->args[0]));
+    MLCC_TRY(ptx_add_pair(decoder, &decoder->args[0]));
     for (size_t i = 1; i < 5; i++) MLCC_TRY(ptx_add_source(decoder, &decoder->args[i], 32));
     return be_of_warp(decoder, shuffle, 3);
 }
@@ -171,7 +162,7 @@ mlcc_status *ptx_decode_match(ptx_decoder *decoder) {
     decoder->insn.detail[0] = is_all;
     MLCC_TRY(ptx_expect_args(decoder, 3, 3));
     MLCC_TRY(ptx_add_result(decoder, &decoder->args[0], 32));
-    MLCC_TRY(add_pair(decoder, &decoder->args[0]));
+    MLCC_TRY(ptx_add_pair(decoder, &decoder->args[0]));
     MLCC_TRY(ptx_add_source(decoder, &decoder->args[1], is_wide ? 64 : 32));
     MLCC_TRY(ptx_add_source(decoder, &decoder->args[2], 32));
     return be_of_warp(decoder, match, 1);

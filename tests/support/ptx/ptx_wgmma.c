@@ -87,12 +87,8 @@ bool ptx_warpgroup_step(
         return false;
     }
     if (*reached == group->n_steps) {
-        if (group->n_steps == group->capacity) {
-            group->capacity = 2 * group->capacity + 64;
-            group_step *grown = realloc(group->steps, group->capacity * sizeof *grown);
-            if (grown == NULL) abort();
-            group->steps = grown;
-        }
+        group->steps =
+            ptx_grow(group->steps, group->n_steps, &group->capacity, sizeof *group->steps);
         group->steps[group->n_steps++] = (group_step){insn, first, second};
     }
     const group_step *expected = &group->steps[(*reached)++];
@@ -476,12 +472,8 @@ static void begin(ptx_warp *warp, const ptx_insn *insn, uint32_t mask) {
     at.adds = adds != 0;
     for (int i = 0; i < 4 && !is_shared; i++)
         memcpy(at.words[i], ptx_source(warp, insn, i), sizeof at.words[i]);
-    if (state->n_products == state->capacity) {
-        state->capacity = 2 * state->capacity + 16;
-        product *grown = realloc(state->products, state->capacity * sizeof *grown);
-        if (grown == NULL) abort();
-        state->products = grown;
-    }
+    state->products =
+        ptx_grow(state->products, state->n_products, &state->capacity, sizeof *state->products);
     visit_product(warp, &at, ptx_shadow_async_begin);
     state->products[state->n_products++] = at;
     use_registers(state, insn, 1);

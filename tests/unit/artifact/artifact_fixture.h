@@ -3,9 +3,9 @@
 #ifndef MLCC_TESTS_UNIT_ARTIFACT_FIXTURE_H
 #define MLCC_TESTS_UNIT_ARTIFACT_FIXTURE_H
 
-#include "runtime/base/file.h"
 #include "runtime/base/json.h"
 #include "runtime/model/tensor_cache.h"
+#include "tests/support/test_folder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,13 +35,6 @@ FIXTURE void must_fail(mlcc_status *status, mlcc_code code, const char *part) {
         fail_msg("expected '%s' (%s) in: %s", part, mlcc_code_text(code), text);
     free(text);
     mlcc_status_free(status);
-}
-
-FIXTURE char *make_temporary_dir(mlcc_arena *keep) {
-    const char *base = getenv("TMPDIR");
-    char *path = mlcc_arena_printf(keep, "%s/mlcc-artifact-XXXXXX", base != NULL ? base : "/tmp");
-    assert_non_null(mkdtemp(path));
-    return path;
 }
 
 FIXTURE void write_file(const char *dir, const char *name, const void *data, size_t size_bytes) {

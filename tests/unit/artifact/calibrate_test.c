@@ -57,7 +57,7 @@ static void make_library(const char *dir, const char *mode, const char *path) {
 
 static fixture make_fixture(void) {
     fixture f = {.keep = mlcc_arena_create()};
-    f.dir = make_temporary_dir(f.keep);
+    f.dir = test_folder_make(f.keep);
     make_config_and_weights(f.dir, observing, f.keep);
     write_text(
         f.dir, "dataset.txt",
@@ -302,7 +302,7 @@ static void markers_are_replaced(void **state) {
 static void refusals(void **state) {
     (void)state;
     fixture f = make_fixture();
-    const char *empty = make_temporary_dir(f.keep), *other = make_temporary_dir(f.keep);
+    const char *empty = test_folder_make(f.keep), *other = test_folder_make(f.keep);
     const char *library = mlcc_path_join(f.keep, other, "lib.so");
     make_config_and_weights(other, "q4f16_1", f.keep);
     make_library(other, "q4f16_1", library);
@@ -345,7 +345,7 @@ static void refusals(void **state) {
 static int compile_once(void **state) {
     (void)state;
     shared = mlcc_arena_create();
-    shared_folder = make_temporary_dir(shared);
+    shared_folder = test_folder_make(shared);
     make_config_and_weights(shared_folder, observing, shared);
     observing_library = mlcc_path_join(shared, shared_folder, "observing.so");
     make_library(shared_folder, observing, observing_library);

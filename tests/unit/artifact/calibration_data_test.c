@@ -13,7 +13,7 @@ typedef struct fixture {
 
 static fixture make_fixture(void) {
     fixture f = {.keep = mlcc_arena_create()};
-    f.dir = make_temporary_dir(f.keep);
+    f.dir = test_folder_make(f.keep);
     must(mlcc_tokenizer_open("tests/tiny/model", &f.tokenizer));
     f.options = (calibration_options){
         .directory = f.dir, .tokenizer = f.tokenizer, .n_samples = 1000, .max_tokens = 2048};

@@ -24,7 +24,7 @@ typedef struct place {
 
 static place make_place(void) {
     place p = {.keep = mlcc_arena_create()};
-    p.dir = make_temporary_dir(p.keep);
+    p.dir = test_folder_make(p.keep);
     p.library = mlcc_path_join(p.keep, p.dir, "lib.so");
     write_text(p.dir, "config.json", config_text);
     return p;

@@ -71,7 +71,7 @@ static void add_tensor(made_model *model, made_tensor tensor, const float *value
 
 static made_model make_model(void) {
     made_model model = {.keep = mlcc_arena_create()};
-    model.dir = make_temporary_dir(model.keep);
+    model.dir = test_folder_make(model.keep);
     model.out = mlcc_path_join(model.keep, model.dir, "out");
     for (size_t i = 0; i < N_TENSORS; i++) {
         const size_t count = (size_t)made_bytes(&shapes[i]);

@@ -87,7 +87,7 @@ typedef struct made_model {
 
 // Numbers that float16 has to round; every tensor has others.
 static made_model make_model(mlcc_arena *keep) {
-    made_model model = {.dir = make_temporary_dir(keep), .n_tensors = N_TENSORS};
+    made_model model = {.dir = test_folder_make(keep), .n_tensors = N_TENSORS};
     for (size_t i = 0; i < N_TENSORS; i++) {
         model.tensors[i] = layer_tensors[i];
         const size_t count = (size_t)made_bytes(&layer_tensors[i]) / sizeof(float);
@@ -345,7 +345,7 @@ static void note_progress(
 static void random_weights_are_repeatable(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     write_text(dir, "config.json", mlcc_arena_printf(keep, config_text, "false"));
     progress_seen seen = {.ordered = true};
     char *index[2] = {NULL, NULL};
@@ -439,7 +439,7 @@ static ir_module *random_module_of(const char *dir, mlcc_arena *keep) {
 static void random_weights_by_parts(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     write_text(dir, "config.json", mlcc_arena_printf(keep, config_text, "false"));
     hf_weight_source *source = NULL;
     must(artifact_random_weights_open(random_module_of(dir, keep), "a test", keep, &source));
@@ -496,7 +496,7 @@ static void stories260k(void **state) {
     (void)state;
     need_real_model();
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     const char *model = mlcc_path_join(keep, data_dir(), "models/stories260K");
     const char *exact = mlcc_path_join(keep, dir, "q0f32"),
                *small = mlcc_path_join(keep, dir, "q4f16_1");
@@ -562,7 +562,7 @@ static void sharded_source_gives_the_same_store(void **state) {
     (void)state;
     need_real_model();
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     const char *one = mlcc_path_join(keep, dir, "one"), *two = mlcc_path_join(keep, dir, "two");
     must(convert(mlcc_path_join(keep, data_dir(), "models/stories260K-f16"), "q4f16_1", one));
     must(convert(mlcc_path_join(keep, data_dir(), "models/stories260K-sharded"), "q4f16_1", two));
@@ -590,7 +590,7 @@ static void memory_bound(void **state) {
     (void)state;
     if (IS_SANITIZED) skip();
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     write_text(
         dir, "config.json",
         "{\"model_type\": \"llama\", \"hidden_act\": \"silu\", \"hidden_size\": 4096, "

@@ -40,7 +40,7 @@ static int set_up(void **state) {
     mlcc_arena *keep = mlcc_arena_create();
     place *p = MLCC_NEW(keep, place);
     p->keep = keep;
-    p->dir = make_temporary_dir(keep);
+    p->dir = test_folder_make(keep);
     p->out = mlcc_path_join(keep, p->dir, "out");
     p->whole = mlcc_path_join(keep, p->dir, "whole");
     write_text(p->dir, "config.json", config_text);

@@ -6,7 +6,7 @@
 static void made_and_unmade(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     char *first = NULL;
     const char *deep = mlcc_arena_printf(keep, "%s/a/b//c/", dir);
     must(store_directory_make(deep, keep, &first));
@@ -29,7 +29,7 @@ static void made_and_unmade(void **state) {
 static void what_is_full_stays(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     char *first = NULL;
     const char *deep = mlcc_path_join(keep, dir, "a/b");
     must(store_directory_make(deep, keep, &first));
@@ -43,7 +43,7 @@ static void what_is_full_stays(void **state) {
 static void one_lock(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     int first = -1, second = 0;
     must(store_directory_lock(dir, "wait", &first));
     must_fail(
@@ -65,7 +65,7 @@ static void one_lock(void **state) {
 static void names(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     const char *shard = store_shard_name(keep, 12);
     assert_string_equal(shard, "params_shard_12.bin");
     const char *second = store_second_name(dir, shard, keep);
@@ -99,7 +99,7 @@ static void names(void **state) {
 static void indexes(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     for (int i = 0; i < STORE_N_INDEXES; i++) {
         assert_false(store_directory_has_index(dir));
         write_text(dir, store_index_names[i], "{}");

@@ -153,7 +153,7 @@ static void killed_anywhere(const char *old_index, size_t n_old, size_t n_new) {
     bool saw_old = false, saw_new = false, died = true;
     long at = 0;
     for (; died; at++) {
-        const char *dir = make_temporary_dir(keep);
+        const char *dir = test_folder_make(keep);
         kill_at = -1;
         write_text(dir, "mlc-chat-config.json", "{}");
         make_store(dir, old_index, n_old, 10);
@@ -212,7 +212,7 @@ static void killed_without_hard_links(void **state) {
 static void a_broken_old_store_is_replaced(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     kill_at = -1;
     write_text(dir, "mlc-chat-config.json", "{}");
     write_text(dir, "tensor-cache.json", "{ no json");
@@ -237,7 +237,7 @@ static void a_broken_old_store_is_replaced(void **state) {
 static void one_writer_at_a_time(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     kill_at = -1;
     int first = -1, second = -1;
     char *staging = NULL, *unused = NULL;
@@ -254,7 +254,7 @@ static void one_writer_at_a_time(void **state) {
 static void a_full_disk_is_refused(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     must(store_space_check(dir, 0));
     must(store_space_check(dir, 1));
     must_fail(store_space_check(dir, UINT64_MAX / 2), MLCC_IO, "free");

@@ -164,7 +164,7 @@ static void new_tensors(void **state) {
     (void)state;
     for (int as_bf16 = 0; as_bf16 < 2; as_bf16++) {
         mlcc_arena *keep = mlcc_arena_create();
-        const char *dir = make_temporary_dir(keep);
+        const char *dir = test_folder_make(keep);
         make_store(dir, as_bf16, false);
         assert_true(check_store(dir) == -1.0f);
         artifact_update_result result;
@@ -202,7 +202,7 @@ static void only_the_state_matters(void **state) {
     (void)state;
     for (int variant = 0; variant < 4; variant++) {
         mlcc_arena *keep = mlcc_arena_create();
-        const char *once = make_temporary_dir(keep), *twice = make_temporary_dir(keep);
+        const char *once = test_folder_make(keep), *twice = test_folder_make(keep);
         make_store(once, variant & 1, variant & 2);
         make_store(twice, variant & 1, variant & 2);
         assert_string_equal(content_of(once, keep), content_of(twice, keep));
@@ -233,7 +233,7 @@ static void only_the_state_matters(void **state) {
 static void other_names(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     make_store(dir, true, false);
     must(mlcc_file_rename(
         mlcc_path_join(keep, dir, "tensor-cache.json"),
@@ -248,7 +248,7 @@ static void other_names(void **state) {
         "ndarray-cache-b16.json ndarray-cache.json params_shard_0.bin params_shard_1.bin");
     must(mlcc_dir_remove_tree(dir));
 
-    dir = make_temporary_dir(keep);
+    dir = test_folder_make(keep);
     make_store(dir, false, true);
     char *text = NULL;
     size_t length = 0;
@@ -275,7 +275,7 @@ static void other_names(void **state) {
 static void refusals(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     must_fail(update(dir, 1.0f, NULL), MLCC_INVALID, "neither tensor-cache.json nor");
     must_fail(
         update(mlcc_path_join(keep, dir, "absent"), 1.0f, NULL), MLCC_IO, "cannot open directory");
@@ -331,14 +331,14 @@ static bool update_and_die(const char *dir, float first, long at) {
 
 static void killed_anywhere(bool as_bf16, bool with_markers, bool has_scales) {
     mlcc_arena *keep = mlcc_arena_create();
-    const char *clean = make_temporary_dir(keep);
+    const char *clean = test_folder_make(keep);
     make_store(clean, as_bf16, with_markers);
     must(update(clean, 3.0f, NULL));
     const char *expected = content_of(clean, keep);
     bool saw_old = false, saw_new = false, died = true;
     long at = 0;
     for (; died; at++) {
-        const char *dir = make_temporary_dir(keep);
+        const char *dir = test_folder_make(keep);
         make_store(dir, as_bf16, with_markers);
         const float old = has_scales ? 7.0f : with_markers ? 0.0f : -1.0f;
         if (has_scales) must(update(dir, 7.0f, NULL));

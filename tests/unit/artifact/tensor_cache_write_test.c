@@ -27,7 +27,7 @@ static void put_u8(artifact_store *store, const char *name, int64_t size_bytes, 
 static void index_text(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = mlcc_path_join(keep, make_temporary_dir(keep), "made/by/the writer");
+    const char *dir = mlcc_path_join(keep, test_folder_make(keep), "made/by/the writer");
     artifact_store *store = open_at(dir, false);
     const uint32_t words[4] = {1, 2, 3, 0xffffffff};
     const float reals[3] = {1.0f, -2.5f, 0.1f};
@@ -117,7 +117,7 @@ static void index_text(void **state) {
 static void floats_as_mlc_stores_them(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     enum { COUNT = 40001 };
     float *values = MLCC_NEW_ARRAY(keep, float, COUNT);
     for (int i = 0; i < COUNT; i++) values[i] = (float)i * 0.37f - 5000.0f;
@@ -185,7 +185,7 @@ static const char *records_of(const mlcc_tensor_cache *cache, size_t shard, mlcc
 static void shard_rule(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     char *data = calloc(40, MIB);
     assert_non_null(data);
     artifact_store *store = open_at(dir, false);
@@ -222,7 +222,7 @@ static void shard_rule(void **state) {
 static void an_abandoned_store_leaves_nothing(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     const char *made = mlcc_path_join(keep, dir, "x/y");
     artifact_store *store = open_at(made, false);
     must(artifact_store_begin(store, "t", IR_U8, 1, (int64_t[]){10}));
@@ -254,7 +254,7 @@ static void an_abandoned_store_leaves_nothing(void **state) {
 static void a_full_disk(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     must_fail(
         artifact_store_open(
             &(artifact_store_options){.directory = dir, .expected_bytes = UINT64_MAX / 2},
@@ -288,7 +288,7 @@ static void a_full_disk(void **state) {
 static void a_folder_that_may_not_be_written(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    const char *dir = make_temporary_dir(keep);
+    const char *dir = test_folder_make(keep);
     assert_int_equal(chmod(dir, 0555), 0);
     const pid_t child = fork();
     if (child == 0) {

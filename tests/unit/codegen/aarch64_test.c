@@ -3,27 +3,6 @@
 #include "tests/support/compile_module.h"
 #include "tests/support/random_module.h"
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
-
 static bool works(const char *command) {
     mlcc_str line = {0};
     mlcc_str_printf(&line, "%s >/dev/null 2>&1", command);
@@ -38,43 +17,43 @@ static void run(mlcc_arena *keep, const char *command) {
 
 // Compiles the planned module for aarch64, keeping the object, and runs it on `args`.
 static void run_there(
-    fixture *f, const ir_module *module, const model_library *here, const model_weights *weights,
-    ir_tensor *const *args, ir_tensor **results) {
+    test_folder *f, const ir_module *module, const model_library *here,
+    const model_weights *weights, ir_tensor *const *args, ir_tensor **results) {
     mlcc_arena *keep = f->keep;
     const ir_function *forward = ir_module_find(module, "forward");
-    const char *dump = mlcc_path_join(keep, f->folder, "dump");
+    const char *dump = mlcc_path_join(keep, f->path, "dump");
     codegen_options options = {.target = "aarch64", .debug_dump = dump};
     codegen_target *target = NULL;
     assert_ok(codegen_open(&options, keep, &target));
-    assert_ok(codegen_generate(target, module, mlcc_path_join(keep, f->folder, "arm.so")));
+    assert_ok(codegen_generate(target, module, mlcc_path_join(keep, f->path, "arm.so")));
     codegen_close(target);
 
     mlcc_str input = {0};
     model_library_pack(here, weights, forward, args, keep, &input);
     assert_ok(mlcc_file_write_atomic(
-        mlcc_path_join(keep, f->folder, "input"), mlcc_str_text(&input), input.length));
+        mlcc_path_join(keep, f->path, "input"), mlcc_str_text(&input), input.length));
     mlcc_str_free(&input);
     run(keep, mlcc_arena_printf(
                   keep,
                   "'%s/clang' --target=aarch64-linux-gnu -std=c11 -O1 -ffreestanding -fno-builtin "
                   "-fno-stack-protector -nostdlib -static -fuse-ld=lld -I. "
                   "tests/e2e/freestanding_driver.c '%s/lib.o' -o '%s/driver'",
-                  MLCC_LLVM_BIN_DIR, dump, f->folder));
-    run(keep, mlcc_arena_printf(
-                  keep, "qemu-aarch64 '%s/driver' <'%s/input' >'%s/output'", f->folder, f->folder,
-                  f->folder));
+                  MLCC_LLVM_BIN_DIR, dump, f->path));
+    run(keep,
+        mlcc_arena_printf(
+            keep, "qemu-aarch64 '%s/driver' <'%s/input' >'%s/output'", f->path, f->path, f->path));
     char *output = NULL;
     size_t output_bytes = 0;
-    assert_ok(mlcc_file_read(mlcc_path_join(keep, f->folder, "output"), 0, &output, &output_bytes));
+    assert_ok(mlcc_file_read(mlcc_path_join(keep, f->path, "output"), 0, &output, &output_bytes));
     model_library_unpack(here, forward, args, output, output_bytes, keep, results);
     free(output);
 }
 
 static void check(
-    fixture *f, ir_module *module, ir_tensor *const *args, ir_eval_param *values,
+    test_folder *f, ir_module *module, ir_tensor *const *args, ir_eval_param *values,
     double tolerance) {
     // Planned for the portable rows, which both machines have.
-    char *path = compile_module(module, "x86-64-v2", NULL, f->folder, "here.so", f->keep);
+    char *path = compile_module(module, "x86-64-v2", NULL, f->path, "here.so", f->keep);
     for (size_t i = 0; i < module->n_functions; i++) {
         for (ir_node *node = module->functions[i]->first; node != NULL; node = node->next) {
             if (node->op != IR_OP_LAUNCH) continue;
@@ -105,7 +84,7 @@ static void skip_without_tools(void) {
 
 static void test_formats(void **state) {
     skip_without_tools();
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char text[] = "module @m level=graph\nsymbol n_tokens <= 8\n"
                                "param @a.weight : q4g32_f16[40, 33]\nparam @b.weight : f16[20, "
                                "40]\nparam @c.weight : bf16[7, 20]\n"
@@ -128,7 +107,7 @@ static void test_formats(void **state) {
 // One weight of every kind of code, fp8 activations, a maximum in place.
 static void test_codes(void **state) {
     skip_without_tools();
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char text[] =
         "module @m level=graph\nsymbol n_tokens <= 8\n"
         "param @a.weight : u4g32_f16[40, 33]\nparam @b.weight : q3g40_f16[50, 40]\n"
@@ -155,7 +134,7 @@ static void test_codes(void **state) {
 
 static void test_decoder(void **state) {
     skip_without_tools();
-    fixture *f = *state;
+    test_folder *f = *state;
     ir_module *module = random_module(3, f->keep);
     ir_tensor **args = random_inputs(ir_module_find(module, "forward"), 3, f->keep);
     check(f, module, args, random_param, 1e-2);
@@ -163,9 +142,9 @@ static void test_decoder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_formats, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_codes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_decoder, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_formats, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_codes, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_decoder, test_folder_set_up, test_folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,27 +5,6 @@
 
 #include <math.h>
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
-
 enum { ROWS = 5, COLUMNS = 96 };
 
 // Ordinary numbers of growing size, and what conversions stumble over: ties, denormals, the edges of f16.
@@ -66,13 +45,13 @@ static const char *const targets[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4", "na
 
 // Compiles `text` (one function @forward(%x, %y) whose results are compared) for every target that this machine runs.
 static void check(
-    fixture *f, const char *text, ir_tensor *const *args, double absolute, double relative,
+    test_folder *f, const char *text, ir_tensor *const *args, double absolute, double relative,
     const char *what) {
     for (size_t t = 0; t < sizeof targets / sizeof targets[0]; t++) {
         if (!compile_can_run(targets[t])) continue;
         mlcc_arena *keep = mlcc_arena_create();
         ir_module *module = compile_parse(text, keep);
-        char *path = compile_module(module, targets[t], NULL, f->folder, "lib.so", keep);
+        char *path = compile_module(module, targets[t], NULL, f->path, "lib.so", keep);
         const ir_function *forward = ir_module_find(module, "forward");
         ir_tensor *expected[16], *actual[16];
         ir_eval_options options = {0};
@@ -116,7 +95,7 @@ static const ir_dtype dtypes[] = {IR_F32, IR_F16, IR_BF16};
 static const double dtype_errors[] = {0, 0x1p-10, 0x1p-7};
 
 static void test_exact_ops(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char *const lines[] = {
         "add %x, %y", "mul %x, %y", "scale %x {factor = -1.5}", "relu %x", "add %x, %x",
     };
@@ -129,7 +108,7 @@ static void test_exact_ops(void **state) {
 }
 
 static void test_functions(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char *const lines[] = {
         "silu %x", "sigmoid %x", "softcap %x {cap = 20.0}", "gelu %x", "gelu_tanh %x"};
     for (size_t d = 0; d < 3; d++) {
@@ -146,7 +125,7 @@ static void test_functions(void **state) {
 }
 
 static void test_casts(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     for (size_t from = 0; from < 3; from++) {
         mlcc_str text = {0};
         mlcc_str_printf(
@@ -181,7 +160,7 @@ static void test_casts(void **state) {
 
 // All f16 numbers to f32 and back, bit by bit.
 static void test_every_f16(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char text[] = "module @m level=graph\nsymbol n_tokens <= 64\n"
                                "func @forward(%x: f16[n_tokens, 1024]) {\n"
                                "  %0 = cast %x : f32[n_tokens, 1024]\n  %1 = scale %0 {factor = "
@@ -193,7 +172,7 @@ static void test_every_f16(void **state) {
 }
 
 static void test_places(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char text[] =
         "module @m level=graph\nsymbol n_tokens <= 64\n"
         "const @row : f32[40] = [0.5, 1.5, -2.0, 0.25, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, "
@@ -222,7 +201,7 @@ static void test_places(void **state) {
 
 // A chain that reads each value twice: emitted once per value, not once per path.
 static void test_shared_values(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     mlcc_str text = {0};
     mlcc_str_puts(
         &text,
@@ -244,12 +223,13 @@ static void test_shared_values(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_exact_ops, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_functions, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_casts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_every_f16, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_places, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_shared_values, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_exact_ops, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_functions, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_casts, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_every_f16, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_places, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_shared_values, test_folder_set_up, test_folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,27 +6,6 @@
 
 #include <math.h>
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
-}
-
 // Three launches, workspace that is used twice, a bias, a fused epilogue, an intermediate that is also returned.
 static const char plan_text[] = "module @plan level=plan\n"
                                 "symbol n_tokens <= 40\n"
@@ -65,16 +44,6 @@ static const char plan_text[] = "module @plan level=plan\n"
                                 "  return %3, %4\n"
                                 "}\n";
 
-static ir_tensor *random_matrix(
-    ir_dtype dtype, int64_t rows, int64_t columns, uint64_t seed, mlcc_arena *keep) {
-    ir_tensor *tensor = ir_tensor_create(keep, dtype, 2, (int64_t[]){rows, columns});
-    random_state random = {seed};
-    for (int64_t i = 0; i < rows * columns; i++) {
-        tensor->f32[i] = ir_round_to(dtype, (float)(2 * random_unit(&random)));
-    }
-    return tensor;
-}
-
 static void compare_run(
     const model_library *library, const ir_function *function, ir_tensor *const *args,
     const model_weights *weights, int32_t n_threads, double tolerance, mlcc_arena *keep) {
@@ -93,15 +62,15 @@ static void compare_run(
 }
 
 static void test_plan(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     ir_module *module = compile_parse(plan_text, f->keep);
     const ir_function *forward = ir_module_find(module, "forward");
     model_weights *weights = model_weights_make(module, NULL, f->keep);
-    char *path = compile_module(module, "native", NULL, f->folder, "lib.so", f->keep);
+    char *path = compile_module(module, "native", NULL, f->path, "lib.so", f->keep);
     model_library *library = model_library_open(path, weights, f->keep);
     static const int64_t sizes[] = {0, 1, 2, 3, 5, 8, 17, 40};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        ir_tensor *x = random_matrix(IR_F32, sizes[i], 20, i, f->keep);
+        ir_tensor *x = random_matrix(IR_F32, sizes[i], 20, 2, i, f->keep);
         compare_run(library, forward, &x, weights, 1, 2e-5, f->keep);
         compare_run(library, forward, &x, weights, 2, 2e-5, f->keep);
         compare_run(library, forward, &x, weights, 5, 2e-5, f->keep);
@@ -111,10 +80,10 @@ static void test_plan(void **state) {
 
 // What the tables say.
 static void test_tables(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     ir_module *module = compile_parse(plan_text, f->keep);
     model_weights *weights = model_weights_make(module, NULL, f->keep);
-    char *path = compile_module(module, "x86-64-v2", NULL, f->folder, "lib.so", f->keep);
+    char *path = compile_module(module, "x86-64-v2", NULL, f->path, "lib.so", f->keep);
     model_library *library = model_library_open(path, weights, f->keep);
     const mlcc_abi_model *abi = library->abi;
     assert_string_equal(abi->target, "x86-64-v2");
@@ -165,7 +134,7 @@ static void test_tables(void **state) {
 
 // A calibrated fp8 linear: pieces of bytes, a scale as rows, an argument that is changed in place; the weights of an AWQ checkpoint.
 static void test_quantized(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char text[] =
         "module @m level=graph\nsymbol n_tokens <= 8\n"
         "param @a.weight : e4m3_f32[24, 40]\nparam @a.q_calibration_scale : f32[1]\n"
@@ -177,7 +146,7 @@ static void test_quantized(void **state) {
         "  %3 = linear %2, @b.weight : f32[n_tokens, 16]\n"
         "  return %3, %0\n}\n";
     ir_module *module = compile_parse(text, f->keep);
-    char *path = compile_module(module, "native", NULL, f->folder, "lib.so", f->keep);
+    char *path = compile_module(module, "native", NULL, f->path, "lib.so", f->keep);
     const ir_function *forward = ir_module_find(module, "forward");
     model_weights *weights = model_weights_make(module, NULL, f->keep);
     model_library *library = model_library_open(path, weights, f->keep);
@@ -203,7 +172,7 @@ static void test_quantized(void **state) {
     assert_int_equal(library->abi->functions[0].n_results, 1); // the maximum is an argument
     for (int64_t n = 1; n <= 8; n += 7) {
         ir_tensor *args[] = {
-            random_matrix(IR_F32, n, 40, 3, f->keep),
+            random_matrix(IR_F32, n, 40, 2, 3, f->keep),
             ir_tensor_create(f->keep, IR_F32, 1, (int64_t[]){1})};
         args[1]->f32[0] = n == 1 ? 0.0f : 1.9f;
         compare_run(library, forward, args, weights, 1, 2e-5, f->keep);
@@ -228,7 +197,7 @@ static mlcc_status *every_code(
 // All codes come through storage, preparation and both paths of the product as they are: subnormal numbers, NaN, infinity (which
 // is stored saturated).
 static void test_float8_codes(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char text[] = "module @m level=graph\nsymbol n_tokens <= 40\n"
                                "param @a.weight : e4m3_f32[256, 6]\n"
                                "param @b.weight : e4m3b128_f32[256, 6]\n"
@@ -243,7 +212,7 @@ static void test_float8_codes(void **state) {
     static const char *const targets[] = {"x86-64-v2", "native"};
     for (int t = 0; t < 2; t++) {
         module = compile_parse(text, f->keep);
-        char *path = compile_module(module, targets[t], NULL, f->folder, "lib.so", f->keep);
+        char *path = compile_module(module, targets[t], NULL, f->path, "lib.so", f->keep);
         model_library *library = model_library_open(path, weights, f->keep);
         for (int64_t rows = 1; rows <= 40; rows += 39) {
             ir_tensor *x = ir_tensor_create(f->keep, IR_F32, 2, (int64_t[]){rows, 6});
@@ -273,13 +242,12 @@ static mlcc_hash128 hash_of_file(const char *path) {
 }
 
 static void test_same_bytes(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     static const char *const targets[] = {"x86-64-v2", "x86-64-v4", "aarch64"};
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         mlcc_hash128 hashes[2];
         for (int run = 0; run < 2; run++) {
-            const char *folder =
-                mlcc_path_join(f->keep, f->folder, run == 0 ? "a" : "another/place");
+            const char *folder = mlcc_path_join(f->keep, f->path, run == 0 ? "a" : "another/place");
             assert_ok(mlcc_dir_make(folder));
             ir_module *module = compile_parse(plan_text, f->keep);
             hashes[run] = hash_of_file(compile_module(
@@ -300,13 +268,13 @@ static double tolerance_of(const ir_function *function) {
     return tolerance;
 }
 
-static void run_random(fixture *f, uint64_t seed, const char *target) {
+static void run_random(test_folder *f, uint64_t seed, const char *target) {
     mlcc_arena *keep = mlcc_arena_create();
     ir_module *module = random_module(seed, keep);
     const ir_function *graph = ir_module_find(module, "forward");
     ir_tensor **args = random_inputs(graph, seed, keep);
     double tolerance = tolerance_of(graph);
-    char *path = compile_module(module, target, NULL, f->folder, "random.so", keep);
+    char *path = compile_module(module, target, NULL, f->path, "random.so", keep);
     const ir_function *forward = ir_module_find(module, "forward");
     model_weights *weights = model_weights_make(module, random_param, keep);
     model_library *library = model_library_open(path, weights, keep);
@@ -326,7 +294,8 @@ static void test_random_modules(void **state) {
 }
 
 // A launch whose kernel cannot do what the group needs is refused when code is generated, with the kernel and the hook named.
-static void expect_refused(fixture *f, const char *group, const char *kernel, const char *part) {
+static void expect_refused(
+    test_folder *f, const char *group, const char *kernel, const char *part) {
     mlcc_str text = {0};
     mlcc_str_printf(
         &text,
@@ -341,13 +310,13 @@ static void expect_refused(fixture *f, const char *group, const char *kernel, co
     codegen_options options = {.target = "x86-64-v2"};
     codegen_target *target = NULL;
     assert_ok(codegen_open(&options, f->keep, &target));
-    const char *path = mlcc_path_join(f->keep, f->folder, "refused.so");
+    const char *path = mlcc_path_join(f->keep, f->path, "refused.so");
     assert_error(codegen_generate(target, module, path), MLCC_INTERNAL, part);
     assert_false(mlcc_file_exists(path));
 }
 
 static void test_refusals(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
 #define GROUP(body) "group @g(%x: f32[n_tokens, 8], %w: f32[8, 8]) {\n" body "}\n"
     static const char linear[] = GROUP("  %0 = linear %x, %w : f32[n_tokens, 8]\n  return %0\n");
     static const char prologue[] = GROUP("  %0 = relu %x : f32[n_tokens, 8]\n  %1 = linear %0, %w "
@@ -369,13 +338,15 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_plan, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_tables, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_quantized, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_float8_codes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_same_bytes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_random_modules, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_plan, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_tables, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_quantized, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_float8_codes, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_same_bytes, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_refusals, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_random_modules, test_folder_set_up, test_folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,27 +6,14 @@
 #include <elf.h>
 #include <sys/stat.h>
 
-typedef struct fixture {
-    mlcc_arena *keep;
-    char *folder;
-} fixture;
-
 static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    f->keep = mlcc_arena_create();
-    f->folder = compile_folder(f->keep);
     unsetenv("MLCC_LINKER");
-    *state = f;
-    return 0;
+    return test_folder_set_up(state);
 }
 
 static int tear_down(void **state) {
-    fixture *f = *state;
     unsetenv("MLCC_LINKER");
-    mlcc_status_free(mlcc_dir_remove_tree(f->folder));
-    mlcc_arena_free(f->keep);
-    free(f);
-    return 0;
+    return test_folder_tear_down(state);
 }
 
 static const char text[] = "module @m level=graph\nsymbol n_tokens <= 8\nparam @w.weight : "
@@ -76,9 +63,9 @@ static dynamic_view read_dynamic(const char *path) {
     return view;
 }
 
-static void check_library(fixture *f, const char *target) {
+static void check_library(test_folder *f, const char *target) {
     char *path =
-        compile_module(compile_parse(text, f->keep), target, NULL, f->folder, "lib.so", f->keep);
+        compile_module(compile_parse(text, f->keep), target, NULL, f->path, "lib.so", f->keep);
     dynamic_view view = read_dynamic(path);
     assert_string_equal(mlcc_str_text(&view.defined), "mlcc_model_query ");
     assert_string_equal(mlcc_str_text(&view.undefined), "");
@@ -94,7 +81,8 @@ static void test_exports(void **state) {
     check_library(*state, "aarch64");
 }
 
-static mlcc_status *generate(fixture *f, const char *linker, const char *dump, const char *path) {
+static mlcc_status *generate(
+    test_folder *f, const char *linker, const char *dump, const char *path) {
     codegen_options options = {.target = "x86-64-v2", .linker = linker, .debug_dump = dump};
     compile_target target = {0};
     assert_ok(codegen_open(&options, f->keep, &target.codegen));
@@ -103,7 +91,7 @@ static mlcc_status *generate(fixture *f, const char *linker, const char *dump, c
     return codegen_generate(target.codegen, module, path);
 }
 
-static void expect_empty(fixture *f, const char *folder) {
+static void expect_empty(test_folder *f, const char *folder) {
     char **names = NULL;
     size_t n_names = 0;
     assert_ok(mlcc_dir_list(folder, f->keep, &names, &n_names));
@@ -111,15 +99,15 @@ static void expect_empty(fixture *f, const char *folder) {
     assert_int_equal(n_names, 0);
 }
 
-static void write_script(fixture *f, const char *name, const char *script) {
-    const char *path = mlcc_path_join(f->keep, f->folder, name);
+static void write_script(test_folder *f, const char *name, const char *script) {
+    const char *path = mlcc_path_join(f->keep, f->path, name);
     assert_ok(mlcc_file_write_atomic(path, script, strlen(script)));
     assert_int_equal(chmod(path, 0700), 0);
 }
 
 static void test_linkers(void **state) {
-    fixture *f = *state;
-    const char *out = mlcc_path_join(f->keep, f->folder, "out");
+    test_folder *f = *state;
+    const char *out = mlcc_path_join(f->keep, f->path, "out");
     assert_ok(mlcc_dir_make(out));
     const char *path = mlcc_path_join(f->keep, out, "lib.so");
 
@@ -128,7 +116,7 @@ static void test_linkers(void **state) {
     expect_empty(f, out);
 
     write_script(f, "angry", "#!/bin/sh\necho 'cannot do this' >&2\nexit 3\n");
-    const char *angry = mlcc_path_join(f->keep, f->folder, "angry");
+    const char *angry = mlcc_path_join(f->keep, f->path, "angry");
     assert_error(
         generate(f, angry, NULL, path), MLCC_INTERNAL, "failed with status 3: cannot do this");
     expect_empty(f, out);
@@ -136,13 +124,13 @@ static void test_linkers(void **state) {
     // More than a pipe holds: the linker must not block.
     write_script(f, "chatty", "#!/bin/sh\nyes 'much to say' | head -n 20000 >&2\nexit 1\n");
     assert_error(
-        generate(f, mlcc_path_join(f->keep, f->folder, "chatty"), NULL, path), MLCC_INTERNAL,
+        generate(f, mlcc_path_join(f->keep, f->path, "chatty"), NULL, path), MLCC_INTERNAL,
         "much to say");
     expect_empty(f, out);
 
     write_script(f, "killed", "#!/bin/sh\nkill -9 $$\n");
     assert_error(
-        generate(f, mlcc_path_join(f->keep, f->folder, "killed"), NULL, path), MLCC_INTERNAL,
+        generate(f, mlcc_path_join(f->keep, f->path, "killed"), NULL, path), MLCC_INTERNAL,
         "ended by signal 9");
 
     setenv("MLCC_LINKER", angry, 1);
@@ -153,18 +141,18 @@ static void test_linkers(void **state) {
 }
 
 static void test_bad_output(void **state) {
-    fixture *f = *state;
+    test_folder *f = *state;
     write_script(f, "file", "x");
-    const char *below_a_file = mlcc_path_join(f->keep, f->folder, "file/lib.so");
+    const char *below_a_file = mlcc_path_join(f->keep, f->path, "file/lib.so");
     mlcc_status *status = generate(f, NULL, NULL, below_a_file);
     assert_int_equal(mlcc_status_code(status), MLCC_IO);
     mlcc_status_free(status);
 }
 
 static void test_dump(void **state) {
-    fixture *f = *state;
-    const char *dump = mlcc_path_join(f->keep, f->folder, "dump/deep");
-    assert_ok(generate(f, NULL, dump, mlcc_path_join(f->keep, f->folder, "lib.so")));
+    test_folder *f = *state;
+    const char *dump = mlcc_path_join(f->keep, f->path, "dump/deep");
+    assert_ok(generate(f, NULL, dump, mlcc_path_join(f->keep, f->path, "lib.so")));
     static const char *const names[] = {"plan.mlcir", "linked.ll", "optimised.ll",
                                         "lib.s",      "lib.o",     "report.txt"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -180,9 +168,9 @@ static void test_dump(void **state) {
 }
 
 static void test_object_check(void **state) {
-    fixture *f = *state;
-    const char *dump = mlcc_path_join(f->keep, f->folder, "dump");
-    assert_ok(generate(f, NULL, dump, mlcc_path_join(f->keep, f->folder, "lib.so")));
+    test_folder *f = *state;
+    const char *dump = mlcc_path_join(f->keep, f->path, "dump");
+    assert_ok(generate(f, NULL, dump, mlcc_path_join(f->keep, f->path, "lib.so")));
     char *object = NULL;
     size_t n = 0;
     assert_ok(mlcc_file_read(mlcc_path_join(f->keep, dump, "lib.o"), 0, &object, &n));

@@ -2,9 +2,9 @@
 #ifndef MLCC_TESTS_UNIT_FRONTEND_FIXTURE_H
 #define MLCC_TESTS_UNIT_FRONTEND_FIXTURE_H
 
-#include "runtime/base/file.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
+#include "tests/support/test_folder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,9 +33,7 @@ static inline int fixture_setup(void **state) {
     fixture *self = calloc(1, sizeof *self);
     assert_non_null(self);
     self->keep = mlcc_arena_create();
-    const char *base = getenv("TMPDIR");
-    self->dir = mlcc_arena_printf(self->keep, "%s/mlcc_test_XXXXXX", base != NULL ? base : "/tmp");
-    assert_non_null(mkdtemp(self->dir));
+    self->dir = test_folder_make(self->keep);
     mlcc_log_set(fixture_sink, self, MLCC_LOG_INFO);
     *state = self;
     return 0;

@@ -75,6 +75,19 @@ static void uses_and_replacement(void **state) {
     expect_ok(ir_verify(module, IR_LEVEL_FUSED));
 }
 
+static void dependence(void **state) {
+    (void)state;
+    const ir_value *x = function->args[0], *silu = node_at(0)->results[0];
+    const ir_value *called = node_at(3)->results[1];
+    assert_true(ir_value_depends(function, called, x));
+    assert_true(ir_value_depends(function, called, silu));
+    assert_true(ir_value_depends(function, silu, silu));
+    assert_true(ir_value_depends(function, x, x));
+    assert_false(ir_value_depends(function, silu, called));
+    assert_false(ir_value_depends(function, x, silu));
+    assert_false(ir_value_depends(function, node_at(3)->results[0], called));
+}
+
 static void erasing_ends_and_middle(void **state) {
     (void)state;
     ir_value_replace(function, node_at(3)->results[0], function->args[0]);
@@ -178,6 +191,7 @@ static void clones_are_equal_and_apart(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(uses_and_replacement, setup, teardown),
+        cmocka_unit_test_setup_teardown(dependence, setup, teardown),
         cmocka_unit_test_setup_teardown(erasing_ends_and_middle, setup, teardown),
         cmocka_unit_test_setup_teardown(order_and_moving, setup, teardown),
         cmocka_unit_test_setup_teardown(removing_renumbers, setup, teardown),

@@ -19,7 +19,7 @@ static bool takes_codes(void *user, const ir_type *weight, int64_t mantissa_bits
     return true;
 }
 
-static ir_tensor *random_tensor(const ir_type *type, random_state *random, mlcc_arena *keep) {
+static ir_tensor *random_operand(const ir_type *type, random_state *random, mlcc_arena *keep) {
     int64_t dims[IR_MAX_RANK];
     for (int32_t i = 0; i < type->rank; i++) dims[i] = type->dims[i].value;
     ir_tensor *tensor = ir_tensor_create(keep, type->dtype, type->rank, dims);
@@ -39,7 +39,7 @@ typedef struct subject {
 
 static ir_value *add_arg(subject *s, const char *name, ir_type type) {
     ir_value *arg = ir_function_add_arg(s->function, name, type);
-    s->args[arg->index] = random_tensor(&type, &s->random, s->keep);
+    s->args[arg->index] = random_operand(&type, &s->random, s->keep);
     return arg;
 }
 

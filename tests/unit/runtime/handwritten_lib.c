@@ -13,12 +13,12 @@
 // pass fail.
 //
 // Compile definitions make variants that must be refused: HANDWRITTEN_VERSION,
-// HANDWRITTEN_FEATURES, HANDWRITTEN_QUERY. HANDWRITTEN_OBSERVES makes one that records maxima, of
+// HANDWRITTEN_FEATURES, HANDWRITTEN_QUERY. HANDWRITTEN_OBSERVING makes one that records maxima, of
 // id + 1 for module "embed" and of position + 1 for module "mix". HANDWRITTEN_SAMPLES makes one with a
 // function "sample": the best token with its penalties, or, so that the random number shows, token
 // random % V of rows that are not greedy. Its history has room for 40 tokens.
-#include "runtime/abi.h"
 #include "runtime/base/chance.h"
+#include "tests/unit/runtime/handwritten_tables.h"
 
 #include <string.h>
 
@@ -32,87 +32,7 @@
 #    define HANDWRITTEN_QUERY mlcc_model_query
 #endif
 
-enum { VOCAB = 23, HEAD_DIM = 2, MAX_TOKENS = 8, MAX_SEQS = 4, MAX_LOGITS = 4 };
 enum { FAILS_ON = VOCAB - 1, FAILURE = 7, BROKEN_CONTRACT = 8 };
-
-// ---- symbols
-// ---------------------------------------------------------------------------------------
-#ifdef HANDWRITTEN_SAMPLES
-enum { N_TOKENS, N_SEQS, N_PAGES, N_PAGE_SLOTS, N_LOGITS, N_HISTORY, N_SYMBOLS };
-#else
-enum { N_TOKENS, N_SEQS, N_PAGES, N_PAGE_SLOTS, N_LOGITS, N_SYMBOLS };
-#endif
-static const mlcc_abi_symbol symbols[N_SYMBOLS] = {
-    {"n_tokens", MAX_TOKENS}, {"n_seqs", MAX_SEQS},     {"n_pages", 0},
-    {"n_page_slots", 0},      {"n_logits", MAX_LOGITS},
-#ifdef HANDWRITTEN_SAMPLES
-    {"n_history", 40},
-#endif
-};
-
-// ---- params
-// ----------------------------------------------------------------------------------------
-static const mlcc_abi_piece embed_pieces[] = {
-    {"embed.weight", MLCC_ABI_F32, 2, {VOCAB, VOCAB}, VOCAB *VOCAB * sizeof(float)},
-};
-static const mlcc_abi_piece mix_pieces[] = {
-    {"mix.q_weight", MLCC_ABI_I8, 1, {VOCAB}, VOCAB},
-    {"mix.q_scale", MLCC_ABI_F32, 1, {1}, sizeof(float)},
-};
-
-// mix: stored as bytes with one scale, prepared as floats.
-static void prepare_mix(const void *const *pieces, void *prepared, int64_t begin, int64_t end) {
-    const int8_t *q_weight = pieces[0];
-    const float *q_scale = pieces[1];
-    float *mix = prepared;
-    for (int64_t i = begin; i < end; i++) mix[i] = (float)q_weight[i] * q_scale[0];
-}
-
-enum { EMBED, MIX, N_PARAMS };
-static const mlcc_abi_param params[N_PARAMS] = {
-    {.name = "embed.weight",
-     .format = "f32",
-     .layout = "rows",
-     .n_pieces = 1,
-     .pieces = embed_pieces,
-     .prepared_bytes = (VOCAB * VOCAB * sizeof(float) + 63) / 64 * 64},
-    {.name = "mix.weight",
-     .format = "q8_f32",
-     .layout = "table",
-     .n_pieces = 2,
-     .pieces = mix_pieces,
-     .prepare = prepare_mix,
-     .n_prepare_items = VOCAB,
-     .prepared_bytes = (VOCAB * sizeof(float) + 63) / 64 * 64},
-};
-
-// ---- forward
-// ---------------------------------------------------------------------------------------
-#ifdef HANDWRITTEN_OBSERVES
-enum { IDS, POSITIONS, SEQ_IDS, MIX_MAX, PAGE_TABLE, LOGIT_ROWS, KV_0, KV_1, EMBED_MAX, N_ARGS };
-#else
-enum { IDS, POSITIONS, SEQ_IDS, PAGE_TABLE, LOGIT_ROWS, KV_0, KV_1, N_ARGS };
-#endif
-#define KV(name) \
-    {name, MLCC_ABI_F32, 5, {-1, 2, 1, MLCC_PAGE_TOKENS, HEAD_DIM}, {N_PAGES, -1, -1, -1, -1, -1}}
-static const mlcc_abi_tensor forward_args[N_ARGS] = {
-    {"ids", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
-    {"positions", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
-    {"seq_ids", MLCC_ABI_I32, 1, {-1}, {N_TOKENS}},
-#ifdef HANDWRITTEN_OBSERVES
-    {"mix.q_calibration_scale", MLCC_ABI_F32, 1, {1}, {-1}},
-#endif
-    {"page_table", MLCC_ABI_I32, 2, {-1, -1}, {N_SEQS, N_PAGE_SLOTS}},
-    {"logit_rows", MLCC_ABI_I32, 1, {-1}, {N_LOGITS}},
-    KV("kv.0"),
-    KV("kv.1"),
-#ifdef HANDWRITTEN_OBSERVES
-    {"embed.q_calibration_scale", MLCC_ABI_F32, 1, {1}, {-1}},
-#endif
-};
-static const mlcc_abi_tensor forward_results[] = {
-    {"logits", MLCC_ABI_F32, 2, {-1, VOCAB}, {N_LOGITS, -1}},
-};
 
 // Element `e` of key (0) or value (1) of a token in a cache tensor [n_pages, 2, 1,
 // MLCC_PAGE_TOKENS, HEAD_DIM].
@@ -153,7 +73,7 @@ static void compute_row(const mlcc_abi_call *call, int64_t row, int32_t thread) 
     memcpy((float *)call->results[0] + row * VOCAB, out, VOCAB * sizeof *out);
 }
 
-#ifdef HANDWRITTEN_OBSERVES
+#ifdef HANDWRITTEN_OBSERVING
 static void raise_to(float *maximum, float value) {
     if (value > *maximum) *maximum = value;
 }
@@ -190,7 +110,7 @@ static int32_t forward(const mlcc_abi_call *call, int32_t thread, int32_t n_thre
         if (((const int32_t *)call->args[IDS])[t] == FAILS_ON) return FAILURE;
     }
     for (int64_t t = thread; t < call->dims[N_TOKENS]; t += n_threads) append_token(call, t);
-#ifdef HANDWRITTEN_OBSERVES
+#ifdef HANDWRITTEN_OBSERVING
     if (thread == n_threads - 1) observe(call);
 #endif
     call->barrier(call->barrier_state);

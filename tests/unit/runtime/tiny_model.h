@@ -17,6 +17,7 @@
 #include "runtime/base/hash.h"
 #include "runtime/base/str.h"
 #include "runtime/mlcc.h"
+#include "tests/support/test_folder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,13 +82,6 @@ static inline void tiny_refused(
     }
     free(text);
     mlcc_status_free(status);
-}
-
-static inline char *tiny_make_dir(mlcc_arena *keep) {
-    const char *base = getenv("TMPDIR");
-    char *path = mlcc_arena_printf(keep, "%s/mlcc-test-XXXXXX", base == NULL ? "/tmp" : base);
-    assert_non_null(mkdtemp(path));
-    return path;
 }
 
 // Path of a variant of the handwritten library: build/lib beside build/bin.
@@ -188,7 +182,7 @@ typedef struct tiny_dir {
 
 static inline tiny_dir tiny_dir_make(tiny_store kind) {
     tiny_dir dir = {.arena = mlcc_arena_create()};
-    dir.path = tiny_make_dir(dir.arena);
+    dir.path = test_folder_make(dir.arena);
     dir.cache = mlcc_path_join(dir.arena, dir.path, "cache");
     tiny_write_store(dir.path, kind);
     return dir;
