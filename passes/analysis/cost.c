@@ -21,8 +21,7 @@ static mlcc_status *add_linear(const ir_param *weight, bool rows_are_tokens, cos
     return NULL;
 }
 
-// Every linear of the group that `launch` runs.
-static mlcc_status *add_launch(const ir_node *launch, cost_step *cost) {
+mlcc_status *cost_add_launch(const ir_node *launch, cost_step *cost) {
     const ir_function *group =
         ir_module_find(launch->function->module, ir_attr_text(launch, "callee"));
     for (const ir_node *node = group->first; node != NULL; node = node->next) {
@@ -40,7 +39,7 @@ static mlcc_status *add_launch(const ir_node *launch, cost_step *cost) {
 mlcc_status *cost_of_step(const ir_function *function, cost_step *out) {
     *out = (cost_step){0};
     for (const ir_node *node = function->first; node != NULL; node = node->next) {
-        if (node->op == IR_OP_LAUNCH) MLCC_TRY(add_launch(node, out));
+        if (node->op == IR_OP_LAUNCH) MLCC_TRY(cost_add_launch(node, out));
     }
     return NULL;
 }

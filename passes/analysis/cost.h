@@ -13,7 +13,9 @@ typedef struct cost_step {
         weight_bytes_per_step; // stored bytes of all linear weights: read once a step, however many tokens
 } cost_step;
 
-// `function` is an entry function of a PLAN-level module. Errors: a weight without a storage format.
+// Adds what `launch` does, a node of a PLAN-level entry function. Errors: a weight without a storage format.
+mlcc_status *cost_add_launch(const ir_node *launch, cost_step *cost);
+// `function` is an entry function of a PLAN-level module. Errors as above.
 mlcc_status *cost_of_step(const ir_function *function, cost_step *out);
 
 #endif

@@ -98,7 +98,7 @@ mlcc_status *mlcc_cuda_runner_create(
     cuda_runner *self = calloc(1, sizeof *self);
     if (self == NULL) return MLCC_ERROR(NO_MEMORY, "memory for a runner cannot be had");
     const mlcc_abi_function *abi = &device->abi->functions[function];
-    self->base = (mlcc_runner){device, abi};
+    self->base = (mlcc_runner){.device = device, .function = abi};
     mlcc_status *status = create_launches(
         self, &device->abi->cuda->functions[function], params,
         cuda->modules.launches + cuda->modules.first_launch[function]);

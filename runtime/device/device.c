@@ -188,6 +188,10 @@ mlcc_status *mlcc_runner_run(
     return runner->device->kind->runner_run(runner, args, results, dims);
 }
 
+void mlcc_runner_trace(mlcc_runner *runner, mlcc_run_trace *trace) {
+    runner->trace = trace;
+}
+
 mlcc_status *mlcc_device_synchronize(mlcc_device *device) {
     return device->kind->synchronize == NULL ? NULL : device->kind->synchronize(device);
 }

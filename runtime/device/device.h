@@ -105,4 +105,17 @@ mlcc_status *mlcc_runner_run(
     mlcc_runner *runner, void *const *args, void *const *results, const int64_t *dims);
 mlcc_status *mlcc_device_synchronize(mlcc_device *device);
 
+// Times within a run, for whoever wants to know where it goes: the library's threads wait for each
+// other several times, and kept is when the last of them arrived. No cost while nobody asks.
+typedef struct mlcc_run_trace {
+    // the caller's, [capacity]: when every wait was over, and at last the run; nanoseconds of mlcc_clock_s
+    _Atomic uint64_t *ends_ns;
+    size_t capacity;   // later ones are counted only
+    size_t n_ends;     // of the last run
+    uint64_t start_ns; // of the last run
+} mlcc_run_trace;
+
+// Every run from now on fills `trace`; NULL ends that. On a CUDA device n_ends stays what it is.
+void mlcc_runner_trace(mlcc_runner *runner, mlcc_run_trace *trace);
+
 #endif

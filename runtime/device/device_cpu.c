@@ -1,4 +1,5 @@
 // The CPU as a device: memory is host memory, a function runs on every thread of the pool.
+#include "runtime/base/clock.h"
 #include "runtime/base/str.h"
 #include "runtime/device/device_inside.h"
 
@@ -83,7 +84,7 @@ static mlcc_status *cpu_runner_create(
     mlcc_device *device, uint32_t function, const void *const *params, mlcc_runner **out) {
     cpu_runner *self = calloc(1, sizeof *self);
     if (self == NULL) return MLCC_ERROR(NO_MEMORY, "memory for a runner cannot be had");
-    self->base = (mlcc_runner){device, &device->abi->functions[function]};
+    self->base = (mlcc_runner){.device = device, .function = &device->abi->functions[function]};
     self->params = params;
     mlcc_status *status = create_memory(self);
     if (status != NULL) {
@@ -100,8 +101,12 @@ typedef struct run_work {
     atomic_int result; // of the first thread that failed
 } run_work;
 
+// Of this thread in the run that it is in, counted while a trace is wanted.
+static _Thread_local size_t n_waits;
+
 static void run_thread(void *arg, int32_t thread, int32_t n_threads) {
     run_work *work = arg;
+    n_waits = 0;
     int result = work->run(&work->call, thread, n_threads);
     int expected = 0;
     if (result != 0) (void)atomic_compare_exchange_strong(&work->result, &expected, result);
@@ -109,6 +114,37 @@ static void run_thread(void *arg, int32_t thread, int32_t n_threads) {
 
 static void wait_for_all(void *pool) {
     mlcc_pool_barrier(pool);
+}
+
+// The same where a trace is wanted.
+typedef struct traced_barrier {
+    mlcc_pool *pool;
+    mlcc_run_trace *trace;
+} traced_barrier;
+
+static uint64_t clock_ns(void) {
+    return (uint64_t)(mlcc_clock_s() * 1e9);
+}
+
+// A thread's next wait, or the end of its run: the latest of all threads stays.
+static void note_end(mlcc_run_trace *trace) {
+    const size_t i = n_waits++;
+    if (i >= trace->capacity) return;
+    const uint64_t now = clock_ns();
+    uint64_t latest = atomic_load(&trace->ends_ns[i]);
+    while (latest < now && !atomic_compare_exchange_weak(&trace->ends_ns[i], &latest, now)) {
+    }
+}
+
+static void note_and_wait(void *state) {
+    const traced_barrier *barrier = state;
+    note_end(barrier->trace);
+    mlcc_pool_barrier(barrier->pool);
+}
+
+static void start_trace(mlcc_run_trace *trace) {
+    for (size_t i = 0; i < trace->capacity; i++) atomic_store(&trace->ends_ns[i], 0);
+    trace->start_ns = clock_ns();
 }
 
 static mlcc_status *cpu_runner_run(
@@ -132,8 +168,19 @@ static mlcc_status *cpu_runner_run(
                 .barrier_state = device->base.pool,
             },
     };
+    mlcc_run_trace *trace = runner->trace;
+    traced_barrier barrier = {device->base.pool, trace};
+    if (trace != NULL) {
+        work.call.barrier = note_and_wait;
+        work.call.barrier_state = &barrier;
+    }
     pthread_mutex_lock(&device->pool_lock);
+    if (trace != NULL) start_trace(trace);
     mlcc_pool_run(device->base.pool, run_thread, &work);
+    if (trace != NULL) {
+        note_end(trace);
+        trace->n_ends = n_waits;
+    }
     pthread_mutex_unlock(&device->pool_lock);
     int result = atomic_load(&work.result);
     if (result == 0) return NULL;

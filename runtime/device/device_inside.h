@@ -44,6 +44,7 @@ struct mlcc_device {
 struct mlcc_runner {
     mlcc_device *device;
     const mlcc_abi_function *function;
+    mlcc_run_trace *trace; // NULL: nobody asks
 };
 
 mlcc_status *mlcc_device_open_cpu(const mlcc_abi_model *abi, mlcc_pool *pool, mlcc_device **out);

@@ -7,6 +7,7 @@
 #include "runtime/base/str.h"
 #include "runtime/model/batch.h"
 #include "runtime/model/device_sampler.h"
+#include "runtime/model/engine_trace.h"
 #include "runtime/model/kv_cache.h"
 #include "runtime/model/model.h"
 
@@ -522,4 +523,8 @@ void mlcc_engine_observations(
     *n_observations = (size_t)forward->n_observations;
     if (names != NULL) *names = forward->observation_names;
     if (values != NULL) *values = engine->observations;
+}
+
+void mlcc_engine_trace(mlcc_engine *engine, mlcc_run_trace *trace) {
+    mlcc_runner_trace(engine->runner, trace);
 }

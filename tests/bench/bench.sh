@@ -2,10 +2,15 @@
 # Speed on this machine: kernels beside the machine's ceilings, then whole models. By hand, never a gate.
 # usage: tests/bench/bench.sh [OPTION of mlcc bench …]       for example --threads 1 --prompt-tokens 128 --format csv
 #        tests/bench/bench.sh DIR|--preset NAME [OPTION …]   only that model
+#        tests/bench/bench.sh cpu [OPTION …]                 beside llama.cpp (cpu.py; --help says what it needs)
 # MLCC_BIN: folder of the programs, default build/bin.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=${MLCC_BIN:-build/bin}
+if [ "${1:-}" = cpu ]; then
+    shift
+    MLCC_BIN=$bin exec python3 tests/bench/cpu.py "$@"
+fi
 mlcc=$bin/mlcc
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

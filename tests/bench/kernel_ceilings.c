@@ -2,6 +2,10 @@
 #include "codegen/cpu/kernels/simd.h"
 #include "tests/bench/kernel_run.h"
 
+#ifdef __AVX512VNNI__
+#    include <immintrin.h>
+#endif
+
 enum { MAX_THREADS = 2, READ_BYTES = 256 << 20, READ_RUN = 4 << 20, STREAMS = 4, N_CHAINS = 12 };
 
 static volatile float sink[MAX_THREADS * 16];
@@ -29,6 +33,37 @@ double unit_peak_flops(int32_t n_threads) {
         const double rate = (double)(rounds * N_CHAINS * 32 * n_threads) / (unit_seconds() - start);
         best = rate > best ? rate : best;
     }
+    return best;
+}
+
+#ifdef __AVX512VNNI__
+static void multiply_bytes(int32_t thread, void *user) {
+    const int64_t rounds = *(const int64_t *)user;
+    __m512i sum[N_CHAINS], a = _mm512_set1_epi32(thread), b = _mm512_set1_epi32(0x01020304);
+    for (int i = 0; i < N_CHAINS; i++) sum[i] = _mm512_set1_epi32(i);
+    for (int64_t round = 0; round < rounds; round++) {
+        KERNEL_UNROLL for (int i = 0; i < N_CHAINS; i++) sum[i] = _mm512_dpbusd_epi32(sum[i], a, b);
+        __asm__ volatile("" : "+v"(a), "+v"(b));
+    }
+    for (int i = 1; i < N_CHAINS; i++) sum[0] = _mm512_add_epi32(sum[0], sum[i]);
+    sink[thread * 16] = (float)_mm512_reduce_add_epi32(sum[0]);
+}
+#endif
+
+double unit_peak_bytes(int32_t n_threads) {
+    double best = 0;
+#ifdef __AVX512VNNI__
+    int64_t rounds = 40000;
+    for (int attempt = 0; attempt < 50; attempt++) {
+        const double start = unit_seconds();
+        unit_parallel(multiply_bytes, &rounds, n_threads);
+        const double rate =
+            (double)(rounds * N_CHAINS * 128 * n_threads) / (unit_seconds() - start);
+        best = rate > best ? rate : best;
+    }
+#else
+    (void)n_threads;
+#endif
     return best;
 }
 

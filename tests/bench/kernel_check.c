@@ -224,10 +224,20 @@ static void check_attention_case(const kernel_unit *unit, const attention_case *
         .softcap = c->softcap};
     char what[64];
     snprintf(what, sizeof what, "case %zu", number);
-    for (int32_t threads = 1; threads <= 2; threads++) {
+    // However the queries of a head are shared out, the bits are those of one thread.
+    float *first_result = unit_alloc((size_t)(n_tokens * columns) * 4);
+    for (int32_t threads = 1; threads <= 8; threads += threads < 3 ? 1 : 5) {
+        memset(result, 0x55, (size_t)(n_tokens * columns) * 4);
         unit_launch(unit, &env, threads);
         compare(unit, what, result, expected, n_tokens * columns, 1e-5);
+        if (threads == 1)
+            memcpy(first_result, result, (size_t)(n_tokens * columns) * 4);
+        else if (memcmp(first_result, result, (size_t)(n_tokens * columns) * 4) != 0)
+            n_failures++, printf(
+                              "FAIL %s attention %s: %d threads differ from one\n", unit->variant,
+                              what, threads);
     }
+    free(first_result);
     // One token alone gives the same bits as among others.
     for (int64_t t = 0; t < n_tokens; t += 5) {
         kernel_env alone = env;
@@ -292,6 +302,40 @@ static void check_attention(const kernel_unit *unit) {
          .n_seqs = 1,
          .lengths = {300},
          .news = {290}},
+        // Tiles that are not full, and blocks of many tokens.
+        {.n_heads = 10,
+         .n_kv_heads = 2,
+         .head_dim = 32,
+         .n_seqs = 1,
+         .lengths = {70},
+         .news = {70}},
+        {.n_heads = 12,
+         .n_kv_heads = 2,
+         .head_dim = 48,
+         .n_seqs = 3,
+         .lengths = {100, 65, 33},
+         .news = {1, 2, 1}},
+        {.n_heads = 3,
+         .n_kv_heads = 1,
+         .head_dim = 24,
+         .n_seqs = 2,
+         .lengths = {130, 95},
+         .news = {1, 40},
+         .window = 40},
+        {.n_heads = 2,
+         .n_kv_heads = 2,
+         .head_dim = 96,
+         .n_seqs = 2,
+         .lengths = {230, 64},
+         .news = {200, 50},
+         .window = 90},
+        {.n_heads = 8,
+         .n_kv_heads = 1,
+         .head_dim = 256,
+         .n_seqs = 1,
+         .lengths = {161},
+         .news = {1},
+         .softcap = 30.0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         check_attention_case(unit, &cases[i], i);
@@ -500,6 +544,10 @@ int kernel_check_all(void) {
             check_rope_table(unit);
         else if (strcmp(unit->kernel, "take_rows") == 0)
             check_take_rows(unit);
+        else if (
+            strcmp(unit->kernel, "linear_scaled_panel16") == 0 ||
+            strcmp(unit->kernel, "encode_activation") == 0)
+            n_failures += kernel_check_scaled(unit);
         else
             continue;
         if (n_failures == before)

@@ -4,6 +4,7 @@
 #include "codegen/cpu/kernels/math.h"
 #include "codegen/cpu/kernels/panel16.h"
 #include "runtime/base/threads.h"
+#include "runtime/device/cpu_features.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -11,6 +12,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#if defined(__aarch64__)
+#    include <sys/auxv.h>
+#endif
 
 enum { MAX_THREADS = 8, SCRATCH_BYTES = 1 << 20 };
 
@@ -33,10 +37,22 @@ bool unit_runs_here(const char *variant) {
     __builtin_cpu_init();
     if (strcmp(variant, "x86_avx2") == 0)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (strcmp(variant, "x86_avxvnni") == 0) return __builtin_cpu_supports("avxvnni");
+    if (strcmp(variant, "x86_amx") == 0) {
+        static const char needs[] = "amx-int8,amx-tile,avx512bw,avx512vl,avx512vnni";
+        if (mlcc_cpu_missing(needs, NULL) > 0) return false;
+        mlcc_status *refusal = mlcc_cpu_request(needs);
+        const bool is_granted = refusal == NULL;
+        mlcc_status_free(refusal);
+        return is_granted;
+    }
     if (strcmp(variant, "x86_avx512vnni") == 0 && !__builtin_cpu_supports("avx512vnni"))
         return false;
     if (strcmp(variant, "x86_avx512") == 0 || strcmp(variant, "x86_avx512vnni") == 0)
         return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#elif defined(__aarch64__)
+    if (strcmp(variant, "arm_dotprod") == 0) return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+    if (strcmp(variant, "arm_i8mm") == 0) return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
 #endif
     return strcmp(variant, "portable") == 0;
 }

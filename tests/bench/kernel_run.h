@@ -45,8 +45,22 @@ void unit_weight_free(unit_weight *weight);
 // thread), per second. 1 or 2 threads.
 double unit_peak_flops(int32_t n_threads);
 double unit_peak_read(int32_t n_threads);
+// Operations in products of bytes with 32-bit sums, likewise; 0 where the machine that built this has no such instruction.
+double unit_peak_bytes(int32_t n_threads);
 
 // Compares every unit with plain loops; returns the number of failures.
 int kernel_check_all(void);
+// One unit of linear_scaled or encode_activation; the number of failures.
+int kernel_check_scaled(const kernel_unit *unit);
+
+// Times all units of linear_scaled for one weight, and the best one of linear, in turn.
+typedef struct kernel_turns {
+    const char *variant; // those whose names it contains; NULL: all
+    int32_t dtype, threads;
+    int64_t n, k;
+    const char *rows; // "1,16": numbers of rows, at most 512
+    double seconds;   // for each unit and number of rows
+} kernel_turns;
+void kernel_bench_turns(const kernel_turns *options);
 
 #endif

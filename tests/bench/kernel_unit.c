@@ -66,6 +66,9 @@ HOOK int32_t kernel_dtype_1(const kernel_env *env) {
 HOOK int32_t kernel_dtype_2(const kernel_env *env) {
     return (void)env, KERNEL_F16;
 }
+HOOK int32_t kernel_dtype_3(const kernel_env *env) {
+    return (void)env, KERNEL_F16;
+}
 HOOK const void *kernel_pointer_0(const kernel_env *env) {
     return env->pointers[0];
 }
@@ -86,6 +89,9 @@ HOOK const void *kernel_pointer_5(const kernel_env *env) {
 }
 HOOK void *kernel_result_pointer_0(const kernel_env *env) {
     return env->result;
+}
+HOOK void *kernel_result_pointer_1(const kernel_env *env) {
+    return env->second_result;
 }
 HOOK float kernel_load_0(const kernel_env *env, int64_t row, int64_t col) {
     return ((const float *)env->pointers[0])[row * env->dims[0][1] + col];
@@ -126,6 +132,18 @@ HOOK double kernel_attr_softcap(const kernel_env *env) {
 HOOK double kernel_attr_eps(const kernel_env *env) {
     return env->eps;
 }
+// Activations in fp8 with one scale a row, or as whole numbers with one for 32 columns.
+#ifdef UNIT_WHOLE_NUMBERS
+HOOK int64_t kernel_attr_mantissa_bits(const kernel_env *env) {
+    return (void)env, 7;
+}
+HOOK int64_t kernel_attr_group(const kernel_env *env) {
+    return (void)env, 32;
+}
+HOOK double kernel_attr_floor(const kernel_env *env) {
+    return (void)env, 1e-30;
+}
+#else
 HOOK int64_t kernel_attr_mantissa_bits(const kernel_env *env) {
     return (void)env, 3;
 }
@@ -135,47 +153,64 @@ HOOK int64_t kernel_attr_group(const kernel_env *env) {
 HOOK double kernel_attr_floor(const kernel_env *env) {
     return (void)env, 1e-10;
 }
+#endif
 HOOK double kernel_attr_magnitude(const kernel_env *env) {
     return env->magnitude;
 }
 
 // The kernel's own names become unique, so that all units fit one program.
-#define kernel_linear_panel16            JOIN(UNIT_NAME, _run)
-#define kernel_linear_panel16_items      JOIN(UNIT_NAME, _items)
-#define kernel_linear_panel16_chunk      JOIN(UNIT_NAME, _chunk)
-#define kernel_paged_attention           JOIN(UNIT_NAME, _run)
-#define kernel_paged_attention_items     JOIN(UNIT_NAME, _items)
-#define kernel_paged_attention_chunk     JOIN(UNIT_NAME, _chunk)
-#define kernel_embedding_panel16         JOIN(UNIT_NAME, _run)
-#define kernel_embedding_panel16_items   JOIN(UNIT_NAME, _items)
-#define kernel_embedding_panel16_chunk   JOIN(UNIT_NAME, _chunk)
-#define kernel_rms_norm                  JOIN(UNIT_NAME, _run)
-#define kernel_rms_norm_items            JOIN(UNIT_NAME, _items)
-#define kernel_rms_norm_chunk            JOIN(UNIT_NAME, _chunk)
-#define kernel_rope_table                JOIN(UNIT_NAME, _run)
-#define kernel_rope_table_items          JOIN(UNIT_NAME, _items)
-#define kernel_rope_table_chunk          JOIN(UNIT_NAME, _chunk)
-#define kernel_kv_append                 JOIN(UNIT_NAME, _run)
-#define kernel_kv_append_items           JOIN(UNIT_NAME, _items)
-#define kernel_kv_append_chunk           JOIN(UNIT_NAME, _chunk)
-#define kernel_take_rows                 JOIN(UNIT_NAME, _run)
-#define kernel_take_rows_items           JOIN(UNIT_NAME, _items)
-#define kernel_take_rows_chunk           JOIN(UNIT_NAME, _chunk)
-#define kernel_prepare_panel16           JOIN(UNIT_NAME, _run)
-#define kernel_quantize_activation       JOIN(UNIT_NAME, _run)
-#define kernel_quantize_activation_items JOIN(UNIT_NAME, _items)
-#define kernel_quantize_activation_chunk JOIN(UNIT_NAME, _chunk)
-#define kernel_observe_max               JOIN(UNIT_NAME, _run)
-#define kernel_observe_max_items         JOIN(UNIT_NAME, _items)
-#define kernel_observe_max_chunk         JOIN(UNIT_NAME, _chunk)
+#define kernel_linear_panel16              JOIN(UNIT_NAME, _kernel)
+#define kernel_linear_panel16_items        JOIN(UNIT_NAME, _items)
+#define kernel_linear_panel16_chunk        JOIN(UNIT_NAME, _chunk)
+#define kernel_paged_attention             JOIN(UNIT_NAME, _kernel)
+#define kernel_paged_attention_items       JOIN(UNIT_NAME, _items)
+#define kernel_paged_attention_chunk       JOIN(UNIT_NAME, _chunk)
+#define kernel_embedding_panel16           JOIN(UNIT_NAME, _kernel)
+#define kernel_embedding_panel16_items     JOIN(UNIT_NAME, _items)
+#define kernel_embedding_panel16_chunk     JOIN(UNIT_NAME, _chunk)
+#define kernel_rms_norm                    JOIN(UNIT_NAME, _kernel)
+#define kernel_rms_norm_items              JOIN(UNIT_NAME, _items)
+#define kernel_rms_norm_chunk              JOIN(UNIT_NAME, _chunk)
+#define kernel_rope_table                  JOIN(UNIT_NAME, _kernel)
+#define kernel_rope_table_items            JOIN(UNIT_NAME, _items)
+#define kernel_rope_table_chunk            JOIN(UNIT_NAME, _chunk)
+#define kernel_kv_append                   JOIN(UNIT_NAME, _kernel)
+#define kernel_kv_append_items             JOIN(UNIT_NAME, _items)
+#define kernel_kv_append_chunk             JOIN(UNIT_NAME, _chunk)
+#define kernel_take_rows                   JOIN(UNIT_NAME, _kernel)
+#define kernel_take_rows_items             JOIN(UNIT_NAME, _items)
+#define kernel_take_rows_chunk             JOIN(UNIT_NAME, _chunk)
+#define kernel_prepare_panel16             JOIN(UNIT_NAME, _run)
+#define kernel_quantize_activation         JOIN(UNIT_NAME, _kernel)
+#define kernel_quantize_activation_items   JOIN(UNIT_NAME, _items)
+#define kernel_quantize_activation_chunk   JOIN(UNIT_NAME, _chunk)
+#define kernel_linear_scaled_panel16       JOIN(UNIT_NAME, _kernel)
+#define kernel_linear_scaled_panel16_items JOIN(UNIT_NAME, _items)
+#define kernel_linear_scaled_panel16_chunk JOIN(UNIT_NAME, _chunk)
+#define kernel_encode_activation           JOIN(UNIT_NAME, _kernel)
+#define kernel_encode_activation_items     JOIN(UNIT_NAME, _items)
+#define kernel_encode_activation_chunk     JOIN(UNIT_NAME, _chunk)
+#define kernel_observe_max                 JOIN(UNIT_NAME, _kernel)
+#define kernel_observe_max_items           JOIN(UNIT_NAME, _items)
+#define kernel_observe_max_chunk           JOIN(UNIT_NAME, _chunk)
 
 #ifndef UNIT_PREPARE
+void JOIN(UNIT_NAME, _kernel)(const kernel_env *env, int64_t begin, int64_t end);
 void JOIN(UNIT_NAME, _run)(const kernel_env *env, int64_t begin, int64_t end);
 int64_t JOIN(UNIT_NAME, _items)(const kernel_env *env);
 int64_t JOIN(UNIT_NAME, _chunk)(const kernel_env *env, int64_t n_threads);
 #endif
 
 #include UNIT_FILE
+
+#ifndef UNIT_PREPARE
+// On a copy that nothing else points to, so that the compiler knows, as in generated code, that stores change no operand.
+__attribute__((flatten)) void JOIN(UNIT_NAME, _run)(
+    const kernel_env *env, int64_t begin, int64_t end) {
+    const kernel_env copy = *env;
+    JOIN(UNIT_NAME, _kernel)(&copy, begin, end);
+}
+#endif
 
 extern const kernel_unit UNIT_NAME;
 

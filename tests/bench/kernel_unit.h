@@ -11,7 +11,8 @@ struct kernel_env {
     int64_t dims[6][6];
     const void *pointers[6];
     void *result; // [.., result_columns]
-    float *kept;  // what kernel_keep_0 receives; NULL: dropped
+    void *second_result;
+    float *kept; // what kernel_keep_0 receives; NULL: dropped
     int64_t result_columns;
     int64_t result_rows;
     void *scratch; // of this thread

@@ -20,6 +20,8 @@ function(mlcc_kernel_units variant march kernel)
         set(prepare)
         if(kernel MATCHES "^prepare_")
             set(prepare -DUNIT_PREPARE)
+        elseif(kernel STREQUAL "encode_activation")
+            set(prepare -DUNIT_WHOLE_NUMBERS)
         endif()
         add_custom_command(OUTPUT ${object}
             COMMAND ${MLCC_CLANG} ${unit_flags} ${march} -DUNIT_NAME=${name} -DUNIT_KERNEL=${kernel} "-DUNIT_VARIANT=\"${variant}\""
@@ -44,6 +46,13 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     mlcc_kernel_units(x86_avx512 -march=x86-64-v4 linear_panel16 ${weights})
     mlcc_kernel_units(x86_avx512 -march=x86-64-v4 paged_attention ${plain})
     mlcc_kernel_units(x86_avx512vnni "-march=x86-64-v4;-mavx512vnni" linear_panel16 ${int4})
+    mlcc_kernel_units(x86_avx2 -march=x86-64-v3 linear_scaled_panel16 ${int4} Q8G32_F16)
+    mlcc_kernel_units(x86_avxvnni "-march=x86-64-v3;-mavxvnni" linear_scaled_panel16 ${int4} Q8G32_F16)
+    mlcc_kernel_units(x86_avx512vnni "-march=x86-64-v4;-mavx512vnni" linear_scaled_panel16 ${int4} Q8G32_F16)
+    mlcc_kernel_units(x86_amx "-march=x86-64-v4;-mavx512vnni;-mamx-tile;-mamx-int8" linear_scaled_panel16 ${int4} Q8G32_F16)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+    mlcc_kernel_units(arm_dotprod -march=armv8.2-a+dotprod linear_scaled_panel16 ${int4} Q8G32_F16)
+    mlcc_kernel_units(arm_i8mm -march=armv8.2-a+i8mm linear_scaled_panel16 ${int4} Q8G32_F16)
 endif()
 mlcc_kernel_units(portable "${portable_march}" linear_panel16 ${weights})
 mlcc_kernel_units(portable "${portable_march}" prepare_panel16 ${weights})
@@ -55,6 +64,7 @@ mlcc_kernel_units(portable "${portable_march}" rope_table F32)
 mlcc_kernel_units(portable "${portable_march}" take_rows F32)
 mlcc_kernel_units(portable "${portable_march}" quantize_activation F32)
 mlcc_kernel_units(portable "${portable_march}" observe_max F32)
+mlcc_kernel_units(portable "${portable_march}" encode_activation F32)
 
 set(unit_table "#include \"tests/bench/kernel_unit.h\"\n")
 foreach(name ${unit_names})
@@ -72,8 +82,17 @@ add_custom_command(OUTPUT ${unit_folder}/kernel_ceilings.o
     COMMAND ${MLCC_CLANG} -std=c11 -O3 -march=native -D_GNU_SOURCE -fPIE -Wall -Wextra -I${CMAKE_SOURCE_DIR}
         -c ${CMAKE_CURRENT_SOURCE_DIR}/bench/kernel_ceilings.c -o ${unit_folder}/kernel_ceilings.o
     DEPENDS bench/kernel_ceilings.c bench/kernel_run.h ${unit_headers} COMMENT "kernel ceilings" VERBATIM)
-add_executable(bench_kernels bench/kernels_bench.c bench/kernel_check.c bench/kernel_run.c ${unit_folder}/units.c ${unit_folder}/kernel_ceilings.o
+add_executable(bench_kernels bench/kernels_bench.c bench/kernel_check.c bench/kernel_run.c bench/kernel_scaled.c ${unit_folder}/units.c ${unit_folder}/kernel_ceilings.o
     ${unit_objects})
-target_link_libraries(bench_kernels PRIVATE mlcc_quantization mlcc_base)
+target_link_libraries(bench_kernels PRIVATE mlcc_quantization mlcc_runtime)
 add_test(NAME kernels_units COMMAND bench_kernels --check WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(kernels_units PROPERTIES LABELS kernels TIMEOUT 600)
+
+# Units with tile instructions on machines that have none.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    add_executable(kernels_tiles kernels/tiles.c bench/kernel_run.c bench/kernel_scaled.c ${unit_folder}/units.c ${unit_folder}/kernel_ceilings.o
+        ${unit_objects})
+    target_link_libraries(kernels_tiles PRIVATE mlcc_test_support mlcc_runtime)
+    add_test(NAME kernels_tiles COMMAND kernels_tiles WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(kernels_tiles PROPERTIES LABELS kernels SKIP_RETURN_CODE 77 TIMEOUT 600)
+endif()

@@ -1,6 +1,9 @@
 // kernels_bench: times the kernels natively on the shapes of TinyLlama-1.1B, beside the ceilings of the machine.
 //
-//   bench_kernels [--check] [--variant NAME] [--kernel NAME] [--dtype NAME] [--threads N] [--rows M,M,…] [--seconds S]
+//   bench_kernels [--check] [--turns] [--variant NAME] [--kernel NAME] [--dtype NAME] [--threads N] [--rows M,M,…] [--seconds S]
+//                 [--shape N,K]
+//
+// --turns: linear_scaled and the best linear, one after the other in turn, on the shapes of TinyLlama and Llama-2-7B or on N,K.
 //
 // --check compares every kernel with plain loops instead (exit 1 on a difference). As many runs as fit into S seconds a row
 // (default 0.5); rates are those of the fastest tenth, as the ceilings are, because neighbours on a shared machine only ever
@@ -17,8 +20,9 @@
 typedef struct bench_options {
     const char *variant, *kernel, *dtype;
     int32_t threads;
-    const char *rows;
+    const char *rows, *shape;
     double seconds;
+    bool turns;
 } bench_options;
 
 static int compare_doubles(const void *a, const void *b) {
@@ -110,52 +114,72 @@ static void bench_linear(const kernel_unit *unit, const bench_options *options) 
     }
 }
 
-// TinyLlama: 32 heads, 4 kv heads of 64; decode at a depth, and prefill.
-static void bench_attention(const kernel_unit *unit, const bench_options *options) {
-    static const int64_t cases[][2] = {{1, 128},   {1, 2048},  {4, 2048},
-                                       {128, 128}, {512, 512}, {128, 2048}};
-    const int64_t heads = 32, kv_heads = 4, hd = 64, n_slots = 128, n_layers = 22;
+typedef struct attention_shape {
+    const char *name;
+    int64_t heads, kv_heads, head_dim;
+} attention_shape;
+
+// t tokens behind which the cache is `depth` deep: of one sequence, or of one each where t is at most 4.
+static void bench_attention_case(
+    const kernel_unit *unit, const bench_options *options, const attention_shape *shape, int64_t t,
+    int64_t depth) {
+    const int64_t columns = shape->heads * shape->head_dim, n_slots = (depth + 15) / 16;
     const int64_t element = unit->dtype == KERNEL_F32 ? 4 : 2,
-                  page_bytes = 2 * kv_heads * 16 * hd * element;
-    for (size_t s = 0; s < sizeof cases / sizeof cases[0]; s++) {
-        const int64_t t = cases[s][0], depth = cases[s][1];
-        const bool decode = t <= 4;
-        const int64_t n_seqs = decode ? t : 1;
-        char *cache = unit_alloc((size_t)(n_layers * n_seqs * n_slots * page_bytes));
-        int32_t *table = unit_alloc((size_t)(n_seqs * n_slots) * 4),
-                *seq_ids = unit_alloc((size_t)t * 4), *positions = unit_alloc((size_t)t * 4);
-        for (int64_t i = 0; i < n_seqs * n_slots; i++)
-            table[i] = (int32_t)(i * 37 % (n_seqs * n_slots));
-        for (int64_t i = 0; i < t; i++) {
-            seq_ids[i] = decode ? (int32_t)i : 0;
-            positions[i] = (int32_t)(decode ? depth - 1 : depth - t + i);
-        }
-        float *q = unit_alloc((size_t)(t * heads * hd) * 4),
-              *result = unit_alloc((size_t)(t * heads * hd) * 4);
-        kernel_env envs[22];
-        for (int64_t layer = 0; layer < n_layers; layer++) {
-            envs[layer] = (kernel_env){
-                .dims =
-                    {{t, heads * hd}, {n_seqs * n_slots, 2, kv_heads, 16, hd}, {n_seqs, n_slots}},
-                .pointers =
-                    {q, cache + layer * n_seqs * n_slots * page_bytes, table, seq_ids, positions},
-                .result = result,
-                .result_columns = heads * hd,
-                .result_rows = t,
-                .head_dim = hd,
-                .scale = 0.125};
-        }
-        double keys = 0;
-        for (int64_t i = 0; i < t; i++) keys += positions[i] + 1;
-        char shape[48];
-        snprintf(shape, sizeof shape, "T=%lld depth=%lld", (long long)t, (long long)depth);
-        const bench_time time =
-            time_launches(unit, envs, (size_t)n_layers, options->threads, options->seconds);
-        print_row(
-            unit, shape, options->threads, time,
-            (double)(n_seqs * depth * 2 * kv_heads * hd * element),
-            keys * (double)heads * 4.0 * (double)hd);
-        free(cache), free(table), free(seq_ids), free(positions), free(q), free(result);
+                  page_bytes = 2 * shape->kv_heads * 16 * shape->head_dim * element;
+    const bool decode = t <= 4;
+    const int64_t n_seqs = decode ? t : 1, layer_bytes = n_seqs * n_slots * page_bytes;
+    // As many layers as are more than any cache holds.
+    enum { MOST_LAYERS = 128 };
+    int64_t n_layers = 200000000 / layer_bytes + 1;
+    n_layers = n_layers > MOST_LAYERS ? MOST_LAYERS : n_layers;
+    char *cache = unit_alloc((size_t)(n_layers * layer_bytes));
+    int32_t *table = unit_alloc((size_t)(n_seqs * n_slots) * 4),
+            *seq_ids = unit_alloc((size_t)t * 4), *positions = unit_alloc((size_t)t * 4);
+    for (int64_t i = 0; i < n_seqs * n_slots; i++)
+        table[i] = (int32_t)(i * 37 % (n_seqs * n_slots));
+    for (int64_t i = 0; i < t; i++) {
+        seq_ids[i] = decode ? (int32_t)i : 0;
+        positions[i] = (int32_t)(decode ? depth - 1 : depth - t + i);
+    }
+    float *q = unit_alloc((size_t)(t * columns) * 4),
+          *result = unit_alloc((size_t)(t * columns) * 4);
+    kernel_env envs[MOST_LAYERS];
+    for (int64_t layer = 0; layer < n_layers; layer++) {
+        envs[layer] =
+            (kernel_env){.dims =
+                             {{t, columns},
+                              {n_seqs * n_slots, 2, shape->kv_heads, 16, shape->head_dim},
+                              {n_seqs, n_slots}},
+                         .pointers = {q, cache + layer * layer_bytes, table, seq_ids, positions},
+                         .result = result,
+                         .result_columns = columns,
+                         .result_rows = t,
+                         .head_dim = shape->head_dim,
+                         .scale = 0.125};
+    }
+    double keys = 0;
+    for (int64_t i = 0; i < t; i++) keys += (double)(positions[i] + 1);
+    char text[64];
+    snprintf(
+        text, sizeof text, "%s T=%lld depth=%lld", shape->name, (long long)t, (long long)depth);
+    const bench_time time =
+        time_launches(unit, envs, (size_t)n_layers, options->threads, options->seconds);
+    print_row(
+        unit, text, options->threads, time,
+        (double)(n_seqs * depth * 2 * shape->kv_heads * shape->head_dim * element),
+        keys * (double)columns * 4.0);
+    free(cache), free(table), free(seq_ids), free(positions), free(q), free(result);
+}
+
+// Decode at depths, and prefill. Head sizes are not constants here as they are in a model: mlcc's code is faster.
+static void bench_attention(const kernel_unit *unit, const bench_options *options) {
+    static const attention_shape shapes[] = {
+        {"tinyllama", 32, 4, 64}, {"qwen-0.5b", 14, 2, 64}, {"7b", 32, 32, 128}};
+    static const int64_t cases[][2] = {{1, 256},  {1, 2048},  {1, 8192},
+                                       {4, 2048}, {512, 512}, {128, 2048}};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
+            bench_attention_case(unit, options, &shapes[s], cases[c][0], cases[c][1]);
     }
 }
 
@@ -185,11 +209,44 @@ static void bench_rows(const kernel_unit *unit, const bench_options *options) {
     free(x), free(result), free(gain);
 }
 
+// Every element type that linear_scaled has units of.
+static void bench_turns(const bench_options *options) {
+    static const int64_t shapes[][2] = {{2560, 2048}, {2048, 2048},  {11264, 2048},
+                                        {2048, 5632}, {32000, 2048}, {4096, 11008}};
+    long long wanted[2] = {0, 0};
+    if (options->shape != NULL && sscanf(options->shape, "%lld,%lld", &wanted[0], &wanted[1]) != 2)
+        return;
+    for (int32_t dtype = 0; dtype < KERNEL_N_DTYPES; dtype++) {
+        if (options->dtype != NULL && strcmp(unit_dtype_text(dtype), options->dtype) != 0) continue;
+        kernel_turns turns = {
+            .variant = options->variant,
+            .dtype = dtype,
+            .threads = options->threads,
+            .n = wanted[0],
+            .k = wanted[1],
+            .rows = options->rows,
+            .seconds = options->seconds};
+        if (wanted[0] > 0) {
+            kernel_bench_turns(&turns);
+            continue;
+        }
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+            turns.n = shapes[s][0];
+            turns.k = shapes[s][1];
+            kernel_bench_turns(&turns);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     bench_options options = {.rows = "1,2,4,8,16,128,512", .seconds = 0.5, .threads = 0};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--check") == 0) return kernel_check_all() == 0 ? 0 : 1;
-        if (i + 1 < argc && strcmp(argv[i], "--variant") == 0)
+        if (strcmp(argv[i], "--turns") == 0)
+            options.turns = true;
+        else if (i + 1 < argc && strcmp(argv[i], "--shape") == 0)
+            options.shape = argv[++i];
+        else if (i + 1 < argc && strcmp(argv[i], "--variant") == 0)
             options.variant = argv[++i];
         else if (i + 1 < argc && strcmp(argv[i], "--kernel") == 0)
             options.kernel = argv[++i];
@@ -203,8 +260,9 @@ int main(int argc, char **argv) {
             options.seconds = atof(argv[++i]);
         else {
             fprintf(
-                stderr, "usage: bench_kernels [--check] [--variant NAME] [--kernel NAME] "
-                        "[--dtype NAME] [--threads 1|2] [--rows M,M,...] [--seconds S]\n");
+                stderr,
+                "usage: bench_kernels [--check] [--turns] [--variant NAME] [--kernel NAME] "
+                "[--dtype NAME] [--threads 1|2] [--rows M,M,...] [--seconds S] [--shape N,K]\n");
             return 2;
         }
     }
@@ -213,6 +271,10 @@ int main(int argc, char **argv) {
         if (options.threads != 0 && options.threads != threads) continue;
         bench_options one = options;
         one.threads = threads;
+        if (options.turns) {
+            bench_turns(&one);
+            continue;
+        }
         for (size_t i = 0; kernel_units[i] != NULL; i++) {
             const kernel_unit *unit = kernel_units[i];
             if (!unit_runs_here(unit->variant)) continue;

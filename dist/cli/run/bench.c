@@ -1,7 +1,7 @@
 #include "dist/cli/run/bench.h"
 
-#include "dist/cli/run/ceiling.h"
-#include "dist/cli/run/console.h"
+#include "dist/cli/run/bench_inside.h"
+#include "dist/cli/run/bench_layers.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/json.h"
 
@@ -9,37 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LENGTHS = 16, MAX_REPETITIONS = 1000, MAX_BATCH = 128 };
-
-typedef struct bench_row {
-    int64_t prompt_tokens, gen_tokens, batch, depth;
-    double tokens_per_s, spread; // median; (max - min) / median
-    double bytes_per_token;      // weights, and in decode the cache, over the tokens of a step
-    double gb_per_s, gflop_per_s;
-} bench_row;
-
-typedef struct benching {
-    mlcc_model *model;
-    mlcc_model_info info;
-    int64_t n_repetitions;
-    bool is_fp8; // activations go to the matrix units as fp8
-    double flop_per_token, flop_per_logits_row,
-        weight_bytes_per_step; // from the library's metadata
-    ceiling machine;
-    int32_t *tokens; // [longest]
-    bench_row rows[2 * MAX_LENGTHS * MAX_LENGTHS * MAX_LENGTHS];
-    size_t n_rows;
-} benching;
-
 static int by_value(const void *a, const void *b) {
     double left = *(const double *)a, right = *(const double *)b;
     return left < right ? -1 : left > right;
 }
-
-// What one row measures: `prompt` tokens in one step, or `gen` steps of one token behind `depth`, on `batch` sequences.
-typedef struct bench_case {
-    int64_t prompt, gen, batch, depth;
-} bench_case;
 
 // A step of a generation: where the device chooses the tokens no logits are fetched, as in `generate`.
 static mlcc_status *run_step(
@@ -52,8 +25,7 @@ static mlcc_status *run_step(
     return mlcc_engine_step(engine, items, (int32_t)batch, &logits, &n_rows);
 }
 
-// The cache up to `depth`.
-static mlcc_status *start_sequences(
+mlcc_status *bench_start(
     const benching *b, const bench_case *c, mlcc_engine *engine, mlcc_batch_item *items) {
     for (int64_t i = 0; i < c->batch; i++) {
         items[i] = (mlcc_batch_item){
@@ -68,8 +40,7 @@ static mlcc_status *start_sequences(
     return NULL;
 }
 
-// One repetition, with the cache as it was before.
-static mlcc_status *run_once(
+mlcc_status *bench_run_once(
     const benching *b, const bench_case *c, mlcc_engine *engine, const mlcc_batch_item *items,
     double *seconds) {
     for (int64_t i = 0; i < c->batch; i++)
@@ -81,7 +52,9 @@ static mlcc_status *run_once(
     return NULL;
 }
 
-static void add_row(benching *b, const bench_case *c, double *rates) {
+static void add_row(benching *b, const bench_case *c, double *samples) {
+    static double rates[MAX_REPETITIONS];
+    memcpy(rates, samples, (size_t)b->n_repetitions * sizeof *rates);
     qsort(rates, (size_t)b->n_repetitions, sizeof *rates, by_value);
     int64_t middle = b->n_repetitions / 2;
     double median = b->n_repetitions % 2 ? rates[middle] : (rates[middle - 1] + rates[middle]) / 2;
@@ -100,6 +73,7 @@ static void add_row(benching *b, const bench_case *c, double *rates) {
         .gen_tokens = c->gen,
         .batch = c->batch,
         .depth = c->depth,
+        .samples = samples,
         .tokens_per_s = median,
         .spread = (rates[b->n_repetitions - 1] - rates[0]) / median,
         .bytes_per_token = bytes_per_token,
@@ -108,21 +82,21 @@ static void add_row(benching *b, const bench_case *c, double *rates) {
     };
 }
 
-static mlcc_status *repeat(benching *b, const bench_case *c, mlcc_engine *engine) {
-    static double rates[MAX_REPETITIONS];
+// samples[n_repetitions]
+static mlcc_status *repeat(
+    const benching *b, const bench_case *c, mlcc_engine *engine, double *samples) {
     mlcc_batch_item items[MAX_BATCH];
     double seconds = 0.0;
     int64_t n_tokens = (c->gen > 0 ? c->gen : c->prompt) * c->batch;
-    MLCC_TRY(start_sequences(b, c, engine, items));
+    MLCC_TRY(bench_start(b, c, engine, items));
     // A first run that does not count: pages are touched, clocks settle, graphs are captured.
     bench_case first = *c;
     first.gen = c->gen > 8 ? 8 : c->gen;
-    MLCC_TRY(run_once(b, &first, engine, items, &seconds));
+    MLCC_TRY(bench_run_once(b, &first, engine, items, &seconds));
     for (int64_t i = 0; i < b->n_repetitions; i++) {
-        MLCC_TRY(run_once(b, c, engine, items, &seconds));
-        rates[i] = (double)n_tokens / seconds;
+        MLCC_TRY(bench_run_once(b, c, engine, items, &seconds));
+        samples[i] = (double)n_tokens / seconds;
     }
-    add_row(b, c, rates);
     return NULL;
 }
 
@@ -141,9 +115,26 @@ static mlcc_status *measure(benching *b, bench_case c) {
     mlcc_engine_options options = {
         .max_sequences = (int32_t)c.batch, .max_tokens = (longest + 17) * c.batch};
     MLCC_TRY(mlcc_engine_create(b->model, &options, &engine));
-    mlcc_status *status = repeat(b, &c, engine);
+    double *samples = calloc((size_t)b->n_repetitions, sizeof *samples);
+    mlcc_status *status = samples != NULL ? repeat(b, &c, engine, samples)
+                                          : MLCC_ERROR(NO_MEMORY, "no room for the samples");
     mlcc_engine_free(engine);
+    if (status == NULL) {
+        add_row(b, &c, samples);
+    } else {
+        free(samples);
+    }
     return status;
+}
+
+// What the library multiplies its linears with: bytes where a kernel takes codes.
+static ceiling_arithmetic read_arithmetic(const mlcc_json_value *own) {
+    const mlcc_json_value *kernels = mlcc_json_get(own, "kernels");
+    for (size_t i = 0; i < mlcc_json_count(kernels); i++) {
+        const char *name = mlcc_json_text(mlcc_json_get(mlcc_json_at(kernels, i), "kernel"), NULL);
+        if (name != NULL && mlcc_text_starts_with(name, "linear_scaled")) return CEILING_INT8;
+    }
+    return CEILING_F32;
 }
 
 static mlcc_status *read_metadata(benching *b) {
@@ -154,142 +145,14 @@ static mlcc_status *read_metadata(benching *b) {
     b->flop_per_token = mlcc_json_number(mlcc_json_get(own, "flop_per_token"));
     b->flop_per_logits_row = mlcc_json_number(mlcc_json_get(own, "flop_per_logits_row"));
     b->weight_bytes_per_step = mlcc_json_number(mlcc_json_get(own, "weight_bytes_per_step"));
+    b->arithmetic = read_arithmetic(own);
+    const char *features = mlcc_json_text(mlcc_json_get(own, "features"), NULL);
+    b->features = strdup(features != NULL ? features : "");
     const char *mode = b->info.quantization;
     b->is_fp8 = mlcc_text_starts_with(mode, "e4m3") || mlcc_text_starts_with(mode, "fp8");
     mlcc_json_free(json);
+    if (b->features == NULL) return MLCC_ERROR(NO_MEMORY, "no room for the library's metadata");
     return NULL;
-}
-
-// ---- output ----------------------------------------------------------------------------------------
-
-static bool is_on_cpu(const benching *b) {
-    return strcmp(b->info.device, "cpu") == 0;
-}
-
-// Percent of a ceiling, "-" where it is unknown.
-static const char *share(double value, double limit, char text[16]) {
-    if (limit <= 0.0) return "-";
-    snprintf(text, 16, "%.0f %%", value / limit * 100);
-    return text;
-}
-
-static double ratio(double value, double limit) {
-    return limit > 0.0 ? value / limit : 0.0;
-}
-
-static void print_heading(const benching *b, const char *label, int32_t n_threads) {
-    if (is_on_cpu(b)) {
-        printf(
-            "%s, %s, %s, %d threads; ceilings measured now: %.1f GB/s read, %.0f GFLOP/s f32\n\n",
-            label, b->info.quantization, b->info.target, n_threads, b->machine.gb_per_s,
-            b->machine.gflop_per_s);
-        return;
-    }
-    printf(
-        "%s, %s, %s, %s; ceilings: %.0f GB/s copied now (data sheet %.0f), data sheet %.0f TFLOP/s "
-        "%s; 0: unknown\n\n",
-        label, b->info.quantization, b->info.device, b->info.device_description,
-        b->machine.gb_per_s, b->machine.sheet_gb_per_s, b->machine.gflop_per_s * 1e-3,
-        b->is_fp8 ? "fp8" : "f16");
-}
-
-static void print_markdown(const benching *b, const char *label, int32_t n_threads) {
-    print_heading(b, label, n_threads);
-    printf("| test | batch | tokens/s | spread | MB/token | GB/s | of ceiling | GFLOP/s | of "
-           "ceiling |\n"
-           "|---|---|---|---|---|---|---|---|---|\n");
-    for (size_t i = 0; i < b->n_rows; i++) {
-        const bench_row *r = &b->rows[i];
-        char test[64], depth[32] = "", bytes[16], flop[16];
-        if (r->depth > 0) snprintf(depth, sizeof depth, " at %lld", (long long)r->depth);
-        snprintf(
-            test, sizeof test, "%s %lld%s", r->gen_tokens > 0 ? "decode" : "prefill",
-            (long long)(r->gen_tokens > 0 ? r->gen_tokens : r->prompt_tokens), depth);
-        printf(
-            "| %s | %lld | %.2f | %.1f %% | %.3g | %.2f | %s | %.1f | %s |\n", test,
-            (long long)r->batch, r->tokens_per_s, r->spread * 100, r->bytes_per_token * 1e-6,
-            r->gb_per_s, share(r->gb_per_s, b->machine.gb_per_s, bytes), r->gflop_per_s,
-            share(r->gflop_per_s, b->machine.gflop_per_s, flop));
-    }
-}
-
-static void print_csv(const benching *b, const char *label, int32_t n_threads) {
-    printf("model,quantization,target,prompt_tokens,gen_tokens,depth,batch,threads,tokens_per_s,"
-           "spread,bytes_per_token,gb_per_s,"
-           "gflop_per_s,ceiling_gb_per_s,ceiling_gflop_per_s\n");
-    for (size_t i = 0; i < b->n_rows; i++) {
-        const bench_row *r = &b->rows[i];
-        printf(
-            "%s,%s,%s,%lld,%lld,%lld,%lld,%d,%.4f,%.4f,%.0f,%.4f,%.4f,%.4f,%.4f\n", label,
-            b->info.quantization, b->info.target, (long long)r->prompt_tokens,
-            (long long)r->gen_tokens, (long long)r->depth, (long long)r->batch, n_threads,
-            r->tokens_per_s, r->spread, r->bytes_per_token, r->gb_per_s, r->gflop_per_s,
-            b->machine.gb_per_s, b->machine.gflop_per_s);
-    }
-}
-
-static void put_row(
-    mlcc_json_writer *w, const benching *b, const bench_row *r, const char *label,
-    int32_t n_threads) {
-    const struct {
-        const char *key;
-        int64_t value;
-    } counts[] = {
-        {"prompt_tokens", r->prompt_tokens},
-        {"gen_tokens", r->gen_tokens},
-        {"depth", r->depth},
-        {"batch", r->batch},
-        {"threads", n_threads},
-        {"repetitions", b->n_repetitions},
-    };
-    const struct {
-        const char *key;
-        double value;
-    } reals[] = {
-        {"tokens_per_s", r->tokens_per_s},
-        {"spread", r->spread},
-        {"bytes_per_token", r->bytes_per_token},
-        {"gb_per_s", r->gb_per_s},
-        {"gflop_per_s", r->gflop_per_s},
-        {"ceiling_gb_per_s", b->machine.gb_per_s},
-        {"ceiling_gflop_per_s", b->machine.gflop_per_s},
-        {"sheet_gb_per_s", b->machine.sheet_gb_per_s},
-        {"share_of_gb_per_s", ratio(r->gb_per_s, b->machine.gb_per_s)},
-        {"share_of_sheet_gb_per_s", ratio(r->gb_per_s, b->machine.sheet_gb_per_s)},
-        {"share_of_gflop_per_s", ratio(r->gflop_per_s, b->machine.gflop_per_s)},
-        {"load_s", b->info.load_s},
-    };
-    mlcc_json_begin_object(w);
-    mlcc_json_key(w, "model");
-    mlcc_json_put_text(w, label);
-    mlcc_json_key(w, "quantization");
-    mlcc_json_put_text(w, b->info.quantization);
-    mlcc_json_key(w, "target");
-    mlcc_json_put_text(w, b->info.target);
-    mlcc_json_key(w, "device");
-    mlcc_json_put_text(w, is_on_cpu(b) ? b->info.device : b->info.device_description);
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        mlcc_json_key(w, counts[i].key);
-        mlcc_json_put_i64(w, counts[i].value);
-    }
-    for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
-        mlcc_json_key(w, reals[i].key);
-        mlcc_json_put_f64(w, reals[i].value);
-    }
-    mlcc_json_key(w, "peak_rss_bytes");
-    mlcc_json_put_i64(w, (int64_t)mlcc_peak_rss_bytes());
-    mlcc_json_end(w);
-}
-
-static void print_json(const benching *b, const char *label, int32_t n_threads) {
-    mlcc_str out = {0};
-    mlcc_json_writer w;
-    mlcc_json_writer_init(&w, &out, 1, false);
-    mlcc_json_begin_array(&w);
-    for (size_t i = 0; i < b->n_rows; i++) put_row(&w, b, &b->rows[i], label, n_threads);
-    mlcc_json_end(&w);
-    printf("%s\n", mlcc_str_text(&out));
-    mlcc_str_free(&out);
 }
 
 // ---- the run ---------------------------------------------------------------------------------------
@@ -348,11 +211,36 @@ static mlcc_status *measure_all(benching *b, const bench_lengths *l) {
     return NULL;
 }
 
+// The layers of decoding, at the least and the greatest depth, and of the longest prefill that runs in one pass.
+static mlcc_status *draw_layers(const benching *b, const bench_lengths *l, const char *path) {
+    bench_case cases[3];
+    size_t n_cases = 0;
+    int64_t longest = 0;
+    for (size_t i = 0; i < b->n_rows; i++) {
+        const bool is_one_pass = b->rows[i].prompt_tokens <= b->info.prefill_chunk;
+        if (is_one_pass && b->rows[i].prompt_tokens > longest) longest = b->rows[i].prompt_tokens;
+    }
+    const bool decodes = l->n_gens > 0 && l->gens[0] > 0;
+    const int64_t first = l->depths[0], last = l->depths[l->n_depths - 1];
+    if (decodes) cases[n_cases++] = (bench_case){.gen = 1, .batch = 1, .depth = first};
+    if (decodes && last != first)
+        cases[n_cases++] = (bench_case){.gen = 1, .batch = 1, .depth = last};
+    if (longest > 0) cases[n_cases++] = (bench_case){.prompt = longest, .batch = 1};
+    return bench_layers(b, cases, n_cases, path);
+}
+
 static mlcc_status *measure_ceilings(benching *b, int32_t n_threads) {
-    if (is_on_cpu(b)) return ceiling_measure(n_threads, &b->machine);
+    if (strcmp(b->info.device, "cpu") == 0) {
+        MLCC_TRY(ceiling_measure(n_threads, &b->machine));
+        const size_t unit = ceiling_unit_for(&b->machine, b->arithmetic, b->features);
+        b->gflop_per_s = b->machine.unit_gop_per_s[unit];
+        b->arithmetic_name = ceiling_units[unit].name;
+        return NULL;
+    }
     MLCC_TRY(ceiling_measure_cuda(b->info.device, b->info.device_description, &b->machine));
-    if (b->is_fp8 && b->machine.fp8_gflop_per_s > 0.0)
-        b->machine.gflop_per_s = b->machine.fp8_gflop_per_s;
+    b->gflop_per_s = b->machine.f16_gflop_per_s;
+    b->arithmetic_name = "matrix units";
+    if (b->is_fp8 && b->machine.fp8_gflop_per_s > 0.0) b->gflop_per_s = b->machine.fp8_gflop_per_s;
     return NULL;
 }
 
@@ -362,6 +250,7 @@ mlcc_status *bench_run(
     memset(&b, 0, sizeof b);
     bench_lengths lengths;
     MLCC_TRY(read_lengths(values, &lengths));
+    b.label = label;
     b.n_repetitions = args_int(values, "repetitions");
     int32_t n_threads = (int32_t)args_int(values, "threads");
     mlcc_status *status = open_model_for_speed(directory, values, made_up_weights, &b.model);
@@ -376,18 +265,12 @@ mlcc_status *bench_run(
             INVALID, "nothing to measure: --prompt-tokens, --gen-tokens and --batch leave no row "
                      "that this model can run");
     }
-    if (status == NULL) {
-        const char *format = args_text(values, "format");
-        int32_t shown_threads = b.info.n_threads;
-        if (strcmp(format, "json") == 0) {
-            print_json(&b, label, shown_threads);
-        } else if (strcmp(format, "csv") == 0) {
-            print_csv(&b, label, shown_threads);
-        } else {
-            print_markdown(&b, label, shown_threads);
-        }
-    }
+    if (status == NULL) bench_print(&b, args_text(values, "format"));
+    const char *svg = args_text(values, "svg");
+    if (status == NULL && svg != NULL) status = draw_layers(&b, &lengths, svg);
+    for (size_t i = 0; i < b.n_rows; i++) free(b.rows[i].samples);
     free(b.tokens);
+    free(b.features);
     mlcc_model_close(b.model);
     return status;
 }

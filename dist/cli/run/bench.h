@@ -13,6 +13,7 @@
     {.name = "batch", .letter = 'b', .kind = ARGS_TEXT, .value_name = "N,N", .help = "sequences side by side", .fallback = "1"},                                 \
     {.name = "repetitions", .letter = 'r', .kind = ARGS_INT, .value_name = "N", .help = "runs of each row; median and spread are over these", .fallback = "5", .min = 1, .max = 1000}, \
     {.name = "format", .letter = 'o', .kind = ARGS_TEXT, .value_name = "md|csv|json", .help = "a table, lines, or a JSON array of rows", .fallback = "md"},      \
+    {.name = "svg", .kind = ARGS_TEXT, .value_name = "FILE", .help = "also time every layer of a decode step and of the longest prefill, and draw them below the machine's limits (CPU)"}, \
     OPEN_MODEL_OPTIONS
 // clang-format on
 

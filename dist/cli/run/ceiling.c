@@ -2,20 +2,42 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/base/threads.h"
+#include "runtime/device/cpu_features.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum { BUFFER_BYTES = 512 << 20, N_ROUNDS = 5, N_CHAINS = 16, FMA_STEPS = 2000000 };
+// Many short rounds, of which the best counts: a neighbour that takes the core then spoils some of them only.
+enum { BUFFER_BYTES = 512 << 20, ROUND_BYTES = 32 << 20, N_ROUNDS = 32, MAX_THREADS = 1024 };
+#define ROUND_S 0.001 // at least, of arithmetic
 
 typedef struct measuring {
     mlcc_pool *pool;
-    const uint64_t *data;
-    uint64_t sums[1024]; // keeps the reads alive
-    float products[1024];
+    char *data;
+    uint64_t sums[MAX_THREADS]; // keeps the work alive
+    size_t
+        round_offset; // of the bytes that this round reads: no cache keeps them until it is their turn again
+    const ceiling_unit *unit;
+    int64_t steps;
 } measuring;
 
-#if defined(__x86_64__)
+static double best_seconds(mlcc_pool_function *function, measuring *m, int n_rounds) {
+    double best = 1e30;
+    for (int round = 0; round < n_rounds; round++) {
+        double start_s = mlcc_clock_s();
+        mlcc_pool_run(m->pool, function, m);
+        double seconds = mlcc_clock_s() - start_s;
+        if (seconds < best) best = seconds;
+        m->round_offset = (m->round_offset + ROUND_BYTES) % BUFFER_BYTES;
+    }
+    return best;
+}
+
+// ---- memory
+
+// Clones are chosen before the thread sanitizer is awake.
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 #    define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #    define CLONES
@@ -37,86 +59,42 @@ CLONES static uint64_t read_streams(const uint64_t *data, size_t n_words) {
 
 static void read_part(void *arg, int32_t thread, int32_t n_threads) {
     measuring *m = arg;
-    size_t n_words = BUFFER_BYTES / sizeof(uint64_t) / (size_t)n_threads / 32 * 32;
-    m->sums[thread] += read_streams(m->data + (size_t)thread * n_words, n_words);
+    size_t n_words = ROUND_BYTES / sizeof(uint64_t) / (size_t)n_threads / 32 * 32;
+    const uint64_t *words = (const void *)(m->data + m->round_offset);
+    m->sums[thread] += read_streams(words + (size_t)thread * n_words, n_words);
 }
 
 static void touch_part(void *arg, int32_t thread, int32_t n_threads) {
     measuring *m = arg;
     size_t part = BUFFER_BYTES / (size_t)n_threads;
-    union {
-        const uint64_t *read;
-        char *write;
-    } data = {.read = m->data};
-    memset(data.write + (size_t)thread * part, thread + 1, part);
+    // As a number of bfloat16, two of these bytes are neither tiny nor huge.
+    memset(m->data + (size_t)thread * part, 0x3c, part);
 }
 
-#if defined(__x86_64__)
-#    include <immintrin.h>
-__attribute__((target("avx512f"))) static float multiply_avx512(float start) {
-    __m512 x[N_CHAINS], a = _mm512_set1_ps(0.999999f), b = _mm512_set1_ps(1e-6f);
-    for (int i = 0; i < N_CHAINS; i++) x[i] = _mm512_set1_ps(start + (float)i);
-    for (int step = 0; step < FMA_STEPS; step++) {
-        for (int i = 0; i < N_CHAINS; i++) x[i] = _mm512_fmadd_ps(x[i], a, b);
-    }
-    float sum = 0.0f;
-    for (int i = 0; i < N_CHAINS; i++) sum += _mm512_cvtss_f32(x[i]);
-    return sum;
-}
-__attribute__((target("avx2,fma"))) static float multiply_avx2(float start) {
-    __m256 x[N_CHAINS / 2 + 4], a = _mm256_set1_ps(0.999999f), b = _mm256_set1_ps(1e-6f);
-    for (int i = 0; i < N_CHAINS / 2 + 4; i++) x[i] = _mm256_set1_ps(start + (float)i);
-    for (int step = 0; step < FMA_STEPS; step++) {
-        for (int i = 0; i < N_CHAINS / 2 + 4; i++) x[i] = _mm256_fmadd_ps(x[i], a, b);
-    }
-    float sum = 0.0f;
-    for (int i = 0; i < N_CHAINS / 2 + 4; i++) sum += _mm256_cvtss_f32(x[i]);
-    return sum;
-}
-#endif
-
-static float multiply_portable(float start) {
-    float x[64];
-    for (int i = 0; i < 64; i++) x[i] = start + (float)i;
-    for (int step = 0; step < FMA_STEPS / 4; step++) {
-        for (int i = 0; i < 64; i++) x[i] = x[i] * 0.999999f + 1e-6f;
-    }
-    float sum = 0.0f;
-    for (int i = 0; i < 64; i++) sum += x[i];
-    return sum;
-}
-
-// Operations of one call of the variant that this machine runs.
-static double multiply(float start, float *result) {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) {
-        *result = multiply_avx512(start);
-        return 2.0 * 16 * (double)N_CHAINS * (double)FMA_STEPS;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        *result = multiply_avx2(start);
-        return 2.0 * 8 * (double)(N_CHAINS / 2 + 4) * (double)FMA_STEPS;
-    }
-#endif
-    *result = multiply_portable(start);
-    return 2.0 * 64 * (FMA_STEPS / 4);
-}
+// ---- arithmetic
 
 static void multiply_part(void *arg, int32_t thread, int32_t n_threads) {
     measuring *m = arg;
     (void)n_threads;
-    (void)multiply((float)thread, &m->products[thread]);
+    const char *operands = m->data + (size_t)thread * CEILING_OPERAND_BYTES;
+    m->sums[thread] += m->unit->loop(m->steps, operands);
 }
 
-static double best_seconds(mlcc_pool *pool, mlcc_pool_function *function, measuring *m) {
-    double best = 1e30;
-    for (int round = 0; round < N_ROUNDS; round++) {
-        double start_s = mlcc_clock_s();
-        mlcc_pool_run(pool, function, m);
-        double seconds = mlcc_clock_s() - start_s;
-        if (seconds < best) best = seconds;
-    }
-    return best;
+static bool has_unit(const ceiling_unit *unit) {
+    if (mlcc_cpu_missing(unit->features, NULL) > 0) return false;
+    // Tiles that the system does not grant are no tiles.
+    mlcc_status *refusal = mlcc_cpu_request(unit->features);
+    mlcc_status_free(refusal);
+    return refusal == NULL;
+}
+
+static double measure_unit(const ceiling_unit *unit, measuring *m) {
+    m->unit = unit;
+    m->steps = 1000;
+    while (best_seconds(multiply_part, m, 4) < ROUND_S) m->steps *= 2;
+    double operations =
+        unit->operations_per_step * (double)m->steps * (double)mlcc_pool_size(m->pool);
+    return operations / best_seconds(multiply_part, m, N_ROUNDS) * 1e-9;
 }
 
 mlcc_status *ceiling_measure(int32_t n_threads, ceiling *out) {
@@ -134,11 +112,48 @@ mlcc_status *ceiling_measure(int32_t n_threads, ceiling *out) {
     madvise(buffer, BUFFER_BYTES, MADV_HUGEPAGE);
     m.data = buffer;
     mlcc_pool_run(m.pool, touch_part, &m);
-    out->gb_per_s = (double)BUFFER_BYTES / best_seconds(m.pool, read_part, &m) * 1e-9;
+    out->gb_per_s = (double)ROUND_BYTES / best_seconds(read_part, &m, N_ROUNDS) * 1e-9;
+    _Static_assert(
+        (size_t)MAX_THREADS * CEILING_OPERAND_BYTES <= BUFFER_BYTES,
+        "operands of all threads lie in the buffer");
+    for (size_t i = 0; i < n_ceiling_units; i++) {
+        if (has_unit(&ceiling_units[i]))
+            out->unit_gop_per_s[i] = measure_unit(&ceiling_units[i], &m);
+    }
     munmap(buffer, BUFFER_BYTES);
-    float ignored;
-    double operations = multiply(1.0f, &ignored) * mlcc_pool_size(m.pool);
-    out->gflop_per_s = operations / best_seconds(m.pool, multiply_part, &m) * 1e-9;
     mlcc_pool_free(m.pool);
     return NULL;
+}
+
+// ---- which one binds
+
+// Every one of `wanted` is in `list`; both comma separated.
+static bool holds_all(const char *list, const char *wanted) {
+    while (*wanted != '\0') {
+        const size_t length = strcspn(wanted, ",");
+        const char *at = list;
+        while (*at != '\0' && !(strcspn(at, ",") == length && strncmp(at, wanted, length) == 0)) {
+            at += strcspn(at, ",");
+            at += *at == ',';
+        }
+        if (*at == '\0') return false;
+        wanted += length;
+        wanted += *wanted == ',';
+    }
+    return true;
+}
+
+size_t ceiling_unit_for(
+    const ceiling *machine, ceiling_arithmetic arithmetic, const char *features) {
+    size_t best = n_ceiling_units;
+    double best_rate = 0.0;
+    for (size_t i = 0; i < n_ceiling_units; i++) {
+        const ceiling_unit *unit = &ceiling_units[i];
+        const bool fits = unit->arithmetic == arithmetic && holds_all(features, unit->features);
+        if (!fits || machine->unit_gop_per_s[i] <= best_rate) continue;
+        best = i;
+        best_rate = machine->unit_gop_per_s[i];
+    }
+    if (best < n_ceiling_units) return best;
+    return arithmetic == CEILING_F32 ? 0 : ceiling_unit_for(machine, CEILING_F32, features);
 }

@@ -60,7 +60,7 @@ mlcc_status *ceiling_measure_cuda(const char *device, const char *description, c
     const gpu_sheet *sheet = gpu_sheet_find(description);
     if (sheet != NULL) {
         out->sheet_gb_per_s = sheet->gb_per_s;
-        out->gflop_per_s = sheet->f16_tflop_per_s * 1e3;
+        out->f16_gflop_per_s = sheet->f16_tflop_per_s * 1e3;
         out->fp8_gflop_per_s = sheet->fp8_tflop_per_s * 1e3;
     }
     const char *digits = strchr(device, ':');

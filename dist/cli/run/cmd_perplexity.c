@@ -2,6 +2,9 @@
 //
 // With --lines N each of the first N lines stands alone after BOS, cut at the context window. Without it the whole text is scored in pieces of
 // one context window, each after BOS. Every token but the special ones in front is predicted once.
+//
+// With a reference every prediction is also compared with the reference's: Kullback-Leibler divergence KL(reference || model) in nats, and how
+// often both think the same token most likely. (llama.cpp's perplexity --kl-divergence gives the same figures.)
 #include "dist/cli/run/commands.h"
 #include "dist/cli/run/open_model.h"
 #include "runtime/base/clock.h"
@@ -18,40 +21,96 @@
 static const args_option options[] = {
     {.name = "text", .kind = ARGS_TEXT, .value_name = "FILE", .help = "UTF-8 text to score (required)"},
     {.name = "lines", .kind = ARGS_INT, .value_name = "N", .help = "score each of the first N lines on its own; 0 = the whole text in pieces of one context window", .fallback = "0", .min = 0, .max = 1e9},
-    {.name = "json", .kind = ARGS_FLAG, .help = "print one JSON object: mean_nll, perplexity, tokens"},
+    {.name = "reference", .kind = ARGS_TEXT, .value_name = "DIR", .help = "compare every prediction with this model's, for example of another mode: mean and largest KL divergence, share of equal most likely tokens"},
+    {.name = "reference-lib", .kind = ARGS_TEXT, .value_name = "FILE", .help = "its library; without --reference another library of the same model, for example one compiled with --opt exact"},
+    {.name = "json", .kind = ARGS_FLAG, .help = "print one JSON object: mean_nll, perplexity, tokens; with a reference also reference_nll, mean_kl, max_kl, same_top"},
     OPEN_MODEL_OPTIONS,
 };
 // clang-format on
 
-typedef struct scoring {
+// A model that predicts.
+typedef struct scored_model {
     mlcc_model *model;
     mlcc_engine *engine;
+    mlcc_model_info info;
+    int32_t sequence;
+    const float *logits; // of the last step
+    double sum_nll;
+} scored_model;
+
+typedef struct scoring {
+    scored_model subject, reference; // no engine: there is no reference
     mlcc_tokenizer *tokenizer;
     int64_t vocab, context, chunk;
-    double sum_nll;
-    int64_t n_scored;
+    double sum_kl, max_kl;
+    int64_t n_scored, n_same_top;
 } scoring;
 
-static double nll_of(const float *logits, int64_t vocab, int32_t token) {
-    double largest = -HUGE_VAL, sum = 0.0;
-    for (int64_t i = 0; i < vocab; i++) {
-        if ((double)logits[i] > largest) largest = (double)logits[i];
+// Of one row: the most likely token, and what is subtracted from a logit for the logarithm of its probability.
+typedef struct likelihood {
+    int64_t top;
+    double normalizer;
+} likelihood;
+
+static likelihood likelihood_of(const float *logits, int64_t vocab) {
+    likelihood row = {0};
+    for (int64_t i = 1; i < vocab; i++) {
+        if (logits[i] > logits[row.top]) row.top = i;
     }
+    double sum = 0.0;
+    const double largest = (double)logits[row.top];
     for (int64_t i = 0; i < vocab; i++) sum += exp((double)logits[i] - largest);
-    return largest + log(sum) - (double)logits[token];
+    row.normalizer = largest + log(sum);
+    return row;
+}
+
+static void score_row(scoring *s, int64_t row, int32_t expected) {
+    const float *logits = s->subject.logits + row * s->vocab;
+    const likelihood found = likelihood_of(logits, s->vocab);
+    s->subject.sum_nll += found.normalizer - (double)logits[expected];
+    s->n_scored++;
+    if (s->reference.engine == NULL) return;
+    const float *wanted_logits = s->reference.logits + row * s->vocab;
+    const likelihood wanted = likelihood_of(wanted_logits, s->vocab);
+    s->reference.sum_nll += wanted.normalizer - (double)wanted_logits[expected];
+    s->n_same_top += wanted.top == found.top;
+    double kl = 0.0;
+    for (int64_t i = 0; i < s->vocab; i++) {
+        const double wanted_log = (double)wanted_logits[i] - wanted.normalizer;
+        kl += exp(wanted_log) * (wanted_log - ((double)logits[i] - found.normalizer));
+    }
+    s->sum_kl += kl;
+    if (kl > s->max_kl || isnan(kl)) s->max_kl = kl;
+}
+
+static mlcc_status *begin_sequence(scored_model *m) {
+    if (m->engine == NULL) return NULL;
+    return mlcc_engine_add_sequence(m->engine, &m->sequence);
+}
+
+static void end_sequence(scored_model *m) {
+    if (m->engine != NULL) mlcc_engine_remove_sequence(m->engine, m->sequence);
+}
+
+static mlcc_status *step(scored_model *m, const int32_t *ids, int64_t n) {
+    if (m->engine == NULL) return NULL;
+    mlcc_batch_item item = {m->sequence, ids, n, MLCC_LOGITS_ALL};
+    int64_t n_rows;
+    return mlcc_engine_step(m->engine, &item, 1, &m->logits, &n_rows);
 }
 
 // Scores ids[1 … n-1], each from what is before it.
 static mlcc_status *score_ids(scoring *s, const int32_t *ids, int64_t n_ids) {
-    int32_t sequence;
-    MLCC_TRY(mlcc_engine_add_sequence(s->engine, &sequence));
-    mlcc_status *status = NULL;
+    MLCC_TRY(begin_sequence(&s->subject));
+    mlcc_status *status = begin_sequence(&s->reference);
+    if (status != NULL) {
+        end_sequence(&s->subject);
+        return status;
+    }
     for (int64_t at = 0; at < n_ids - 1 && status == NULL;) {
         int64_t n = n_ids - 1 - at < s->chunk ? n_ids - 1 - at : s->chunk;
-        mlcc_batch_item item = {sequence, ids + at, n, MLCC_LOGITS_ALL};
-        const float *logits;
-        int64_t n_rows;
-        status = mlcc_engine_step(s->engine, &item, 1, &logits, &n_rows);
+        status = step(&s->subject, ids + at, n);
+        if (status == NULL) status = step(&s->reference, ids + at, n);
         for (int64_t i = 0; i < n && status == NULL; i++) {
             const int32_t expected = ids[at + i + 1];
             if (expected >= s->vocab) { // the engine has not seen the last one
@@ -62,12 +121,12 @@ static mlcc_status *score_ids(scoring *s, const int32_t *ids, int64_t n_ids) {
                     expected, (long long)s->vocab);
                 break;
             }
-            s->sum_nll += nll_of(logits + i * s->vocab, s->vocab, expected);
-            s->n_scored++;
+            score_row(s, i, expected);
         }
         at += n;
     }
-    mlcc_engine_remove_sequence(s->engine, sequence);
+    end_sequence(&s->subject);
+    end_sequence(&s->reference);
     return status;
 }
 
@@ -114,7 +173,7 @@ static mlcc_status *score_whole(scoring *s, const char *text, size_t length) {
             last_report_s = mlcc_clock_s();
             fprintf(
                 stderr, "%zu of %zu tokens, mean nll so far %.4f\n", at, n_ids,
-                s->sum_nll / (double)s->n_scored);
+                s->subject.sum_nll / (double)s->n_scored);
         }
     }
     free(piece);
@@ -123,24 +182,38 @@ static mlcc_status *score_whole(scoring *s, const char *text, size_t length) {
     return status;
 }
 
-static void print_result(const scoring *s, bool as_json) {
-    double mean = s->sum_nll / (double)s->n_scored;
-    if (!as_json) {
-        printf(
-            "mean nll   %.6f\nperplexity %.5f\ntokens     %lld\n", mean, exp(mean),
-            (long long)s->n_scored);
-        return;
-    }
+static void print_text(const scoring *s) {
+    const double n = (double)s->n_scored, mean = s->subject.sum_nll / n;
+    printf(
+        "mean nll   %.6f\nperplexity %.5f\ntokens     %lld\n", mean, exp(mean),
+        (long long)s->n_scored);
+    if (s->reference.engine == NULL) return;
+    printf(
+        "reference  %.6f (mean nll)\nmean KL    %.3e\nlargest KL %.3e\nsame top   %.3f %%\n",
+        s->reference.sum_nll / n, s->sum_kl / n, s->max_kl, 100.0 * (double)s->n_same_top / n);
+}
+
+static void put_f64(mlcc_json_writer *w, const char *key, double value) {
+    mlcc_json_key(w, key);
+    mlcc_json_put_f64(w, value);
+}
+
+static void print_json(const scoring *s) {
+    const double n = (double)s->n_scored, mean = s->subject.sum_nll / n;
     mlcc_str out = {0};
     mlcc_json_writer w;
     mlcc_json_writer_init(&w, &out, 0, false);
     mlcc_json_begin_object(&w);
-    mlcc_json_key(&w, "mean_nll");
-    mlcc_json_put_f64(&w, mean);
-    mlcc_json_key(&w, "perplexity");
-    mlcc_json_put_f64(&w, exp(mean));
+    put_f64(&w, "mean_nll", mean);
+    put_f64(&w, "perplexity", exp(mean));
     mlcc_json_key(&w, "tokens");
     mlcc_json_put_i64(&w, s->n_scored);
+    if (s->reference.engine != NULL) {
+        put_f64(&w, "reference_nll", s->reference.sum_nll / n);
+        put_f64(&w, "mean_kl", s->sum_kl / n);
+        put_f64(&w, "max_kl", s->max_kl);
+        put_f64(&w, "same_top", (double)s->n_same_top / n);
+    }
     mlcc_json_end(&w);
     printf("%s\n", mlcc_str_text(&out));
     mlcc_str_free(&out);
@@ -149,23 +222,67 @@ static void print_result(const scoring *s, bool as_json) {
 // Pieces of a whole text where the model sets no limit.
 enum { UNLIMITED_CONTEXT = 4096 };
 
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+// The windows and chunks that this model can do as well.
+static void take_limits(scoring *s, const mlcc_model_info *info) {
+    if (info->context_window >= 0) s->context = smaller(s->context, info->context_window);
+    // One forward pass gives at most max_sequences rows of logits.
+    s->chunk = smaller(s->chunk, smaller(info->prefill_chunk, info->max_sequences));
+}
+
+// Opens the reference, if one is asked for.
+static mlcc_status *open_reference(const char *directory, const args_values *values, scoring *s) {
+    const char *other = args_text(values, "reference"),
+               *library = args_text(values, "reference-lib");
+    if (other == NULL && library == NULL) return NULL;
+    scored_model *r = &s->reference;
+    MLCC_TRY_NOTE(
+        open_model_library(other != NULL ? other : directory, library, values, &r->model),
+        "opening the reference");
+    mlcc_model_get_info(r->model, &r->info);
+    if (r->info.vocab != s->vocab) {
+        return MLCC_ERROR(
+            INVALID,
+            "the reference has a vocabulary of %lld tokens, the model one of %lld: only models "
+            "with the same tokenizer can be compared",
+            (long long)r->info.vocab, (long long)s->vocab);
+    }
+    take_limits(s, &r->info);
+    return NULL;
+}
+
+static mlcc_status *open_engine(const scoring *s, scored_model *m) {
+    if (m->model == NULL) return NULL;
+    const mlcc_engine_options limits = {.max_sequences = 1, .max_tokens = s->context};
+    return mlcc_engine_create(m->model, &limits, &m->engine);
+}
+
 static mlcc_status *open_all(const char *directory, const args_values *values, scoring *s) {
+    scored_model *m = &s->subject;
     MLCC_TRY(open_model_check_directory(directory));
     MLCC_TRY(mlcc_tokenizer_open(directory, &s->tokenizer));
-    MLCC_TRY(open_model(directory, values, &s->model));
-    mlcc_model_info info;
-    mlcc_model_get_info(s->model, &info);
-    s->vocab = info.vocab;
-    s->context = info.context_window < 0 ? UNLIMITED_CONTEXT : info.context_window;
+    MLCC_TRY(open_model(directory, values, &m->model));
+    mlcc_model_get_info(m->model, &m->info);
+    s->vocab = m->info.vocab;
+    s->context = m->info.context_window < 0 ? UNLIMITED_CONTEXT : m->info.context_window;
+    s->chunk = INT64_MAX;
+    take_limits(s, &m->info);
+    MLCC_TRY(open_reference(directory, values, s));
     if (s->context < 2) {
         return MLCC_ERROR(
             INVALID, "a context window of %lld tokens leaves nothing to predict",
             (long long)s->context);
     }
-    // One forward pass gives at most max_sequences rows of logits.
-    s->chunk = info.prefill_chunk < info.max_sequences ? info.prefill_chunk : info.max_sequences;
-    return mlcc_engine_create(
-        s->model, &(mlcc_engine_options){.max_sequences = 1, .max_tokens = s->context}, &s->engine);
+    MLCC_TRY(open_engine(s, m));
+    return open_engine(s, &s->reference);
+}
+
+static void close_model(scored_model *m) {
+    mlcc_engine_free(m->engine);
+    mlcc_model_close(m->model);
 }
 
 static mlcc_status *run_perplexity(const args_values *values) {
@@ -184,9 +301,10 @@ static mlcc_status *run_perplexity(const args_values *values) {
     if (status == NULL && s.n_scored == 0) {
         status = MLCC_ERROR(INVALID, "'%s' holds no token to predict", path);
     }
-    if (status == NULL) print_result(&s, args_flag(values, "json"));
-    mlcc_engine_free(s.engine);
-    mlcc_model_close(s.model);
+    if (status == NULL && args_flag(values, "json")) print_json(&s);
+    if (status == NULL && !args_flag(values, "json")) print_text(&s);
+    close_model(&s.subject);
+    close_model(&s.reference);
     mlcc_tokenizer_close(s.tokenizer);
     free(text);
     return status;
@@ -198,7 +316,10 @@ const args_command cmd_perplexity = {
     .min_operands = 1,
     .max_operands = 1,
     .summary = "how well a compiled model predicts a text",
-    .details = "example\n  mlcc perplexity ./model --text wikitext.txt --json",
+    .details = "examples\n"
+               "  mlcc perplexity ./model --text wikitext.txt --json\n"
+               "  mlcc perplexity ./model-q4f16_1 --text wikitext.txt --reference ./model-q0f16\n"
+               "  mlcc perplexity ./model --text wikitext.txt --reference-lib ./model/exact.so",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .run = run_perplexity,

@@ -29,8 +29,10 @@ static void print_device(const mlcc_model *model) {
     mlcc_model_info info;
     mlcc_model_get_info(model, &info);
     if (strcmp(info.device, "cpu") == 0) {
+        const bool has_levels = strcmp(info.cpu_levels, info.target) != 0;
         fprintf(
-            stderr, "device: cpu (the library is compiled for the CPU, target %s)\n", info.target);
+            stderr, "device: cpu (the library is compiled for the CPU, target %s%s%s)\n",
+            info.target, has_levels ? " of " : "", has_levels ? info.cpu_levels : "");
         return;
     }
     fprintf(
@@ -38,8 +40,9 @@ static void print_device(const mlcc_model *model) {
         info.device_description);
 }
 
-mlcc_status *open_model_for_speed(
-    const char *directory, const args_values *values, bool made_up_weights, mlcc_model **out) {
+static mlcc_status *open_with(
+    const char *directory, const char *library, const args_values *values, bool made_up_weights,
+    mlcc_model **out) {
     *out = NULL;
     const char *device = args_text(values, "device");
     MLCC_TRY(open_model_check_device(device));
@@ -47,7 +50,7 @@ mlcc_status *open_model_for_speed(
     console_progress progress = {0};
     mlcc_model_options options = {
         .directory = directory,
-        .library = args_text(values, "model-lib"),
+        .library = library,
         .n_threads = (int32_t)args_int(values, "threads"),
         .verify = args_flag(values, "verify"),
         .no_cache = args_flag(values, "no-cache"),
@@ -62,6 +65,16 @@ mlcc_status *open_model_for_speed(
     return status;
 }
 
+mlcc_status *open_model_for_speed(
+    const char *directory, const args_values *values, bool made_up_weights, mlcc_model **out) {
+    return open_with(directory, args_text(values, "model-lib"), values, made_up_weights, out);
+}
+
 mlcc_status *open_model(const char *directory, const args_values *values, mlcc_model **out) {
     return open_model_for_speed(directory, values, false, out);
+}
+
+mlcc_status *open_model_library(
+    const char *directory, const char *library, const args_values *values, mlcc_model **out) {
+    return open_with(directory, library, values, false, out);
 }

@@ -18,7 +18,10 @@
 
 // Says on standard error what device `auto` chose and why.
 mlcc_status *open_model(const char *directory, const args_values *values, mlcc_model **out);
-// The same; with `made_up_weights` the directory needs none (runtime/mlcc.h).
+// The same with this library instead of --model-lib; NULL: the directory's.
+mlcc_status *open_model_library(
+    const char *directory, const char *library, const args_values *values, mlcc_model **out);
+// As open_model; with `made_up_weights` the directory needs none (runtime/mlcc.h).
 mlcc_status *open_model_for_speed(
     const char *directory, const args_values *values, bool made_up_weights, mlcc_model **out);
 // Fails for anything but cpu, cuda, cuda:N and auto.
