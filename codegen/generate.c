@@ -10,6 +10,7 @@
 #include "codegen/target.h"
 #include "ir/text.h"
 #include "runtime/base/file.h"
+#include "runtime/base/threads.h"
 
 #include <string.h>
 
@@ -156,8 +157,9 @@ const char *codegen_choose_layout(void *user, ir_op op, int32_t operand, const i
 }
 
 bool codegen_takes_codes(void *user, const ir_type *weight, int64_t mantissa_bits, int64_t group) {
-    const codegen_target *target = user;
-    return target->cuda != NULL && cuda_takes_codes(weight, mantissa_bits, group);
+    codegen_target *target = user;
+    if (target->cuda != NULL) return cuda_takes_codes(weight, mantissa_bits, group);
+    return cpu_takes_codes(&target->cpu, weight, mantissa_bits, group, target->keep);
 }
 
 // ---- generation ---------------------------------------------------------------------------------------
@@ -241,55 +243,140 @@ static mlcc_status *dump_file(
         mlcc_path_join(scratch, target->options.debug_dump, name), data, size_bytes);
 }
 
-static mlcc_status *generate(
-    const codegen_target *target, const ir_module *module, const char *path, mlcc_arena *scratch) {
+// One level on its way into the library.
+typedef struct level_work {
+    const codegen_target *target;
+    codegen_artifact *artifact;
+    emit_llvm_cuda cuda;
+    codegen_object object;
+    mlcc_arena *keep; // its own, because levels are compiled side by side
+    mlcc_status *status;
+} level_work;
+
+static mlcc_status *plan_level(const codegen_level *level, level_work *work, mlcc_arena *scratch) {
+    const codegen_target *target = level->target;
+    work->target = target;
     if (target->options.debug_dump != NULL) {
         MLCC_TRY(mlcc_dir_make(target->options.debug_dump));
-        MLCC_TRY(dump_module(target, module));
+        MLCC_TRY(dump_module(target, level->module));
     }
-    codegen_artifact *artifact = NULL;
-    MLCC_TRY(codegen_artifact_build(module, scratch, &artifact));
-    MLCC_TRY(measure(target, artifact));
-    emit_llvm_cuda cuda = {0};
-    if (target->cuda != NULL) {
-        int major = 0, minor = 0;
-        nvrtc_version(target->cuda->nvrtc, &major, &minor);
-        cuda.nvrtc_version = major * 100 + minor;
-        MLCC_TRY(cuda_target_compile(
-            target->cuda, artifact, target->options.debug_dump, scratch, &cuda.compiled));
-    }
+    MLCC_TRY(codegen_artifact_build(level->module, scratch, &work->artifact));
+    MLCC_TRY(measure(target, work->artifact));
+    if (target->cuda == NULL) return NULL;
+    int major = 0, minor = 0;
+    nvrtc_version(target->cuda->nvrtc, &major, &minor);
+    work->cuda.nvrtc_version = major * 100 + minor;
+    return cuda_target_compile(
+        target->cuda, work->artifact, target->options.debug_dump, scratch, &work->cuda.compiled);
+}
 
+static mlcc_status *emit_level(level_work *work, size_t level, size_t n_levels) {
+    const codegen_target *target = work->target;
     const emit_llvm_options options = {
         .cpu = &target->cpu,
         .metadata_json = target->options.metadata_json,
         .layout_version = target->cuda != NULL ? cuda_layout_version() : cpu_layout_version(),
         .debug_dump = target->options.debug_dump,
-        .cuda = target->cuda != NULL ? &cuda : NULL,
+        .n_levels = n_levels,
+        .level = level,
+        .cuda = target->cuda != NULL ? &work->cuda : NULL,
     };
-    const void *object = NULL;
-    size_t object_bytes = 0;
-    MLCC_TRY(emit_llvm_object(artifact, &options, scratch, &object, &object_bytes));
-    MLCC_TRY(dump_file(target, "lib.o", object, object_bytes, scratch));
-    MLCC_TRY(codegen_object_check(object, object_bytes));
+    codegen_object *object = &work->object;
+    MLCC_TRY(
+        emit_llvm_object(work->artifact, &options, work->keep, &object->data, &object->size_bytes));
+    MLCC_TRY(dump_file(target, "lib.o", object->data, object->size_bytes, work->keep));
+    return codegen_object_check(object->data, object->size_bytes);
+}
 
-    const char *linker = NULL;
-    MLCC_TRY(codegen_link(
-        &target->cpu, target->options.linker, object, object_bytes, path, scratch, &linker));
+typedef struct emission {
+    level_work *works;
+    size_t n_levels;
+} emission;
+
+static void emit_some(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const emission *job = arg;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++)
+        job->works[i].status = emit_level(&job->works[i], (size_t)i, job->n_levels);
+}
+
+// Every level is a module of LLVM's in a context of its own: nothing is shared but what is only read.
+static mlcc_status *emit_levels(level_work *works, size_t n_levels) {
+    if (n_levels == 1) return emit_level(&works[0], 0, 1);
+    emission job = {works, n_levels};
+    const int32_t n_cores = mlcc_physical_cores();
+    mlcc_pool *pool = NULL;
+    MLCC_TRY(mlcc_pool_create(n_levels < (size_t)n_cores ? (int32_t)n_levels : n_cores, &pool));
+    mlcc_pool_for(pool, (int64_t)n_levels, 1, emit_some, &job);
+    mlcc_pool_free(pool);
+    mlcc_status *first = NULL;
+    for (size_t i = 0; i < n_levels; i++) {
+        mlcc_status *status = works[i].status;
+        if (first != NULL) {
+            mlcc_status_free(status);
+        } else {
+            first = mlcc_status_note(status, "CPU level '%s'", works[i].target->cpu.name);
+        }
+    }
+    return first;
+}
+
+static mlcc_status *dump_report(const level_work *work, const char *linker, mlcc_arena *scratch) {
+    const codegen_target *target = work->target;
     if (target->options.debug_dump == NULL) return NULL;
     mlcc_str report = {0};
-    codegen_report(artifact, &target->cpu, linker, object_bytes, &report);
-    if (target->cuda != NULL) cuda_target_report(target->cuda, artifact, &cuda.compiled, &report);
+    codegen_report(work->artifact, &target->cpu, linker, work->object.size_bytes, &report);
+    if (target->cuda != NULL)
+        cuda_target_report(target->cuda, work->artifact, &work->cuda.compiled, &report);
     mlcc_status *status =
         dump_file(target, "report.txt", mlcc_str_text(&report), report.length, scratch);
     mlcc_str_free(&report);
     return status;
 }
 
-mlcc_status *codegen_generate(codegen_target *target, const ir_module *module, const char *path) {
+// Every level reads the same weights.
+static mlcc_status *check_params(const codegen_level *first, const codegen_level *level) {
+    const mlcc_hash128 expected = codegen_param_fingerprint(first->module);
+    if (mlcc_hash128_equal(codegen_param_fingerprint(level->module), expected)) return NULL;
+    return MLCC_ERROR(
+        INTERNAL, "the plans for CPU levels '%s' and '%s' have different params",
+        first->target->cpu.name, level->target->cpu.name);
+}
+
+static mlcc_status *generate(
+    const codegen_level *levels, level_work *works, size_t n_levels, const char *path,
+    mlcc_arena *scratch) {
+    for (size_t i = 0; i < n_levels; i++) {
+        MLCC_TRY(check_params(&levels[0], &levels[i]));
+        MLCC_TRY(plan_level(&levels[i], &works[i], scratch));
+    }
+    MLCC_TRY(emit_levels(works, n_levels));
+    codegen_object *objects = MLCC_NEW_ARRAY(scratch, codegen_object, n_levels);
+    for (size_t i = 0; i < n_levels; i++) objects[i] = works[i].object;
+    const codegen_target *first = levels[0].target;
+    const char *linker = NULL;
+    MLCC_TRY(codegen_link(
+        &first->cpu, first->options.linker, objects, n_levels, path, scratch, &linker));
+    for (size_t i = 0; i < n_levels; i++) MLCC_TRY(dump_report(&works[i], linker, scratch));
+    return NULL;
+}
+
+mlcc_status *codegen_generate_levels(
+    const codegen_level *levels, size_t n_levels, const char *path) {
     mlcc_arena *scratch = mlcc_arena_create();
-    mlcc_status *status = generate(target, module, path, scratch);
+    level_work *works = MLCC_NEW_ARRAY(scratch, level_work, n_levels);
+    for (size_t i = 0; i < n_levels; i++) works[i].keep = mlcc_arena_create();
+    mlcc_status *status = generate(levels, works, n_levels, path, scratch);
+    for (size_t i = 0; i < n_levels; i++) mlcc_arena_free(works[i].keep);
     mlcc_arena_free(scratch);
+    if (n_levels > 1)
+        return mlcc_status_note(status, "generating %s for %zu CPU levels", path, n_levels);
+    const codegen_target *target = levels[0].target;
     return mlcc_status_note(
         status, "generating %s for target '%s'", path,
         target->cuda != NULL ? target->options.device : target->cpu.name);
+}
+
+mlcc_status *codegen_generate(codegen_target *target, const ir_module *module, const char *path) {
+    return codegen_generate_levels(&(codegen_level){target, module}, 1, path);
 }

@@ -116,14 +116,21 @@ static candidates find_candidates(const codegen_cpu *cpu, const char *linker) {
     return c;
 }
 
+// The soname is fixed, and no build id, time or path goes into the file.
+#define LINKER_OPTIONS \
+    "-shared", "--build-id=none", "-z", "relro", "-z", "noexecstack", "--hash-style=gnu", \
+        "-soname", "mlcc-model.so", "-o"
+
 static mlcc_status *link_with_any(
-    const candidates *c, const char *object, const char *output, const char **used) {
+    const candidates *c, const char *const *objects, size_t n_objects, const char *output,
+    mlcc_arena *keep, const char **used) {
     mlcc_str tried = {0};
     for (size_t i = 0; i < c->n; i++) {
-        // The soname is fixed, and no build id, time or path goes into the file.
-        const char *arguments[] = {
-            c->names[i],        "-shared", "--build-id=none", "-z", "relro", "-z",   "noexecstack",
-            "--hash-style=gnu", "-soname", "mlcc-model.so",   "-o", output,  object, NULL};
+        const char *const first[] = {c->names[i], LINKER_OPTIONS, output};
+        enum { N_FIRST = sizeof first / sizeof first[0] };
+        const char **arguments = MLCC_NEW_ARRAY(keep, const char *, N_FIRST + n_objects + 1);
+        memcpy(arguments, first, sizeof first);
+        memcpy(arguments + N_FIRST, objects, n_objects * sizeof *objects);
         linker_run run = {0};
         run_linker(arguments, &run);
         bool absent = run.error == ENOENT && !c->must_work;
@@ -145,18 +152,21 @@ static mlcc_status *link_with_any(
 }
 
 mlcc_status *codegen_link(
-    const codegen_cpu *cpu, const char *linker, const void *object, size_t object_bytes,
+    const codegen_cpu *cpu, const char *linker, const codegen_object *objects, size_t n_objects,
     const char *path, mlcc_arena *keep, const char **used) {
     *used = NULL;
     const char *folder = mlcc_arena_printf(keep, "%s.tmp.%ld", path, (long)getpid());
-    const char *object_path = mlcc_path_join(keep, folder, "lib.o");
+    const char **names = MLCC_NEW_ARRAY(keep, const char *, n_objects);
     const char *output = mlcc_path_join(keep, folder, "lib.so");
     candidates c = find_candidates(cpu, linker);
 
     mlcc_temporary_dir_register(folder);
     mlcc_status *status = mlcc_dir_make(folder);
-    if (status == NULL) status = mlcc_file_write_atomic(object_path, object, object_bytes);
-    if (status == NULL) status = link_with_any(&c, object_path, output, used);
+    for (size_t i = 0; status == NULL && i < n_objects; i++) {
+        names[i] = mlcc_arena_printf(keep, "%s/lib.%zu.o", folder, i);
+        status = mlcc_file_write_atomic(names[i], objects[i].data, objects[i].size_bytes);
+    }
+    if (status == NULL) status = link_with_any(&c, names, n_objects, output, keep, used);
     if (status == NULL) status = mlcc_file_rename(output, path);
     mlcc_status *left = mlcc_dir_remove_tree(folder);
     mlcc_temporary_dir_register(NULL);

@@ -7,11 +7,16 @@
 
 #include "codegen/target.h"
 
-// Makes a shared library of one object at `path`: complete or absent (temporary directory beside it, then rename). The bytes depend on the
-// object and the linker only. `used` receives the linker's name. Errors: IO when no linker is found or the output cannot be written, INTERNAL
-// with the linker's own words when it fails.
+typedef struct codegen_object {
+    const void *data;
+    size_t size_bytes;
+} codegen_object;
+
+// Makes a shared library of objects at `path`: complete or absent (temporary directory beside it, then rename). The bytes depend on the
+// objects, their order and the linker only. `used` receives the linker's name. Errors: IO when no linker is found or the output cannot be written,
+// INTERNAL with the linker's own words when it fails.
 mlcc_status *codegen_link(
-    const codegen_cpu *cpu, const char *linker, const void *object, size_t object_bytes,
+    const codegen_cpu *cpu, const char *linker, const codegen_object *objects, size_t n_objects,
     const char *path, mlcc_arena *keep, const char **used);
 
 #endif

@@ -25,6 +25,12 @@ static bool read_section(const elf_view *elf, size_t index, Elf64_Shdr *out) {
     return out->sh_type == SHT_NOBITS || in_range(elf, out->sh_offset, out->sh_size);
 }
 
+// What the objects of a library's levels show each other, and nobody else.
+static bool is_between_levels(const Elf64_Sym *symbol, const char *name) {
+    return ELF64_ST_VISIBILITY(symbol->st_other) == STV_HIDDEN &&
+           mlcc_text_starts_with(name, CODEGEN_LEVEL_SYMBOL);
+}
+
 static bool is_allowed_outside(const char *name) {
     static const char *const allowed[] = {
         "", "memcpy", "memmove", "memset", "_GLOBAL_OFFSET_TABLE_"};
@@ -36,10 +42,10 @@ static bool is_allowed_outside(const char *name) {
 
 // Appends the symbol's name to `missing` or `extra` when it may not be there.
 static void judge(const Elf64_Sym *symbol, const char *name, mlcc_str *missing, mlcc_str *extra) {
-    if (ELF64_ST_BIND(symbol->st_info) == STB_LOCAL) return;
+    if (ELF64_ST_BIND(symbol->st_info) == STB_LOCAL || is_between_levels(symbol, name)) return;
     if (symbol->st_shndx == SHN_UNDEF) {
         if (!is_allowed_outside(name)) mlcc_str_printf(missing, " %s", name);
-    } else if (strcmp(name, MLCC_ABI_QUERY) != 0) {
+    } else if (strcmp(name, MLCC_ABI_QUERY) != 0 && strcmp(name, MLCC_ABI_LEVELS) != 0) {
         mlcc_str_printf(extra, " %s", name);
     }
 }

@@ -25,6 +25,12 @@ typedef struct codegen_options {
     const char *metadata_json; // goes into lib.so as it is
 } codegen_options;
 
+// The names of a list of CPU levels for one library, "x86-64-v3,x86-64-v4,znver4"; one name is a list of one. The runtime takes the last level that
+// its machine can run. Errors: UNSUPPORTED for unknown names and levels of different machine families, INVALID for an empty name, a name that
+// stands twice, a level that could never be taken because a later one needs nothing more, and more than MLCC_ABI_MAX_LEVELS.
+mlcc_status *codegen_split_levels(
+    const char *targets, mlcc_arena *keep, const char ***names, size_t *n_names);
+
 // Opens the target: resolves the names, builds the kernel list that the device may use. UNSUPPORTED with the accepted names otherwise, and for CUDA
 // when NVRTC is not there.
 mlcc_status *codegen_open(const codegen_options *options, mlcc_arena *keep, codegen_target **out);
@@ -39,6 +45,14 @@ const char *codegen_choose_chain(void *target, const ir_function *chain, int64_t
 bool codegen_takes_codes(void *target, const ir_type *weight, int64_t mantissa_bits, int64_t group);
 // PLAN-level module → lib.so at `path` (atomic). Same module, options and tool versions give the same bytes.
 mlcc_status *codegen_generate(codegen_target *target, const ir_module *module, const char *path);
+// One model planned for several CPU levels, in the order of codegen_split_levels → one lib.so. The modules have the same params; every target has its
+// own metadata and debug dump.
+typedef struct codegen_level {
+    const codegen_target *target; // a CPU
+    const ir_module *module;
+} codegen_level;
+mlcc_status *codegen_generate_levels(
+    const codegen_level *levels, size_t n_levels, const char *path);
 void codegen_close(codegen_target *target);
 
 // The kernel table, for `inspect --kernels` and the kernel tests.

@@ -47,7 +47,7 @@ mlcc_status *ir_eval_sigmoid(const eval_call *call);
 mlcc_status *ir_eval_softcap(const eval_call *call);
 mlcc_status *ir_eval_cast(const eval_call *call);
 mlcc_status *ir_eval_slice(const eval_call *call);
-// eval_float8.c: activations rounded to fp8, in float32 arithmetic that kernels repeat exactly
+// eval_activation.c: activations rounded to fewer bits, in float32 arithmetic that kernels repeat exactly
 mlcc_status *ir_eval_quantize_activation(const eval_call *call);
 mlcc_status *ir_eval_encode_activation(const eval_call *call);
 mlcc_status *ir_eval_observe_max(const eval_call *call);

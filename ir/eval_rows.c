@@ -66,6 +66,15 @@ mlcc_status *ir_eval_linear(const eval_call *call) {
     return NULL;
 }
 
+// The values of a matrix of codes.
+static const float *code_values(const eval_call *call, const ir_tensor *codes) {
+    if (!eval_is_int(codes->dtype)) return codes->f32;
+    const int64_t count = ir_tensor_count(codes);
+    float *values = MLCC_NEW_ARRAY(call->scratch, float, (size_t)count + 1);
+    for (int64_t i = 0; i < count; i++) values[i] = (float)codes->i32[i];
+    return values;
+}
+
 // Every group of columns has a sum of its own, which its scale then multiplies.
 mlcc_status *ir_eval_linear_scaled(const eval_call *call) {
     const ir_tensor *x = call->operands[0];                                         // [M, K]
@@ -74,6 +83,7 @@ mlcc_status *ir_eval_linear_scaled(const eval_call *call) {
     const ir_tensor *bias = call->node->n_operands == 4 ? call->operands[3] : NULL; // [N]
     const ir_tensor *out = call->results[0];                                        // [M, N]
     const int64_t depth = x->dims[1], n_groups = scales->dims[1];
+    const float *codes = code_values(call, x);
     int64_t group = ir_attr_i64(call->node, "group");
     if (group == 0) group = depth;
     for (int64_t row = 0; row < out->dims[0]; row++) {
@@ -84,7 +94,7 @@ mlcc_status *ir_eval_linear_scaled(const eval_call *call) {
                 const int64_t n = depth - first < group ? depth - first : group;
                 const float *from = weight->f32 + column * depth + first;
                 sum += (double)scales->f32[row * n_groups + j] *
-                       dot(x->f32 + row * depth + first, from, n);
+                       dot(codes + row * depth + first, from, n);
             }
             out->f32[row * out->dims[1] + column] = eval_round(out->dtype, sum);
         }

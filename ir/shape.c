@@ -276,6 +276,16 @@ static int64_t group_count(int64_t columns, int64_t group) {
     return group == 0 ? 1 : columns / group + (columns % group != 0);
 }
 
+// Of the codes with so many bits; IR_N_DTYPES: there are none.
+static ir_dtype code_dtype(const ir_shape_query *query) {
+    switch (attr_of(query, "mantissa_bits")->as.i64) {
+    case 2: return IR_F8E5M2;
+    case 3: return IR_F8E4M3;
+    case 7: return IR_I8;
+    default: return IR_N_DTYPES;
+    }
+}
+
 static mlcc_status *ir_shape_quantize_activation(
     const ir_shape_query *query, shape_results *results) {
     MLCC_TRY(need_float(query, 0, 2));
@@ -285,9 +295,9 @@ static mlcc_status *ir_shape_quantize_activation(
     // From a smaller one a scale could become zero, and a row of zeros NaN.
     MLCC_TRY(need_attr_finite(query, "floor", 1e-30));
     const int64_t group = attr_of(query, "group")->as.i64;
-    if (attr_of(query, "mantissa_bits")->as.i64 > 3) {
+    if (code_dtype(query) == IR_N_DTYPES) {
         return MLCC_ERROR(
-            INVALID, "%s: attribute 'mantissa_bits' is %lld, expected 3 (e4m3) or 2 (e5m2)",
+            INVALID, "%s: attribute 'mantissa_bits' is %lld, expected 3 (e4m3), 2 (e5m2) or 7 (i8)",
             op_text(query), (long long)attr_of(query, "mantissa_bits")->as.i64);
     }
     if (columns.symbol != NULL) return operand_error(query, 0, "a constant number of columns");
@@ -302,8 +312,7 @@ static mlcc_status *ir_shape_encode_activation(
     const ir_shape_query *query, shape_results *results) {
     MLCC_TRY(ir_shape_quantize_activation(query, results));
     ir_type type = *operand_type(query, 0);
-    const bool is_e4m3 = attr_of(query, "mantissa_bits")->as.i64 == 3;
-    type.dtype = is_e4m3 ? IR_F8E4M3 : IR_F8E5M2;
+    type.dtype = code_dtype(query);
     results->types[0] = type;
     const int64_t n_groups = group_count(type.dims[1].value, attr_of(query, "group")->as.i64);
     results->types[1] = ir_type_matrix(IR_F32, type.dims[0], ir_dim_const(n_groups));
@@ -313,8 +322,8 @@ static mlcc_status *ir_shape_encode_activation(
 
 static mlcc_status *ir_shape_linear_scaled(const ir_shape_query *query, shape_results *results) {
     const ir_type *x = operand_type(query, 0);
-    if (dtype_kind(x) != IR_KIND_FLOAT8 || x->rank != 2) {
-        return operand_error(query, 0, "a matrix of fp8 codes");
+    if ((dtype_kind(x) != IR_KIND_FLOAT8 && x->dtype != IR_I8) || x->rank != 2) {
+        return operand_error(query, 0, "a matrix of fp8 or i8 codes");
     }
     MLCC_TRY(need_weight(query, 1));
     MLCC_TRY(need_attr_i64(query, "group", 0));

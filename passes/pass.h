@@ -16,7 +16,8 @@ typedef struct pass_target {
         void *user, const ir_function *group, const char **kernel, mlcc_str *why);
     // Device layout of a param that operand `operand` of `op` reads: "rows", "panel16", …
     const char *(*choose_layout)(void *user, ir_op op, int32_t operand, const ir_type *type);
-    // Whether linears of this weight want rounded activations as codes with scales (linear_scaled); NULL: none does.
+    // Whether linears of this weight want rounded activations as codes with scales (linear_scaled): fp8 with 3 or 2 mantissa bits, i8 with 7. NULL: none
+    // does.
     bool (*takes_codes)(void *user, const ir_type *weight, int64_t mantissa_bits, int64_t group);
     // Kernel for a chain of launches (ir/chain.h) and its largest number of rows; NULL where none fits. May be NULL itself: the target has no chains.
     const char *(*choose_chain)(void *user, const ir_function *chain, int64_t *max_rows);
@@ -26,6 +27,7 @@ typedef struct pass_context {
     mlcc_arena *scratch;
     const quant_mode *mode;    // quantization mode; NULL: `quantize` leaves the module as it is
     const pass_target *target; // NULL: plan passes report an error
+    bool exact;                // only the mode itself may round activations (--opt exact)
     mlcc_str *explain;         // kernel choices are appended when not NULL (--explain-kernels)
 } pass_context;
 

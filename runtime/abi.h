@@ -3,6 +3,11 @@
 //
 // lib.so exports one symbol:   const mlcc_abi_model *mlcc_model_query(void);
 // It depends on nothing: memcpy/memset at most come from libc.
+//
+// A library that holds the model for several CPU levels exports a second one:   const mlcc_abi_model *const *mlcc_model_levels(void);
+// It gives one complete model table per level, NULL behind the last. They differ in code, layouts and metadata; params and their pieces are the
+// same in all. The runtime takes the last level whose features the machine has, so they stand from the most general to the most special.
+// mlcc_model_query gives the first, which is all that a runtime without levels sees.
 #ifndef MLCC_RUNTIME_ABI_H
 #define MLCC_RUNTIME_ABI_H
 
@@ -12,6 +17,8 @@
 #define MLCC_ABI_MAGIC              0x4343434cu // "LCCC"
 #define MLCC_ABI_VERSION            2u
 #define MLCC_ABI_QUERY              "mlcc_model_query"
+#define MLCC_ABI_LEVELS             "mlcc_model_levels"
+#define MLCC_ABI_MAX_LEVELS         8
 #define MLCC_ABI_MAX_RANK           6
 #define MLCC_ABI_MAX_PIECES         4
 #define MLCC_PAGE_TOKENS            16 // tokens in one page of the KV cache
@@ -74,14 +81,15 @@ typedef struct mlcc_abi_tensor {
 
 // Everything a call needs. All threads get the same structure. Pointers are 64-byte aligned.
 typedef struct mlcc_abi_call {
-    void *const *args;            // inputs in declared order
-    void *const *results;         // outputs in declared order, caller's memory
-    const void *const *params;    // prepared params in table order
-    const int64_t *dims;          // values of the symbols, all ≥ 1
-    char *workspace;              // workspace_bytes
-    char *const *scratch;         // one block of scratch_bytes per thread
-    uint32_t *counters;           // n_counters zeros; the runtime clears them before every call
-    void (*barrier)(void *state); // all threads wait for each other
+    void *const *args;         // inputs in declared order
+    void *const *results;      // outputs in declared order, caller's memory
+    const void *const *params; // prepared params in table order
+    const int64_t *dims;       // values of the symbols, all ≥ 1
+    char *workspace;           // workspace_bytes
+    char *const *scratch;      // one block of scratch_bytes per thread
+    uint32_t *counters;        // n_counters zeros; the runtime clears them before every call
+    // All threads wait for each other. Called between launches that depend on each other, also by a thread that is alone; NULL: there is one.
+    void (*barrier)(void *state);
     void *barrier_state;
 } mlcc_abi_call;
 
@@ -212,5 +220,6 @@ typedef struct mlcc_abi_model {
 } mlcc_abi_model;
 
 typedef const mlcc_abi_model *mlcc_abi_query(void);
+typedef const mlcc_abi_model *const *mlcc_abi_levels(void);
 
 #endif

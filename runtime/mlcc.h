@@ -72,6 +72,8 @@ void mlcc_model_close(mlcc_model *model);
 
 typedef struct mlcc_model_info {
     const char *model_type, *quantization, *target;
+    // CPU levels that the library holds, "x86-64-v3, x86-64-v4"; `target` is the chosen one
+    const char *cpu_levels;
     int64_t vocab;
     int64_t context_window;  // of mlc-chat-config.json, else of the library; -1 = no limit
     int64_t prefill_chunk;   // most tokens of one forward pass

@@ -47,6 +47,29 @@ static const char *refuse_linear_integer(const ir_function *group) {
     return refuse_linear(group);
 }
 
+static bool is_byte_weight(const ir_type *weight) {
+    const int32_t code = kernel_panel16_format_of((int32_t)weight->dtype).code;
+    return (code == KERNEL_CODE_INT4 || code == KERNEL_CODE_INT8) && has_panel16(weight);
+}
+
+static const char *refuse_linear_scaled(const ir_function *group) {
+    const ir_type *x = anchor_type(group, 0);
+    if (x->dtype != IR_I8 || ir_attr_i64(codegen_group_anchor(group), "group") != 32)
+        return "operand 0 is not i8 with a scale for 32 columns";
+    if (!is_byte_weight(anchor_type(group, 1)))
+        return "the weight's codes are not integers of 4 or 8 bits";
+    return ir_dim_bound(x->dims[1]) <= KERNEL_LINEAR_SCALED_MAX_K
+               ? NULL
+               : "rows have more than 131072 columns";
+}
+
+static const char *refuse_encode(const ir_function *group) {
+    const ir_node *anchor = codegen_group_anchor(group);
+    return ir_attr_i64(anchor, "mantissa_bits") == 7 && ir_attr_i64(anchor, "group") == 32
+               ? NULL
+               : "codes are not i8 with a scale for 32 columns";
+}
+
 static const char *refuse_observed(const ir_function *group) {
     return anchor_type(group, 1)->rank == 2 ? NULL : "operand 1 is no matrix";
 }
@@ -96,6 +119,21 @@ static int64_t linear_scratch(const ir_function *group) {
     return KERNEL_LINEAR_SCRATCH_BYTES;
 }
 
+static int64_t scaled_scratch(const ir_function *group) {
+    (void)group;
+    return KERNEL_LINEAR_SCALED_SCRATCH_BYTES;
+}
+
+// The VNNI kernel, which it falls back on, needs less.
+_Static_assert(
+    (int64_t)KERNEL_LINEAR_AMX_SCRATCH_BYTES >= (int64_t)KERNEL_LINEAR_SCALED_SCRATCH_BYTES,
+    "enough for both");
+
+static int64_t amx_scratch(const ir_function *group) {
+    (void)group;
+    return KERNEL_LINEAR_AMX_SCRATCH_BYTES;
+}
+
 static int64_t row_scratch(const ir_function *group) {
     return ir_dim_bound(anchor_type(group, 0)->dims[1]) * (int64_t)sizeof(float);
 }
@@ -142,6 +180,21 @@ const char *cpu_kernel_refusal(
                : NULL;
 }
 
+bool cpu_takes_codes(
+    const codegen_cpu *cpu, const ir_type *weight, int64_t mantissa_bits, int64_t group,
+    mlcc_arena *keep) {
+    if (mantissa_bits != 7 || group != 32 || !is_byte_weight(weight)) return false;
+    if (weight->dims[1].value > KERNEL_LINEAR_SCALED_MAX_K) return false;
+    for (size_t i = 0; i < N_ROWS; i++) {
+        if (rows[i].op == IR_OP_LINEAR_SCALED &&
+            codegen_cpu_is_x86(cpu) == mlcc_text_starts_with(rows[i].bitcode, "x86_") &&
+            codegen_cpu_lacks(cpu, rows[i].needs, keep) == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // ---- layouts ------------------------------------------------------------------------------------------
 
 static bool measure_panel16(const ir_type *type, int64_t *prepared_bytes, int64_t *n_items) {
@@ -163,7 +216,8 @@ const cpu_layout *cpu_layout_find(const char *name) {
 }
 
 const char *cpu_layout_choose(ir_op op, int32_t operand, const ir_type *type) {
-    bool is_weight = (op == IR_OP_LINEAR || op == IR_OP_EMBEDDING) && operand == 1;
+    bool is_weight =
+        (op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED || op == IR_OP_EMBEDDING) && operand == 1;
     return is_weight && has_panel16(type) ? "panel16" : "rows";
 }
 

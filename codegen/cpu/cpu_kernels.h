@@ -13,6 +13,11 @@ const char *cpu_kernel_refusal(
 // Name of the bitcode file that a group needs of the row's kernel (codegen/cpu/bitcode.h).
 const char *cpu_kernel_bitcode(const kernel_row *row, const ir_function *group, mlcc_arena *keep);
 
+// Whether this CPU has a kernel for linear_scaled of rows in such codes (passes/pass.h) and this weight. Scratch lives in `keep`.
+bool cpu_takes_codes(
+    const codegen_cpu *cpu, const ir_type *weight, int64_t mantissa_bits, int64_t group,
+    mlcc_arena *keep);
+
 // How a param of one element format lies on the device. Layout NAME is made by portable/prepare_NAME.c:
 //   void kernel_prepare_NAME(const void *const *pieces, void *prepared, int64_t begin, int64_t end)
 typedef struct cpu_layout {

@@ -21,11 +21,14 @@ typedef struct emit_llvm_options {
     const char *metadata_json;  // into the model table
     const char *layout_version; // revision of the layouts, part of layout_fingerprint
     const char *debug_dump;     // directory for linked.ll, optimised.ll, lib.s; NULL = none
+    // Of a library with several CPU levels: how many, and which of them this object is; 0 and 0 otherwise. The first defines mlcc_model_query and
+    // mlcc_model_levels, and needs the other objects beside it.
+    size_t n_levels, level;
     // NULL: instances become host code. Otherwise only prepare functions do, and functions' `run` is NULL.
     const emit_llvm_cuda *cuda;
 } emit_llvm_options;
 
-// One relocatable object that holds the whole model; its only global symbol is mlcc_model_query. Same input, same bytes.
+// One relocatable object that holds the whole model, or one CPU level of it; its only global symbol is mlcc_model_query where there is one level. Same input, same bytes.
 // Errors: INTERNAL when a kernel declares a hook that its group cannot provide, or LLVM refuses the module.
 mlcc_status *emit_llvm_object(
     const codegen_artifact *artifact, const emit_llvm_options *options, mlcc_arena *keep,

@@ -2,7 +2,7 @@
 //
 //   int32_t forward(const mlcc_abi_call *call, int32_t thread, int32_t n_threads) {
 //       run_embedding(call->args[0], call->params[0], call->workspace + 0, scratch, dims…, &call->counters[0], n_threads);
-//       wait(call, n_threads);
+//       wait(call);
 //       run_rms_norm(…);
 //       …
 //       return 0;
@@ -35,22 +35,20 @@ static LLVMValueRef load_from_list(emit *e, LLVMValueRef list, int64_t index) {
     return LLVMBuildLoad2(e->builder, e->pointer, emit_element(e, e->pointer, list, index), "");
 }
 
-// void wait(const mlcc_abi_call *call, int32_t n_threads)
+// void wait(const mlcc_abi_call *call)
 static void build_wait(emit *e) {
-    LLVMTypeRef params[] = {e->pointer, e->i32};
     LLVMBuilderRef b = e->builder;
-    e->wait = LLVMAddFunction(e->module, "wait", emit_function_type(e->void_type, params, 2));
+    e->wait = LLVMAddFunction(e->module, "wait", emit_function_type(e->void_type, &e->pointer, 1));
     LLVMSetLinkage(e->wait, LLVMInternalLinkage);
     emit_add_attribute(e, e->wait, (unsigned)EMIT_FUNCTION_INDEX, "noinline", 0);
     LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(e->context, e->wait, "entry");
     LLVMBasicBlockRef meet = LLVMAppendBasicBlockInContext(e->context, e->wait, "meet");
     LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(e->context, e->wait, "done");
     LLVMPositionBuilderAtEnd(b, entry);
-    LLVMValueRef alone = LLVMBuildICmp(b, LLVMIntEQ, LLVMGetParam(e->wait, 1), emit_i32(e, 1), "");
-    LLVMBuildCondBr(b, alone, done, meet);
-    LLVMPositionBuilderAtEnd(b, meet);
     LLVMValueRef call = LLVMGetParam(e->wait, 0);
     LLVMValueRef barrier = load_field(e, call, offsetof(mlcc_abi_call, barrier));
+    LLVMBuildCondBr(b, LLVMBuildIsNull(b, barrier, ""), done, meet);
+    LLVMPositionBuilderAtEnd(b, meet);
     LLVMValueRef state = load_field(e, call, offsetof(mlcc_abi_call, barrier_state));
     LLVMBuildCall2(b, emit_function_type(e->void_type, &e->pointer, 1), barrier, &state, 1, "");
     LLVMBuildBr(b, done);
@@ -151,8 +149,7 @@ mlcc_status *emit_host_function(emit *e, int32_t index) {
     open_host(&h, function);
     for (int32_t i = 0; i < f->n_launches; i++) {
         if (f->launches[i].waits) {
-            LLVMValueRef args[] = {h.call, h.n_threads};
-            LLVMBuildCall2(e->builder, LLVMGlobalGetValueType(e->wait), e->wait, args, 2, "");
+            LLVMBuildCall2(e->builder, LLVMGlobalGetValueType(e->wait), e->wait, &h.call, 1, "");
         }
         MLCC_TRY_NOTE(
             emit_launch(&h, &f->launches[i], i), "emitting launch %d of function '%s'", i,

@@ -47,7 +47,8 @@ static void close_module(emit *e) {
     for (LLVMValueRef f = LLVMGetFirstFunction(e->module); f != NULL; f = LLVMGetNextFunction(f)) {
         if (LLVMIsDeclaration(f)) continue;
         size_t length = 0;
-        bool is_query = strcmp(LLVMGetValueName2(f, &length), MLCC_ABI_QUERY) == 0;
+        const char *name = LLVMGetValueName2(f, &length);
+        bool is_query = strcmp(name, MLCC_ABI_QUERY) == 0 || strcmp(name, MLCC_ABI_LEVELS) == 0;
         LLVMSetLinkage(f, is_query ? LLVMExternalLinkage : LLVMInternalLinkage);
         set_target(e, f);
     }

@@ -1,6 +1,7 @@
 // The structures of runtime/abi.h as constants. Types here follow the C declarations field by field; emit_tables compares the sizes.
 #include "codegen/cpu/cpu_kernels.h"
 #include "codegen/cpu/emit_llvm_inside.h"
+#include "codegen/object.h"
 #include "runtime/abi.h"
 
 #include <string.h>
@@ -189,12 +190,41 @@ static mlcc_status *functions_table(const tables *t, LLVMValueRef *out) {
     return NULL;
 }
 
-// const mlcc_abi_model *mlcc_model_query(void)
-static void emit_query(emit *e, LLVMValueRef model) {
-    LLVMValueRef query =
-        LLVMAddFunction(e->module, MLCC_ABI_QUERY, emit_function_type(e->pointer, NULL, 0));
+// const mlcc_abi_model *mlcc_model_query(void), and mlcc_model_levels
+static void emit_query(emit *e, const char *name, LLVMValueRef answer) {
+    LLVMValueRef query = LLVMAddFunction(e->module, name, emit_function_type(e->pointer, NULL, 0));
     LLVMPositionBuilderAtEnd(e->builder, LLVMAppendBasicBlockInContext(e->context, query, "entry"));
-    LLVMBuildRet(e->builder, model);
+    LLVMBuildRet(e->builder, answer);
+}
+
+// ---- levels -------------------------------------------------------------------------------------------
+
+static const char *level_symbol(const emit *e, size_t level) {
+    return mlcc_arena_printf(e->keep, CODEGEN_LEVEL_SYMBOL "%zu", level);
+}
+
+// The model table of another level, which lies in that level's object.
+static LLVMValueRef declare_level(const tables *t, size_t level, LLVMTypeRef type) {
+    LLVMValueRef table = LLVMAddGlobal(t->e->module, type, level_symbol(t->e, level));
+    LLVMSetGlobalConstant(table, 1);
+    LLVMSetVisibility(table, LLVMHiddenVisibility);
+    return table;
+}
+
+static void emit_levels(const tables *t, LLVMValueRef model) {
+    emit *e = t->e;
+    const size_t n_levels = e->options->n_levels;
+    const char *name = level_symbol(e, e->options->level);
+    LLVMSetValueName2(model, name, strlen(name));
+    LLVMSetLinkage(model, LLVMExternalLinkage);
+    LLVMSetVisibility(model, LLVMHiddenVisibility);
+    if (e->options->level > 0) return;
+    LLVMValueRef *list = MLCC_NEW_ARRAY(e->keep, LLVMValueRef, n_levels + 1);
+    list[0] = model;
+    for (size_t i = 1; i < n_levels; i++)
+        list[i] = declare_level(t, i, LLVMGlobalGetValueType(model));
+    list[n_levels] = null_pointer(t);
+    emit_query(e, MLCC_ABI_LEVELS, array(t, list, n_levels + 1));
 }
 
 mlcc_status *emit_tables(emit *e) {
@@ -226,6 +256,8 @@ mlcc_status *emit_tables(emit *e) {
     if (LLVMABISizeOfType(e->data, LLVMTypeOf(model)) != sizeof(mlcc_abi_model)) {
         return MLCC_ERROR(INTERNAL, "emitted model table and mlcc_abi_model differ in size");
     }
-    emit_query(e, emit_constant(e, model, 64));
+    LLVMValueRef table = emit_constant(e, model, 64);
+    if (e->options->n_levels > 1) emit_levels(&t, table);
+    if (e->options->level == 0) emit_query(e, MLCC_ABI_QUERY, table);
     return NULL;
 }

@@ -6,6 +6,7 @@
 #include "dist/artifact/compile_options.h"
 #include "frontend/import.h"
 #include "ir/text.h"
+#include "ir/walk.h"
 #include "passes/pipeline.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
@@ -19,18 +20,28 @@ enum { MAX_CUDA_TOKENS = 2048, MAX_CUDA_SEQUENCES = 128 };
 // What gen_config writes where nobody asks for another max_batch_size; Hugging Face's config has none.
 enum { GEN_CONFIG_SEQUENCES = 128 };
 
+// The model for one CPU level of the library; most libraries have one.
+typedef struct compile_level {
+    const char *target;     // as --target names it
+    const char *debug_dump; // directory, or NULL
+    ir_module *module;
+    // Answers the passes; opened before the metadata exists, which depends on the answers.
+    codegen_target *chooser;
+    codegen_target *generator;
+} compile_level;
+
 typedef struct compilation {
     const artifact_compile_options *options;
     artifact_compile_result *result;
     mlcc_arena *keep;
     hf_config_overrides overrides;
+    bool exact;             // of --opt
     mlcc_json *chat_config; // mlc-chat-config.json; NULL when the model is a Hugging Face config
     compile_facts facts;
     hf_model_config *config;
-    ir_module *module;
-    // Answers the passes; opened before the metadata exists, which depends on the answers.
-    codegen_target *chooser;
-    codegen_target *generator;
+    ir_module *module; // as imported; every level plans its own
+    compile_level *levels;
+    size_t n_levels;
 } compilation;
 
 static bool is_auto(const char *text) {
@@ -171,24 +182,85 @@ static mlcc_status *import(compilation *c) {
 }
 
 // A file of --debug-dump.
-static mlcc_status *dump_text(const compilation *c, const char *name, const mlcc_str *text) {
+static mlcc_status *dump_text(
+    const compilation *c, const char *folder, const char *name, const mlcc_str *text) {
+    if (folder == NULL) return NULL;
+    MLCC_TRY(mlcc_dir_make(folder));
     return mlcc_file_write_atomic(
-        mlcc_path_join(c->keep, c->options->debug_dump, name), mlcc_str_text(text), text->length);
+        mlcc_path_join(c->keep, folder, name), mlcc_str_text(text), text->length);
 }
 
 static mlcc_status *dump_module(const compilation *c, const char *name) {
     if (c->options->debug_dump == NULL) return NULL;
     mlcc_str text = {0};
     ir_print_module(c->module, &text);
-    mlcc_status *status = dump_text(c, name, &text);
+    mlcc_status *status = dump_text(c, c->options->debug_dump, name, &text);
     mlcc_str_free(&text);
     return status;
 }
 
-static mlcc_status *run_passes(compilation *c) {
+static codegen_options codegen_options_of(const compilation *c, const compile_level *level) {
+    return (codegen_options){.device = device_of(c->options),
+                             .target = level->target,
+                             .linker = c->options->linker,
+                             .metadata_json = "{}"};
+}
+
+static mlcc_status *open_levels(compilation *c) {
+    const char *targets = target_of(c->options), **names = NULL;
+    size_t n = 0;
+    MLCC_TRY(codegen_split_levels(targets, c->keep, &names, &n));
+    if (n > 1 && is_cuda(c->options)) {
+        return MLCC_ERROR(
+            UNSUPPORTED,
+            "--target names %zu CPU levels ('%s'); beside a CUDA device accepted is one, for its "
+            "code only prepares weights",
+            n, targets);
+    }
+    c->levels = MLCC_NEW_ARRAY(c->keep, compile_level, n);
+    const char *folder = c->options->debug_dump, *comma = "";
+    for (; c->n_levels < n; c->n_levels++) {
+        compile_level *level = &c->levels[c->n_levels];
+        level->target = names[c->n_levels];
+        const codegen_options options = codegen_options_of(c, level);
+        MLCC_TRY(codegen_open(&options, c->keep, &level->chooser));
+        const char *name = codegen_cpu_of(level->chooser)->name;
+        level->module = n > 1 ? ir_module_clone(c->module, c->keep) : c->module;
+        level->debug_dump =
+            n > 1 && folder != NULL ? mlcc_path_join(c->keep, folder, name) : folder;
+        if (n == 1) continue;
+        const char *before = c->n_levels > 0 ? c->facts.cpu_levels : "";
+        c->facts.cpu_levels = mlcc_arena_printf(c->keep, "%s%s%s", before, comma, name);
+        comma = ",";
+    }
+    return NULL;
+}
+
+static void close_levels(compilation *c) {
+    for (size_t i = 0; i < c->n_levels; i++) {
+        if (c->levels[i].generator != NULL) codegen_close(c->levels[i].generator);
+        if (c->levels[i].chooser != NULL) codegen_close(c->levels[i].chooser);
+    }
+}
+
+// A heading where the levels' texts follow each other.
+static void say_level(const compilation *c, const compile_level *level) {
+    if (c->n_levels == 1) return;
     const artifact_compile_options *options = c->options;
+    const char *name = codegen_cpu_of(level->chooser)->name;
+    if (options->explain_kernels != NULL)
+        mlcc_str_printf(options->explain_kernels, "CPU level %s\n", name);
+    if (options->dump_ir != NULL && options->debug_dump == NULL)
+        fprintf(
+            options->dump_stream != NULL ? options->dump_stream : stdout, "# ---- CPU level %s\n",
+            name);
+}
+
+static mlcc_status *run_passes(compilation *c, const compile_level *level) {
+    const artifact_compile_options *options = c->options;
+    say_level(c, level);
     const pass_target target = {
-        .user = c->chooser,
+        .user = level->chooser,
         .choose_kernel = codegen_choose_kernel,
         .choose_layout = codegen_choose_layout,
         .choose_chain = codegen_choose_chain,
@@ -198,48 +270,66 @@ static mlcc_status *run_passes(compilation *c) {
         .scratch = scratch,
         .mode = c->facts.mode,
         .target = &target,
+        .exact = c->exact,
         .explain = options->explain_kernels};
     const pass_options passes = {
         .limit = -1,
-        .dump = options->dump_ir != NULL      ? options->dump_ir
-                : options->debug_dump != NULL ? "changed"
-                                              : NULL,
-        .dump_dir = options->debug_dump,
+        .dump = options->dump_ir != NULL    ? options->dump_ir
+                : level->debug_dump != NULL ? "changed"
+                                            : NULL,
+        .dump_dir = level->debug_dump,
         .dump_stream = options->dump_stream != NULL ? options->dump_stream : stdout,
         .times = options->time_passes,
     };
-    mlcc_status *status = pass_pipeline_run(c->module, &passes, &context);
+    mlcc_status *status = NULL;
+    if (level->debug_dump != NULL) status = mlcc_dir_make(level->debug_dump);
+    if (status == NULL) status = pass_pipeline_run(level->module, &passes, &context);
     mlcc_arena_free(scratch);
     return status;
 }
 
-static mlcc_status *generate(compilation *c) {
-    const artifact_compile_options *options = c->options;
+static mlcc_status *plan_levels(compilation *c) {
+    for (size_t i = 0; i < c->n_levels; i++) {
+        mlcc_status *status = run_passes(c, &c->levels[i]);
+        if (status == NULL) continue;
+        if (c->n_levels == 1) return status;
+        return mlcc_status_note(status, "planning for CPU level '%s'", c->levels[i].target);
+    }
+    return NULL;
+}
+
+// The metadata of a level, and the target that will write it into the library.
+static mlcc_status *open_generator(compilation *c, compile_level *level) {
     mlcc_str metadata = {0};
     mlcc_status *status = NULL;
-    c->facts.module = c->module;
-    c->facts.cpu = codegen_cpu_of(c->chooser);
-    c->facts.cuda_archs = codegen_cuda_archs_of(c->chooser);
+    c->facts.module = level->module;
+    c->facts.cpu = codegen_cpu_of(level->chooser);
+    c->facts.cuda_archs = codegen_cuda_archs_of(level->chooser);
     MLCC_GOTO(compile_metadata_json(&c->facts, &metadata), done);
-    if (options->debug_dump != NULL) MLCC_GOTO(dump_text(c, "metadata.json", &metadata), done);
-    const codegen_options codegen = {
-        .device = device_of(options),
-        .target = target_of(options),
-        .debug_dump = options->debug_dump,
-        .linker = options->linker,
-        .metadata_json = mlcc_str_text(&metadata),
-    };
-    MLCC_GOTO(codegen_open(&codegen, c->keep, &c->generator), done);
-    status = codegen_generate(c->generator, c->module, options->output);
+    MLCC_GOTO(dump_text(c, level->debug_dump, "metadata.json", &metadata), done);
+    codegen_options options = codegen_options_of(c, level);
+    options.debug_dump = level->debug_dump;
+    options.metadata_json = mlcc_str_text(&metadata);
+    status = codegen_open(&options, c->keep, &level->generator);
 done:
     mlcc_str_free(&metadata);
     return status;
 }
 
+static mlcc_status *generate(compilation *c) {
+    codegen_level *levels = MLCC_NEW_ARRAY(c->keep, codegen_level, c->n_levels);
+    for (size_t i = 0; i < c->n_levels; i++) {
+        MLCC_TRY(open_generator(c, &c->levels[i]));
+        levels[i] = (codegen_level){c->levels[i].generator, c->levels[i].module};
+    }
+    return codegen_generate_levels(levels, c->n_levels, c->options->output);
+}
+
 static void count(compilation *c) {
     artifact_compile_result *result = c->result;
-    for (size_t i = 0; i < c->module->n_functions; i++) {
-        const ir_function *function = c->module->functions[i];
+    const ir_module *module = c->levels[c->n_levels - 1].module;
+    for (size_t i = 0; i < module->n_functions; i++) {
+        const ir_function *function = module->functions[i];
         if (function->is_group) {
             result->n_groups++;
             continue;
@@ -249,6 +339,7 @@ static void count(compilation *c) {
         for (const ir_node *node = function->first; node != NULL; node = node->next)
             result->n_launches += node->op == IR_OP_LAUNCH;
     }
+    result->n_levels = c->n_levels;
     result->max_tokens = c->facts.max_tokens;
     result->max_sequences = c->facts.max_sequences;
 }
@@ -257,18 +348,13 @@ static mlcc_status *compile(compilation *c) {
     const artifact_compile_options *options = c->options;
     const double start_s = mlcc_clock_s();
     MLCC_TRY(compile_output_check(options->output, c->keep));
-    MLCC_TRY(compile_opt_check(options->opt));
+    MLCC_TRY(compile_opt_parse(options->opt, &c->exact));
     MLCC_TRY(import(c));
     if (options->debug_dump != NULL) MLCC_TRY(mlcc_dir_make(options->debug_dump));
     MLCC_TRY(dump_module(c, "before.mlcir"));
-    const codegen_options chooser = {
-        .device = device_of(options),
-        .target = target_of(options),
-        .linker = options->linker,
-        .metadata_json = "{}"};
-    MLCC_TRY(codegen_open(&chooser, c->keep, &c->chooser));
+    MLCC_TRY(open_levels(c));
     const double frontend_end_s = mlcc_clock_s();
-    MLCC_TRY(run_passes(c));
+    MLCC_TRY(plan_levels(c));
     const double passes_end_s = mlcc_clock_s();
     MLCC_TRY(generate(c));
     MLCC_TRY(mlcc_file_size(options->output, &c->result->library_bytes));
@@ -291,8 +377,7 @@ mlcc_status *artifact_compile(
     c.facts.model_task = "chat";
     mlcc_status *status = compile_device_resolve(options->device, c.keep, &resolved.device);
     if (status == NULL) status = compile(&c);
-    if (c.generator != NULL) codegen_close(c.generator);
-    if (c.chooser != NULL) codegen_close(c.chooser);
+    close_levels(&c);
     hf_model_config_free(c.config);
     mlcc_json_free(c.chat_config);
     mlcc_arena_free(c.keep);

@@ -20,11 +20,11 @@ typedef struct artifact_compile_options {
     const char *model_type;   // NULL or "auto": the config's
     // NULL, "auto", "cpu"; "cuda" or "cuda:sm_80,…" (codegen/cuda/cuda_archs.h), "cuda:native" (compile_device.h)
     const char *device;
-    // The CPU, in a CUDA library the one that prepares weights; names in codegen/target.h. NULL: "native", for CUDA the
-    // oldest CPU of this machine's family
+    // The CPU, in a CUDA library the one that prepares weights; names in codegen/target.h. A list holds the CPU levels of one library
+    // (codegen_split_levels), not for CUDA. NULL: "native", for CUDA the oldest CPU of this machine's family
     const char *target;
     const char *overrides;     // "key=value;key=value" of compile_options.h; NULL = none
-    const char *opt;           // "O0" … "O3" or MLC's knobs; only checked; NULL = "O2"
+    const char *opt;           // compile_options.h; NULL = "O2"
     const char *output;        // file ending in ".so" in an existing directory
     const char *linker;        // NULL: MLCC_LINKER, ld.lld-19, ld.lld, ld
     const char *debug_dump;    // directory that receives IR, LLVM IR and report; NULL = none
@@ -37,7 +37,8 @@ typedef struct artifact_compile_options {
 typedef struct artifact_compile_result {
     uint64_t workspace_bytes; // of the largest function
     uint64_t library_bytes;
-    uint64_t n_groups, n_launches;
+    uint64_t n_groups, n_launches; // of the last CPU level, as is workspace_bytes
+    uint64_t n_levels;
     int64_t max_tokens, max_sequences; // of one step
     double frontend_s, passes_s, codegen_s, seconds;
 } artifact_compile_result;

@@ -105,7 +105,7 @@ static void put_memory_usage(mlcc_json_writer *json, const ir_module *module) {
 
 typedef struct group_use {
     const ir_function *group;
-    const char *kernel;
+    const ir_node *first; // of its launches
     int64_t n_launches;
 } group_use;
 
@@ -122,7 +122,7 @@ static size_t list_groups(const ir_module *module, mlcc_arena *scratch, group_us
             if (node->op != IR_OP_LAUNCH) continue;
             for (size_t j = 0; j < n; j++) {
                 if (strcmp(uses[j].group->name, ir_attr_text(node, "callee")) != 0) continue;
-                uses[j].kernel = ir_attr_text(node, "kernel");
+                if (uses[j].first == NULL) uses[j].first = node;
                 uses[j].n_launches++;
             }
         }
@@ -131,19 +131,65 @@ static size_t list_groups(const ir_module *module, mlcc_arena *scratch, group_us
     return n;
 }
 
-static void put_kernels(mlcc_json_writer *json, const ir_module *module, mlcc_arena *scratch) {
-    group_use *uses = NULL;
-    const size_t n = list_groups(module, scratch, &uses);
+// The matrix that a launch multiplies with, as it is called in the model; "" where there is none.
+static const char *weight_of(const ir_node *launch) {
+    for (int32_t i = 0; launch != NULL && i < launch->n_operands; i++) {
+        const ir_param *param = ir_param_of(launch->operands[i]);
+        if (param != NULL && param->value.type.rank == 2) return param->value.name;
+    }
+    return "";
+}
+
+static void put_cost(mlcc_json_writer *json, const cost_step *cost) {
+    put_i64(json, "flop_per_token", cost->flop_per_token);
+    put_i64(json, "flop_per_logits_row", cost->flop_per_logits_row);
+    put_i64(json, "weight_bytes_per_step", cost->weight_bytes_per_step);
+}
+
+// Groups with their kernels, and what one launch of each costs.
+static mlcc_status *put_kernels(mlcc_json_writer *json, const group_use *uses, size_t n_uses) {
     mlcc_json_key(json, "kernels");
     mlcc_json_begin_array(json);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n_uses; i++) {
+        const ir_node *first = uses[i].first;
+        cost_step cost = {0};
+        if (first != NULL) MLCC_TRY(cost_add_launch(first, &cost));
         mlcc_json_begin_object(json);
         put_text(json, "group", uses[i].group->name);
-        put_text(json, "kernel", uses[i].kernel != NULL ? uses[i].kernel : "");
+        put_text(json, "kernel", first != NULL ? ir_attr_text(first, "kernel") : "");
         put_i64(json, "launches", uses[i].n_launches);
+        put_text(json, "weight", weight_of(first));
+        put_cost(json, &cost);
         mlcc_json_end(json);
     }
     mlcc_json_end(json);
+    return NULL;
+}
+
+// The launches of "forward" in order, as indices into "kernels", one list for each stretch that runs without waiting: what `bench --svg` times.
+static mlcc_status *put_stretches(
+    mlcc_json_writer *json, const ir_module *module, const group_use *uses, size_t n_uses,
+    mlcc_arena *scratch) {
+    codegen_artifact *artifact = NULL;
+    MLCC_TRY(codegen_artifact_build(module, scratch, &artifact));
+    mlcc_json_key(json, "stretches");
+    mlcc_json_begin_array(json);
+    for (int32_t f = 0; f < artifact->n_functions; f++) {
+        const codegen_function *function = &artifact->functions[f];
+        if (strcmp(function->function->name, "forward") != 0) continue;
+        for (int32_t i = 0; i < function->n_launches; i++) {
+            const codegen_launch *launch = &function->launches[i];
+            if (launch->waits && i > 0) mlcc_json_end(json);
+            if (launch->waits || i == 0) mlcc_json_begin_array(json);
+            for (size_t j = 0; j < n_uses; j++) {
+                if (uses[j].group == artifact->instances[launch->instance].group)
+                    mlcc_json_put_i64(json, (int64_t)j);
+            }
+        }
+        if (function->n_launches > 0) mlcc_json_end(json);
+    }
+    mlcc_json_end(json);
+    return NULL;
 }
 
 // What the intermediates would need one after the other, and what they need with dead space used
@@ -188,13 +234,17 @@ static void put_symbols(mlcc_json_writer *json, const ir_module *module) {
     mlcc_json_end(json);
 }
 
-static mlcc_status *put_cost(mlcc_json_writer *json, const ir_module *module) {
-    const ir_function *forward = ir_module_find(module, "forward");
+static mlcc_status *put_work(
+    mlcc_json_writer *json, const compile_facts *facts, mlcc_arena *scratch) {
+    group_use *uses = NULL;
+    const size_t n_uses = list_groups(facts->module, scratch, &uses);
     cost_step cost;
-    MLCC_TRY(cost_of_step(forward, &cost));
-    put_i64(json, "flop_per_token", cost.flop_per_token);
-    put_i64(json, "flop_per_logits_row", cost.flop_per_logits_row);
-    put_i64(json, "weight_bytes_per_step", cost.weight_bytes_per_step);
+    MLCC_TRY(put_kernels(json, uses, n_uses));
+    // A device orders its launches by itself.
+    if (facts->cuda_archs == NULL)
+        MLCC_TRY(put_stretches(json, facts->module, uses, n_uses, scratch));
+    MLCC_TRY(cost_of_step(ir_module_find(facts->module, "forward"), &cost));
+    put_cost(json, &cost);
     return NULL;
 }
 
@@ -207,6 +257,7 @@ static mlcc_status *put_own_keys(
     put_i64(json, "abi_version", MLCC_ABI_VERSION);
     put_text(json, "device", facts->cuda_archs != NULL ? "cuda" : "cpu");
     if (facts->cuda_archs != NULL) put_text(json, "cuda_archs", facts->cuda_archs);
+    if (facts->cpu_levels != NULL) put_text(json, "cpu_levels", facts->cpu_levels);
     put_text(json, "target", facts->cpu->name);
     put_text(json, "triple", facts->cpu->triple);
     put_text(json, "cpu", facts->cpu->llvm_cpu);
@@ -219,9 +270,8 @@ static mlcc_status *put_own_keys(
     mlcc_hash128_hex(ir_fingerprint_module(facts->module), hex);
     put_text(json, "module_fingerprint", hex);
     put_symbols(json, facts->module);
-    put_kernels(json, facts->module, scratch);
     put_memory_plan(json, facts->module);
-    mlcc_status *status = put_cost(json, facts->module);
+    mlcc_status *status = put_work(json, facts, scratch);
     mlcc_json_end(json);
     return status;
 }

@@ -13,6 +13,7 @@ typedef struct compile_facts {
     const quant_mode *mode;
     const codegen_cpu *cpu;
     const char *cuda_archs;  // "sm_80,compute_80"; NULL: a library for the CPU
+    const char *cpu_levels;  // names of all CPU levels, "x86-64-v3,x86-64-v4"; NULL: there is one
     const ir_module *module; // PLAN level
     int64_t max_tokens, max_sequences;
     int64_t active_vocab_size; // -1 = unknown

@@ -24,8 +24,9 @@ static const override_key override_keys[] = {
 };
 enum { N_OVERRIDE_KEYS = sizeof override_keys / sizeof override_keys[0] };
 
-static const char *const knobs[] = {"flashinfer", "cublas_gemm", "faster_transformer",
-                                    "cudagraph",  "cutlass",     "ipc_allreduce_strategy"};
+static const char *const knobs[] = {
+    "flashinfer", "cublas_gemm", "faster_transformer",    "cudagraph",
+    "cutlass",    "exact",       "ipc_allreduce_strategy"};
 enum { N_KNOBS = sizeof knobs / sizeof knobs[0] };
 
 static bool is_one_of(const char *text, const char *const *accepted, size_t n) {
@@ -146,13 +147,14 @@ static mlcc_status *check_knob(const char *key, const char *value) {
     return NULL;
 }
 
-mlcc_status *compile_opt_check(const char *text) {
+mlcc_status *compile_opt_parse(const char *text, bool *exact) {
     static const char *const levels[] = {"O0", "O1", "O2", "O3"};
-    if (text == NULL || is_one_of(text, levels, 4)) return NULL;
+    *exact = text != NULL && strcmp(text, "exact") == 0;
+    if (text == NULL || *exact || is_one_of(text, levels, 4)) return NULL;
     if (strchr(text, '=') == NULL) {
         return MLCC_ERROR(
             INVALID,
-            "--opt is '%s', accepted are O0, O1, O2, O3 and knobs like flashinfer=1;cudagraph=0",
+            "--opt is '%s', accepted are O0, O1, O2, O3, exact and knobs like exact=1;cudagraph=0",
             text);
     }
     mlcc_arena *scratch = mlcc_arena_create();
@@ -163,6 +165,7 @@ mlcc_status *compile_opt_check(const char *text) {
         if (status != NULL || key == NULL) break;
         status = check_knob(key, value);
         if (status != NULL) break;
+        if (strcmp(key, "exact") == 0) *exact = strcmp(value, "1") == 0;
     }
     mlcc_arena_free(scratch);
     return status;

@@ -12,8 +12,9 @@
 // INVALID.
 mlcc_status *compile_overrides_parse(
     const char *text, hf_config_overrides *out, bool *disaggregation);
-// "O0" … "O3", or knobs "name=0;name=1" of MLC. Only checked: every knob names a GPU library.
-mlcc_status *compile_opt_check(const char *text);
+// "O0" … "O3", "exact", or knobs "name=0;name=1". MLC's are only checked, because every one of them names a GPU library; ours is
+// "exact": activations are rounded only where the mode says so. NULL = "O2".
+mlcc_status *compile_opt_parse(const char *text, bool *exact);
 // INVALID or UNSUPPORTED (with the reason) unless `path` ends in ".so" and its directory exists.
 mlcc_status *compile_output_check(const char *path, mlcc_arena *scratch);
 

@@ -1,9 +1,9 @@
-// encode_activations: rounded activations go to linears as fp8 codes with their scales, where the target multiplies codes.
+// encode_activations: rounded activations go to linears as fp8 or i8 codes with their scales, where the target multiplies codes.
 //
 //     %1 = quantize_activation %0 {group = 128}   becomes   %1, %2 = encode_activation %0 {group = 128}
 //     %3 = linear %1, @w, @bias                             %3 = linear_scaled %1, @w, %2, @bias {group = 128}
 //
-// Codes are a byte each, matrix units of newer GPUs multiply them as they are, and the scales meet sums in f32; the product of both, rounded to
+// Codes are a byte each, matrix units of newer GPUs and vector units of CPUs multiply them as they are, and the scales meet sums in f32; the product of both, rounded to
 // f16 or bf16, is what a linear would read otherwise. A rounding is left alone when anything but a linear that wants codes reads it.
 // Needs: graph level, after quantize_activations. Leaves: unread roundings, for prune. Cost: one walk; the readers of a rounding are searched.
 #include "ir/builder.h"

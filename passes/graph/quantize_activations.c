@@ -1,4 +1,5 @@
-// quantize_activations: fp8 modes round the input of every linear whose weight they quantize, or record its maximum.
+// quantize_activations: fp8 modes round the input of every linear whose weight they quantize, or record its maximum; modes that leave activations
+// alone get whole numbers where the target multiplies them.
 //
 //     %1 = linear %0, @o_proj.weight   becomes
 //
@@ -8,6 +9,8 @@
 //                        %2 = quantize_activation %0 {floor = 1/512}
 //     E4M3_BLOCK         %1 = quantize_activation %0 {group = 128}
 //     E4M3_BLOCK_STATIC  %1 = quantize_activation %0, @o_proj.activation_scale {group = 128}         0 = as E4M3_BLOCK
+//
+//     none of these      %1 = quantize_activation %0 {mantissa_bits = 7, group = 32, floor = 1e-30}  where the target takes such codes, unless exact
 //
 //     and linear reads the rounded rows
 //
@@ -47,8 +50,12 @@ static const rounding recipes[] = {
 };
 // clang-format on
 
+// A byte per number and a scale for every 32, the group of most weights: llama.cpp's Q8_0, with scales in float32.
+static const rounding bytes = {7, 32, 1e-30, false, NULL, false, {NULL}};
+
 typedef struct rewriter {
     ir_module *module;
+    const pass_target *target;
     const rounding *recipe;
     ir_dtype linear; // element format of the weights that the mode quantizes
     ir_value *one;   // the constant [1.0], once it is needed
@@ -160,7 +167,12 @@ static void return_maxima(rewriter *r, ir_function *function) {
 
 static bool is_wanted(const rewriter *r, const ir_node *node) {
     if (node->op != IR_OP_LINEAR || node->operands[1]->kind != IR_VALUE_PARAM) return false;
-    if (node->operands[1]->type.dtype != r->linear) return false;
+    const ir_type *weight = &node->operands[1]->type;
+    const bool is_quantized =
+        r->recipe == &bytes
+            ? r->target->takes_codes(r->target->user, weight, bytes.mantissa_bits, bytes.group)
+            : weight->dtype == r->linear;
+    if (!is_quantized) return false;
     const ir_value *x = node->operands[0];
     return x->kind != IR_VALUE_RESULT || x->def->op != IR_OP_QUANTIZE_ACTIVATION;
 }
@@ -205,10 +217,14 @@ static mlcc_status *rewrite_linear(rewriter *r, ir_node *linear) {
 
 mlcc_status *pass_quantize_activations(ir_module *module, pass_context *context) {
     const quant_mode *mode = context->mode;
-    if (mode == NULL || mode->activation == QUANT_ACTIVATION_NONE) return NULL;
+    const pass_target *target = context->target;
+    if (mode == NULL) return NULL;
+    const bool is_free = mode->activation == QUANT_ACTIVATION_NONE;
+    if (is_free && (context->exact || target == NULL || target->takes_codes == NULL)) return NULL;
     rewriter r = {
         .module = module,
-        .recipe = &recipes[mode->activation],
+        .target = target,
+        .recipe = is_free ? &bytes : &recipes[mode->activation],
         .linear = mode->linear,
         .scratch = context->scratch,
     };

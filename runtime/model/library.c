@@ -154,7 +154,8 @@ static bool tensors_are_sound(
     return true;
 }
 
-static mlcc_status *check_tables(const mlcc_abi_model *abi) {
+mlcc_status *mlcc_library_check_tables(const mlcc_abi_model *abi) {
+    MLCC_TRY(check_version(abi));
     const char *where = NULL;
     if (abi->target == NULL || abi->cpu_features == NULL || abi->metadata == NULL) where = "texts";
     if ((abi->n_symbols > 0 && abi->symbols == NULL) ||
@@ -216,10 +217,9 @@ static mlcc_status *open_library(const char *path, mlcc_library *out) {
     mlcc_abi_query *query = NULL;
     memcpy(&query, &symbol, sizeof query); // ISO C has no cast from an object to a function
     const mlcc_abi_model *abi = query();
-    MLCC_TRY(check_version(abi));
-    MLCC_TRY(check_tables(abi));
+    MLCC_TRY(mlcc_library_check_tables(abi));
     out->abi = abi;
-    return NULL;
+    return mlcc_library_read_levels(out);
 }
 
 mlcc_status *mlcc_library_open(const char *path, mlcc_library *out) {
@@ -227,23 +227,6 @@ mlcc_status *mlcc_library_open(const char *path, mlcc_library *out) {
     mlcc_status *status = open_library(path, out);
     if (status != NULL) mlcc_library_close(out);
     return mlcc_status_note(status, "opening the model library %s", path);
-}
-
-mlcc_status *mlcc_library_check_cpu(const mlcc_library *library) {
-    const char *features = library->abi->cpu_features;
-    mlcc_str missing = {0};
-    mlcc_status *status = NULL;
-    if (mlcc_cpu_missing(features, &missing) > 0) {
-        status = MLCC_ERROR(
-            MISMATCH,
-            "the library was compiled for target '%s' and needs CPU features that this machine "
-            "lacks: %s; compile the model again with --target native or --target %s",
-            library->abi->target, mlcc_str_text(&missing), mlcc_cpu_baseline());
-    } else {
-        status = mlcc_cpu_request(features);
-    }
-    mlcc_str_free(&missing);
-    return status;
 }
 
 void mlcc_library_close(mlcc_library *library) {

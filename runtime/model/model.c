@@ -59,6 +59,10 @@ static void fill_info(mlcc_model *model) {
     info->model_type = model_type == NULL ? "" : model_type;
     info->quantization = quantization == NULL ? "" : quantization;
     info->target = model->library.abi->target;
+    mlcc_str levels = {0};
+    mlcc_library_level_names(&model->library, &levels);
+    info->cpu_levels = mlcc_arena_strdup(model->arena, mlcc_str_text(&levels));
+    mlcc_str_free(&levels);
     info->vocab = forward->vocab;
     info->prefill_chunk = forward->bounds[MLCC_SYMBOL_N_TOKENS];
     info->max_sequences = forward->bounds[MLCC_SYMBOL_N_SEQS];

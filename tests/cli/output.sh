@@ -73,6 +73,17 @@ expect_same "a heading and two rows" 3 "$(wc -l <"$out")"
 run "$mlcc_run" bench "$model" -p 4 -n 4 -r 1
 expect 0 "mlcc-run bench"
 expect_out "bench as a table" "| prefill 4 |" "| decode 4 |" "GB/s"
+run "$mlcc" bench "$model" -p 4,16 -n 4 -d 0,32 -r 1 --format csv --svg "$work/roofs.svg"
+expect 0 "bench --svg" "decode: " "decode at 32: " "prefill 16: " paged_attention mlp.down_proj
+expect_same "rows beside the drawing" 5 "$(wc -l <"$out")"
+for part in "<svg " "</svg>" "memory read" "prefill 16" mlp.down_proj; do
+    grep -qF -e "$part" "$work/roofs.svg" || failed "the roofline lacks '$part'"
+done
+[ "$(grep -c '<circle' "$work/roofs.svg")" -ge 9 ] || failed "the roofline has $(grep -c '<circle' "$work/roofs.svg") points"
+run "$mlcc" bench "$model" -p 4 -n 0 -r 2 --threads 1 --format json
+for key in arithmetic limit limit_share samples_tokens_per_s ceilings_gop_per_s; do
+    py get "$out" 0 $key >/dev/null || failed "a bench row lacks $key"
+done
 run "$mlcc" bench "$model" -p 100000 -n 0
 expect 1 "a prefill beyond the context window" "nothing to measure"
 if [ $quick = 0 ]; then

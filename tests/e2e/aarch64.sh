@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # lib.so for aarch64, made on this machine, run under qemu-user by a program without a C library (lib_driver.c): the greedy text is that of the
-# host's own library. The driver first proves itself on the host's architecture.
+# host's own library with activations of the same kind. The driver first proves itself on the host's architecture.
 . tests/support/check.sh
 
 clang=$(command -v clang-19 || command -v clang-20 || command -v clang-18 || command -v clang) || skip_all "no clang to build the driver with"
@@ -32,21 +32,31 @@ same_text() {
 prompt="One day, a little girl named"
 n_new=48
 [ $quick = 1 ] && n_new=8
-for case in "q4f16_1 aarch64" "q0f16 neoverse-v1" "q0f32 aarch64"; do
-    read -r mode target <<<"$case"
-    make_model $tiny $mode "$work/$mode"
+# Targets without products of bytes keep float activations, the others make them i8 where the weight is int4 or int8: the host has both kinds.
+case $host in x86_64) floats=x86-64-v2 bytes=x86-64-v3 ;; *) floats=aarch64 bytes=native ;; esac
+for case in "q4f16_1 aarch64 $floats" "q4f16_1 neoverse-v1 $bytes" "q8f16_1 cortex-a76 $bytes" "q0f16 neoverse-v1 $floats" "q0f32 aarch64 $floats"; do
+    read -r mode target here <<<"$case"
+    model=$work/$mode-$here
+    make_model $tiny $mode "$model" "$here"
+    must "$mlcc" inspect "$model/lib.so" --json
+    if [ "$(py get "$out" library runs_here)" != true ]; then
+        echo "$mode $target: skipped, this machine cannot run $here"
+        continue
+    fi
     must "$mlcc" tokenize $tiny --text "$prompt"
     prompt_ids=$(cat "$out")
-    must "$mlcc" generate "$work/$mode" --prompt "$prompt" --max-tokens $n_new --ignore-eos --json
+    must "$mlcc" generate "$model" --prompt "$prompt" --max-tokens $n_new --ignore-eos --json
     expected=$(py get "$out" token_ids | tr -d '[],')
     if [ "$host" = x86_64 ]; then
         [ -x "$work/driver-x86_64" ] || build_driver x86_64
-        same_text "$mode $any_cpu on the host" "$work/$mode" "$work/$mode/lib.so" "$work/driver-x86_64"
+        same_text "$mode $here on the host" "$model" "$model/lib.so" "$work/driver-x86_64"
     fi
-    must "$mlcc" compile "$work/$mode" --target $target -o "$work/$mode-$target.so"
+    must "$mlcc" compile "$model" --target $target -o "$model-$target.so"
+    must "$mlcc" inspect "$model-$target.so" --json
+    [ "$here" != $bytes ] || expect_out "$mode $target: kernels" '"linear_scaled_panel16__arm_'
     cpu=()
     [ "$qemu" != env ] && cpu=(-cpu max)
-    same_text "$mode $target" "$work/$mode" "$work/$mode-$target.so" "$qemu" "${cpu[@]}" "$work/driver-aarch64"
+    same_text "$mode $target" "$model" "$model-$target.so" "$qemu" "${cpu[@]}" "$work/driver-aarch64"
     [ $quick = 1 ] && break
 done
 check_done

@@ -1,8 +1,9 @@
 // eval_nll: the mean negative log-likelihood of a text under the weights of a model directory, computed by ir/eval: no kernel, no code generation, no
 // engine. What `mlcc perplexity --lines N` is measured against.
 //
-//   eval_nll DIR TEXT N            the first N lines, each on its own after BOS, cut at the context window; prints one JSON object
+//   eval_nll DIR TEXT N [bytes]    the first N lines, each on its own after BOS, cut at the context window; prints one JSON object
 //
+// With "bytes" activations are rounded as for targets that multiply bytes (linear_scaled), for weights of 4-bit and 8-bit integers.
 // Weights come out of the written store through quantization/format.h, activations are float32, the KV cache has the type that compile chooses for the
 // mode.
 #include "frontend/import.h"
@@ -36,7 +37,15 @@ typedef struct oracle {
 
 // ---- the model ----------------------------------------------------------------------------------------------
 
-static mlcc_status *open_model(oracle *self, const char *directory) {
+static bool takes_bytes(void *user, const ir_type *weight, int64_t mantissa_bits, int64_t group) {
+    (void)user;
+    const char *dtype = ir_dtype_get(weight->dtype)->text;
+    const bool is_integer = strncmp(dtype, "q4", 2) == 0 || strncmp(dtype, "u4", 2) == 0 ||
+                            strncmp(dtype, "q8", 2) == 0;
+    return is_integer && mantissa_bits == 7 && group == 32;
+}
+
+static mlcc_status *open_model(oracle *self, const char *directory, bool in_bytes) {
     const char *path = mlcc_path_join(self->keep, directory, "mlc-chat-config.json");
     MLCC_TRY(mlcc_json_read_file(path, 0, &self->json));
     const mlcc_json_value *root = mlcc_json_root(self->json);
@@ -53,7 +62,9 @@ static mlcc_status *open_model(oracle *self, const char *directory) {
     };
     MLCC_TRY(import_model(self->config, &options, self->keep, &self->module));
     mlcc_arena *scratch = mlcc_arena_create();
-    pass_context context = {.scratch = scratch, .mode = self->mode};
+    const pass_target bytes = {.takes_codes = takes_bytes};
+    pass_context context = {
+        .scratch = scratch, .mode = self->mode, .target = in_bytes ? &bytes : NULL};
     const pass_options passes = {.stop_after = "prune", .limit = -1};
     mlcc_status *status = pass_pipeline_run(self->module, &passes, &context);
     mlcc_arena_free(scratch);
@@ -148,15 +159,16 @@ static mlcc_status *score_lines(oracle *self, const char *text, long n_lines) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4) {
-        fprintf(stderr, "usage: eval_nll DIR TEXT N\n");
+    const bool in_bytes = argc == 5 && strcmp(argv[4], "bytes") == 0;
+    if (argc != 4 && !in_bytes) {
+        fprintf(stderr, "usage: eval_nll DIR TEXT N [bytes]\n");
         return 2;
     }
     oracle self = {.keep = mlcc_arena_create()};
     char *text = NULL;
     size_t length = 0;
     mlcc_status *status = mlcc_file_read(argv[2], 0, &text, &length);
-    if (status == NULL) status = open_model(&self, argv[1]);
+    if (status == NULL) status = open_model(&self, argv[1], in_bytes);
     if (status == NULL) status = score_lines(&self, text, strtol(argv[3], NULL, 10));
     if (status == NULL) {
         printf(

@@ -72,7 +72,7 @@ static const double same_bits = -1;
 
 static void assert_same_bits(const ir_tensor *actual, const ir_tensor *expected, const char *what) {
     assert_tensors_near(actual, expected, 0, 0, what);
-    for (int64_t i = 0; i < ir_tensor_count(expected); i++) {
+    for (int64_t i = 0; expected->f32 != NULL && i < ir_tensor_count(expected); i++) {
         if (signbit(actual->f32[i]) != signbit(expected->f32[i]) && !isnan(expected->f32[i]))
             fail_msg("%s: element %lld has the other sign", what, (long long)i);
     }
@@ -214,6 +214,53 @@ static void test_linear_dtype(test_folder *f, const kernel_row *row, ir_dtype dt
 
 static void test_linear(test_folder *f, const kernel_row *row) {
     for_every_format(test_linear_dtype, f, row);
+}
+
+// ---- linear of whole numbers --------------------------------------------------------------------------
+
+// x becomes codes on the way; two products share them, the second with a bias and a fused epilogue.
+static void test_linear_scaled_dtype(test_folder *f, const kernel_row *row, ir_dtype dtype) {
+    static const linear_shape shapes[] = {
+        {17, 41}, {40, 33}, {7, 172}, {64, 128}, {33, 320}, {24, 384}, {320, 640},
+    };
+    const int32_t code = kernel_panel16_format_of((int32_t)dtype).code;
+    if (code != KERNEL_CODE_INT4 && code != KERNEL_CODE_INT8) return;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const linear_shape shape = shapes[i];
+        // Of the small ones some, so that every one meets some format; the last one is large.
+        const bool is_small = i < 6;
+        if (!accepts_shape(dtype, shape) || (is_small && (i + (size_t)dtype) % 3 != 0)) continue;
+        const int n = shape.n, k = shape.k, n_groups = (k + 31) / 32;
+        const char *format = ir_dtype_get(dtype)->text, *name = float_names[i % 3];
+        mlcc_str text = {0};
+        mlcc_str_printf(
+            &text,
+            "module @m level=graph\nsymbol n_tokens <= 256\nparam @w.weight : %s[%d, %d]\n"
+            "param @v.weight : %s[%d, %d]\nparam @v.bias : %s[%d]\n"
+            "func @forward(%%x: %s[n_tokens, %d]) {\n",
+            format, n, k, format, n, k, name, n, name, k);
+        mlcc_str_printf(
+            &text,
+            "  %%c, %%s = encode_activation %%x {mantissa_bits = 7, group = 32, floor = 1e-30} : "
+            "i8[n_tokens, %d], f32[n_tokens, %d]\n"
+            "  %%0 = linear_scaled %%c, @w.weight, %%s {group = 32} : f32[n_tokens, %d]\n"
+            "  %%1 = linear_scaled %%c, @v.weight, %%s, @v.bias {group = 32} : f32[n_tokens, %d]\n"
+            "  %%2 = silu %%1 : f32[n_tokens, %d]\n  %%3 = cast %%2 : f16[n_tokens, %d]\n"
+            "  return %%0, %%3\n}\n",
+            k, n_groups, n, n, n, n);
+        subject s = open_subject(f, row, mlcc_str_text(&text));
+        mlcc_str_free(&text);
+        for (int r = 0; r < N_ROW_COUNTS; r++) {
+            ir_tensor *x =
+                random_matrix(float_dtypes[i % 3], row_counts[r], k, 2, (uint64_t)r, s.keep);
+            run_subject(&s, &x, 1e-4, 1e-5);
+        }
+        close_subject(&s);
+    }
+}
+
+static void test_linear_scaled(test_folder *f, const kernel_row *row) {
+    for_every_format(test_linear_scaled_dtype, f, row);
 }
 
 // ---- rows ---------------------------------------------------------------------------------------------
@@ -376,6 +423,50 @@ static void test_quantize_activation(test_folder *f, const kernel_row *row) {
                 wide_matrix(
                     float_dtypes[c % 3], row_counts[r], columns[c], (uint64_t)(c * 100 + r),
                     s.keep),
+                scales};
+            if (r == 4) {
+                args[0]->f32[0] = NAN;
+                args[0]->f32[columns[c]] = INFINITY;
+                for (int i = 0; i < columns[c]; i++) args[0]->f32[2 * columns[c] + i] = 0;
+            }
+            run_subject(&s, args, same_bits, 0);
+        }
+        close_subject(&s);
+    }
+}
+
+// Codes and scales are bits; x reaches them through a prologue, and is returned as well.
+static void test_encode_activation(test_folder *f, const kernel_row *row) {
+    static const int columns[] = {1, 31, 32, 130, 300, 5632};
+    for (int c = 0; c < 6; c++) {
+        const int n_groups = (columns[c] + 31) / 32;
+        const char *name = float_names[c % 3];
+        char text[1024];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\n"
+            "func @forward(%%x: %s[n_tokens, %d], %%y: %s[n_tokens, %d], %%s: f32[%d]) {\n"
+            "  %%0 = mul %%x, %%y : %s[n_tokens, %d]\n"
+            "  %%1, %%2 = encode_activation %%0 {mantissa_bits = 7, group = 32, floor = 1e-30} : "
+            "i8[n_tokens, %d], f32[n_tokens, %d]\n"
+            "  %%3, %%4 = encode_activation %%x, %%s {mantissa_bits = 7, group = 32, floor = "
+            "1e-30} : i8[n_tokens, %d], f32[n_tokens, %d]\n"
+            "  return %%0, %%1, %%2, %%3, %%4\n}\n",
+            name, columns[c], name, columns[c], n_groups, name, columns[c], columns[c], n_groups,
+            columns[c], n_groups);
+        subject s = open_subject(f, row, text);
+        for (int r = 0; r < N_ROW_COUNTS; r += 2) {
+            ir_tensor *scales = random_matrix(IR_F32, 1, n_groups, 2, (uint64_t)r, s.keep);
+            scales->rank = 1;
+            scales->dims[0] = n_groups;
+            for (int i = 0; i < n_groups; i++) scales->f32[i] = fabsf(scales->f32[i]);
+            if (r % 4 == 2) scales->f32[n_groups - 1] = 0; // the marker: computed at run time
+            ir_tensor *args[] = {
+                wide_matrix(
+                    float_dtypes[c % 3], row_counts[r], columns[c], (uint64_t)(c * 100 + r),
+                    s.keep),
+                random_matrix(
+                    float_dtypes[c % 3], row_counts[r], columns[c], 2, (uint64_t)r, s.keep),
                 scales};
             if (r == 4) {
                 args[0]->f32[0] = NAN;
@@ -583,6 +674,8 @@ static void test_attention(test_folder *f, const kernel_row *row) {
 static void test_row(test_folder *f, const kernel_row *row) {
     switch (row->op) {
     case IR_OP_LINEAR: test_linear(f, row); return;
+    case IR_OP_LINEAR_SCALED: test_linear_scaled(f, row); return;
+    case IR_OP_ENCODE_ACTIVATION: test_encode_activation(f, row); return;
     case IR_OP_RMS_NORM: test_rms_norm(f, row); return;
     case IR_OP_EMBEDDING: test_embedding(f, row); return;
     case IR_OP_TAKE_ROWS: test_take_rows(f, row); return;

@@ -143,11 +143,11 @@ skip_all() {
     exit 77
 }
 
-# make_model HF_FOLDER MODE DIR [TARGET]: all three steps.
+# make_model HF_FOLDER MODE DIR [TARGET [OPTION of compile …]]: all three steps.
 make_model() {
     must "$mlcc" gen_config "$1" --quantization "$2" --conv-template LM -o "$3"
     must "$mlcc" convert_weight "$1" --quantization "$2" -o "$3"
-    must "$mlcc" compile "$3" --target "${4:-$any_cpu}"
+    must "$mlcc" compile "$3" --target "${4:-$any_cpu}" "${@:5}"
 }
 
 check_done() {

@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -64,6 +66,7 @@ void model_encode(const ir_tensor *tensor, void *out) {
         case IR_F32: ((float *)out)[i] = tensor->f32[i]; break;
         case IR_F8E4M3: ((uint8_t *)out)[i] = ir_f32_to_f8e4m3(tensor->f32[i]); break;
         case IR_F8E5M2: ((uint8_t *)out)[i] = ir_f32_to_f8e5m2(tensor->f32[i]); break;
+        case IR_I8: ((int8_t *)out)[i] = (int8_t)tensor->i32[i]; break;
         default: ((int32_t *)out)[i] = tensor->i32[i]; break;
         }
     }
@@ -78,6 +81,7 @@ void model_decode(const void *data, ir_tensor *out) {
         case IR_F32: out->f32[i] = ((const float *)data)[i]; break;
         case IR_F8E4M3: out->f32[i] = ir_f8e4m3_to_f32(((const uint8_t *)data)[i]); break;
         case IR_F8E5M2: out->f32[i] = ir_f8e5m2_to_f32(((const uint8_t *)data)[i]); break;
+        case IR_I8: out->i32[i] = ((const int8_t *)data)[i]; break;
         default: out->i32[i] = ((const int32_t *)data)[i]; break;
         }
     }
@@ -176,25 +180,63 @@ static const void *prepare(
     return prepared;
 }
 
-model_library *model_library_open(
-    const char *path, const model_weights *weights, mlcc_arena *keep) {
-    model_library *library = MLCC_NEW(keep, model_library);
-    library->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (library->handle == NULL) fail_msg("dlopen: %s", dlerror());
-    void *symbol = dlsym(library->handle, MLCC_ABI_QUERY);
+static const mlcc_abi_model *ask_first(void *handle) {
+    void *symbol = dlsym(handle, MLCC_ABI_QUERY);
     assert_non_null(symbol);
     mlcc_abi_query *query = NULL;
     memcpy(&query, &symbol, sizeof query);
-    library->abi = query();
+    return query();
+}
+
+// NULL behind the last level.
+static const mlcc_abi_model *ask_level(void *handle, int32_t level) {
+    void *symbol = dlsym(handle, MLCC_ABI_LEVELS);
+    assert_non_null(symbol);
+    mlcc_abi_levels *levels = NULL;
+    memcpy(&levels, &symbol, sizeof levels);
+    const mlcc_abi_model *const *list = levels();
+    assert_ptr_equal(list[0], ask_first(handle));
+    for (int32_t i = 0; i < level; i++)
+        if (list[i] == NULL) return NULL;
+    return list[level];
+}
+
+// Where the processor has tile registers, a process asks the kernel for them before it uses them (runtime/device/cpu_features.c).
+static void ask_for_tiles(const mlcc_abi_model *abi) {
+#if defined(__x86_64__)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_TILEDATA = 18 };
+    if (strstr(abi->cpu_features, "amx-") != NULL)
+        syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILEDATA);
+#else
+    (void)abi;
+#endif
+}
+
+model_library *model_library_open_level(
+    const char *path, int32_t level, const model_weights *weights, mlcc_arena *keep) {
+    model_library *library = MLCC_NEW(keep, model_library);
+    library->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library->handle == NULL) fail_msg("dlopen: %s", dlerror());
+    library->abi = level < 0 ? ask_first(library->handle) : ask_level(library->handle, level);
+    if (library->abi == NULL) {
+        model_library_close(library);
+        return NULL;
+    }
     assert_int_equal(library->abi->magic, MLCC_ABI_MAGIC);
     assert_int_equal(library->abi->version, MLCC_ABI_VERSION);
     assert_int_equal(library->abi->struct_bytes, sizeof(mlcc_abi_model));
+    ask_for_tiles(library->abi);
     library->prepared = MLCC_NEW_ARRAY(keep, const void *, (size_t)library->abi->n_params + 1);
     for (uint32_t i = 0; i < library->abi->n_params; i++) {
         const mlcc_abi_param *param = &library->abi->params[i];
         library->prepared[i] = prepare(param, model_weights_find(weights, param->name), keep);
     }
     return library;
+}
+
+model_library *model_library_open(
+    const char *path, const model_weights *weights, mlcc_arena *keep) {
+    return model_library_open_level(path, -1, weights, keep);
 }
 
 void model_library_close(model_library *library) {

@@ -44,6 +44,9 @@ typedef struct model_library {
 
 // Every failure here is a failed assertion of the test.
 model_library *model_library_open(const char *path, const model_weights *weights, mlcc_arena *keep);
+// CPU level `level` of a library that has several; NULL when it has no such level.
+model_library *model_library_open_level(
+    const char *path, int32_t level, const model_weights *weights, mlcc_arena *keep);
 // Runs the ABI's function of the same name as `function`. `args` as for ir_eval_function; they stay as they are. `results` receives n_returns
 // tensors: values that the function changes in place come from copies of the arguments.
 void model_library_run(

@@ -5,12 +5,16 @@ set(MLCC_KERNEL_FLAGS -std=c11 -O2 -fno-vectorize -fno-slp-vectorize -fno-unroll
 
 # Files whose loops unroll over the codes of a weight are compiled once per kind of code (enum kernel_code): NAME.int4 and so on.
 set(linear_panel16_codes PLAIN INT3 INT4 INT8 E4M3 E5M2)
+set(linear_scaled_panel16_codes INT4 INT8)
 
 set(kernel_table)
 function(mlcc_kernel_variant variant source_dir)
     file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/codegen/cpu/kernels/${source_dir}/*.c)
     file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/codegen/cpu/kernels/*.h ${CMAKE_SOURCE_DIR}/codegen/cpu/kernels/${source_dir}/*.h
         ${CMAKE_SOURCE_DIR}/codegen/cuda/kernels/tile16.h)
+    if(variant STREQUAL "x86_amx") # few rows go the way of VNNI
+        list(APPEND headers ${CMAKE_SOURCE_DIR}/codegen/cpu/kernels/x86_avx512vnni/linear_scaled_panel16.c)
+    endif()
     foreach(file ${files})
         get_filename_component(name ${file} NAME_WE)
         set(codes "-")
@@ -40,9 +44,13 @@ endfunction()
 mlcc_kernel_variant(x86_portable portable --target=x86_64-unknown-linux-gnu -march=x86-64-v2)
 mlcc_kernel_variant(arm_portable portable --target=aarch64-unknown-linux-gnu)
 mlcc_kernel_variant(x86_avx2 x86_avx2 --target=x86_64-unknown-linux-gnu -march=x86-64-v3)
+mlcc_kernel_variant(x86_avxvnni x86_avxvnni --target=x86_64-unknown-linux-gnu -march=x86-64-v3 -mavxvnni)
 mlcc_kernel_variant(x86_avx512 x86_avx512 --target=x86_64-unknown-linux-gnu -march=x86-64-v4)
 set(linear_panel16_codes INT4)
 mlcc_kernel_variant(x86_avx512vnni x86_avx512vnni --target=x86_64-unknown-linux-gnu -march=x86-64-v4 -mavx512vnni)
+mlcc_kernel_variant(x86_amx x86_amx --target=x86_64-unknown-linux-gnu -march=x86-64-v4 -mavx512vnni -mamx-tile -mamx-int8)
+mlcc_kernel_variant(arm_dotprod arm_dotprod --target=aarch64-unknown-linux-gnu -march=armv8.2-a+dotprod)
+mlcc_kernel_variant(arm_i8mm arm_i8mm --target=aarch64-unknown-linux-gnu -march=armv8.2-a+i8mm)
 
 # One assembly file with .incbin per bitcode and a table { name, begin, end } (codegen/cpu/bitcode.h declares it).
 set(embed ${CMAKE_BINARY_DIR}/kernels/embed.S)

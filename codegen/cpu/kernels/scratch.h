@@ -15,6 +15,22 @@ enum {
         + KERNEL_LINEAR_BLOCK_ROWS * (KERNEL_LINEAR_BLOCK_K / 32) * 4 // starts of groups
         + KERNEL_LINEAR_BLOCK_ROWS * KERNEL_LINEAR_BLOCK_PANELS * 64, // accumulators
 
+    // linear_scaled_panel16: packed x of one block of rows, and the sums of four panels. Longer rows of x are refused.
+    KERNEL_LINEAR_SCALED_ROWS = 192,
+    KERNEL_LINEAR_SCALED_X_BYTES = 448 * 1024,
+    KERNEL_LINEAR_SCALED_MAX_K = 131072,
+    KERNEL_LINEAR_SCALED_SCRATCH_BYTES =
+        KERNEL_LINEAR_SCALED_X_BYTES + 4 * KERNEL_LINEAR_SCALED_ROWS * 64,
+
+    // linear_scaled_panel16 with tile registers: packed x of one block of rows in groups of a tile, decoded weights of two blocks,
+    // whole sums of two batches, the values of two panels. Where one tile of x does not fit, the launch needs what is above.
+    KERNEL_LINEAR_AMX_GROUPS = 1408,
+    KERNEL_LINEAR_AMX_SCRATCH_BYTES = 64                                   // shapes
+                                      + 2 * 8 * (2 * 8 * 64 + 2 * 64)      // weights
+                                      + 2 * 4 * 2 * 16 * 64                // whole sums
+                                      + 2 * KERNEL_LINEAR_SCALED_ROWS * 64 // values
+                                      + KERNEL_LINEAR_AMX_GROUPS * 640,    // x
+
     // rms_norm, quantize_activation: one row as float32; wider rows are refused.
     KERNEL_ROW_MAX_COLUMNS = 65536,
 

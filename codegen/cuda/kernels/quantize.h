@@ -1,4 +1,4 @@
-// quantize: rounding of activations to fp8. Every operation is the evaluator's in the evaluator's order (ir/eval_float8.c), because rounding to three
+// quantize: rounding of activations to fp8. Every operation is the evaluator's in the evaluator's order (ir/eval_activation.c), because rounding to three
 // bits makes small differences visible: the results are the same bits. `mantissa_bits`: 3 = e4m3, 2 = e5m2.
 #ifndef MLCC_CODEGEN_CUDA_KERNELS_QUANTIZE_H
 #define MLCC_CODEGEN_CUDA_KERNELS_QUANTIZE_H

@@ -13,8 +13,8 @@ static const args_option options[] = {
     {.name = "quantization", .letter = 'q', .kind = ARGS_TEXT, .value_name = "MODE", .help = "without it the config's; mlcc inspect --modes lists them"},
     {.name = "model-type", .kind = ARGS_TEXT, .value_name = "TYPE", .help = "auto = the config's", .fallback = "auto"},
     {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, cuda, cuda:sm_80,sm_90a,compute_80, cuda:native (this machine's devices), or auto (which is cpu)", .fallback = "auto"},
-    {.name = "target", .kind = ARGS_TEXT, .value_name = "CPU", .help = "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, or an LLVM CPU name such as znver4; without it native, beside a GPU any CPU of the family"},
-    {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|K=V;…", .help = "MLC's knobs; checked, without effect", .fallback = "O2"},
+    {.name = "target", .kind = ARGS_TEXT, .value_name = "CPU[,CPU]", .help = "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, an LLVM CPU name, or a list, see below; without it native, beside a GPU any of the family"},
+    {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|exact|K=V;…", .help = "exact: round activations only where the mode does, not to bytes where that is faster; the rest are MLC's, checked and without effect", .fallback = "O2"},
     {.name = "overrides", .kind = ARGS_TEXT, .value_name = "K=V;K=V", .help = "context_window_size, prefill_chunk_size, max_batch_size, …"},
     {.name = "host", .kind = ARGS_TEXT, .value_name = "TRIPLE", .help = "MLC's triple of the host code; only auto, which follows --target", .fallback = "auto"},
     {.name = "enable-subgroups", .kind = ARGS_FLAG, .help = "MLC's WebGPU switch; accepted, without effect on the CPU"},
@@ -75,13 +75,17 @@ static mlcc_status *run_compile(const args_values *values) {
     artifact_compile_result result;
     mlcc_status *status = artifact_compile(&o, &result);
     if (status == NULL) {
-        char library[24], workspace[24];
+        char library[24], workspace[24], levels[48] = "";
+        if (result.n_levels > 1)
+            snprintf(
+                levels, sizeof levels, "%llu CPU levels, in the last ",
+                (unsigned long long)result.n_levels);
         fputs(mlcc_str_text(&explain), stdout);
         fprintf(
-            stderr, "wrote %s: %s, %llu launches of %llu kernels, workspace %s, %.2f s\n", output,
-            console_bytes(result.library_bytes, library), (unsigned long long)result.n_launches,
-            (unsigned long long)result.n_groups, console_bytes(result.workspace_bytes, workspace),
-            result.seconds);
+            stderr, "wrote %s: %s, %s%llu launches of %llu kernels, workspace %s, %.2f s\n", output,
+            console_bytes(result.library_bytes, library), levels,
+            (unsigned long long)result.n_launches, (unsigned long long)result.n_groups,
+            console_bytes(result.workspace_bytes, workspace), result.seconds);
     }
     mlcc_str_free(&explain);
     mlcc_arena_free(keep);
@@ -96,6 +100,9 @@ const args_command cmd_compile = {
     .summary = "compile a model into one self-contained lib.so",
     .details = "MODEL is a model directory or its mlc-chat-config.json. Weights are not needed to "
                "compile. The same input gives the same bytes.\n\n"
+               "A list of CPUs (--target x86-64-v2,x86-64-v3,znver4) makes one library with "
+               "several CPU levels, the most general first.\nThe last level that a machine can run "
+               "is taken there, or the one that MLCC_CPU_LEVEL names; mlcc inspect lists them.\n\n"
                "example\n  mlcc compile ./TinyLlama-q4f16_1-MLC -o ./TinyLlama-q4f16_1-MLC/lib.so "
                "--target x86-64-v3",
     .options = options,

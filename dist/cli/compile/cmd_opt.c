@@ -15,7 +15,7 @@ static const args_option options[] = {
     {.name = "passes", .kind = ARGS_TEXT, .value_name = "A,B", .help = "run these, in this order; without it every pass that fits the module's level; none = only parse, verify, print"},
     {.name = "quantization", .kind = ARGS_TEXT, .value_name = "MODE", .help = "mode for the pass quantize, for example q4f16_1"},
     {.name = "target", .kind = ARGS_TEXT, .value_name = "NAME", .help = "target for the plan passes, for example x86-64-v3"},
-    {.name = "codes", .kind = ARGS_FLAG, .help = "with --target: as if it multiplied fp8 codes, whatever the weight (for encode_activations)"},
+    {.name = "codes", .kind = ARGS_FLAG, .help = "with --target: as if it multiplied codes, whatever the weight (for quantize_activations, encode_activations)"},
     {.name = "output", .letter = 'o', .kind = ARGS_TEXT, .value_name = "FILE", .help = "write the module here instead of standard output"},
     {.name = "check", .kind = ARGS_FLAG, .help = "compare with the file's own expectation; options come from its `# run:` line"},
     {.name = "bless", .kind = ARGS_FLAG, .help = "rewrite the file's expectation with what comes out now"},

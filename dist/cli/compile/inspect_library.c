@@ -7,6 +7,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/json.h"
+#include "runtime/device/cpu_features.h"
 #include "runtime/model/library.h"
 #include "runtime/model/tensor_cache.h"
 
@@ -16,6 +17,20 @@
 
 static const char *text_of(const mlcc_json_value *object, const char *key) {
     return mlcc_json_text(mlcc_json_get(object, key), NULL);
+}
+
+// The metadata of every CPU level, in the library's order.
+typedef struct level_list {
+    mlcc_json *metadata[MLCC_ABI_MAX_LEVELS];
+    size_t n;
+} level_list;
+
+static void free_levels(level_list *levels) {
+    for (size_t i = 0; i < levels->n; i++) mlcc_json_free(levels->metadata[i]);
+}
+
+static const mlcc_json_value *own_keys(const mlcc_json *metadata) {
+    return mlcc_json_get(mlcc_json_root(metadata), "mlcc");
 }
 
 static void put_numbers(
@@ -42,16 +57,23 @@ static void put_model(inspect_report *report, const mlcc_json_value *root) {
     inspect_section_end(report);
 }
 
-static void put_kernels(inspect_report *report, const mlcc_json_value *kernels) {
+// The kernels of all levels; a library with one level does not say whose they are.
+static void put_kernels(inspect_report *report, const level_list *levels) {
     static const inspect_column columns[] = {
-        {"launches", true}, {"kernel", false}, {"group", false}};
-    inspect_table(report, "kernels", columns, sizeof columns / sizeof columns[0]);
-    for (size_t i = 0; i < mlcc_json_count(kernels); i++) {
-        const mlcc_json_value *row = mlcc_json_at(kernels, i);
-        const char *kernel = text_of(row, "kernel"), *group = text_of(row, "group");
-        inspect_cell_int(report, mlcc_json_int(mlcc_json_get(row, "launches")));
-        inspect_cell_text(report, kernel);
-        inspect_cell_text(report, group);
+        {"level", false}, {"launches", true}, {"kernel", false}, {"group", false}};
+    enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
+    const size_t first = levels->n > 1 ? 0 : 1;
+    inspect_table(report, "kernels", columns + first, N_COLUMNS - first);
+    for (size_t l = 0; l < levels->n; l++) {
+        const mlcc_json_value *own = own_keys(levels->metadata[l]);
+        const mlcc_json_value *kernels = mlcc_json_get(own, "kernels");
+        for (size_t i = 0; i < mlcc_json_count(kernels); i++) {
+            const mlcc_json_value *row = mlcc_json_at(kernels, i);
+            if (levels->n > 1) inspect_cell_text(report, text_of(own, "target"));
+            inspect_cell_int(report, mlcc_json_int(mlcc_json_get(row, "launches")));
+            inspect_cell_text(report, text_of(row, "kernel"));
+            inspect_cell_text(report, text_of(row, "group"));
+        }
     }
     inspect_table_end(report);
 }
@@ -101,12 +123,13 @@ static void put_stored_params(inspect_report *report, const mlcc_json_value *par
     inspect_table_end(report);
 }
 
-static void put_metadata(inspect_report *report, const mlcc_json_value *root) {
+static void put_metadata(
+    inspect_report *report, const mlcc_json_value *root, const level_list *levels) {
     const mlcc_json_value *own = mlcc_json_get(root, "mlcc");
     put_model(report, root);
     put_numbers(report, "bounds", mlcc_json_get(own, "bounds"));
     put_memory_plan(report, mlcc_json_get(own, "memory_plan"));
-    put_kernels(report, mlcc_json_get(own, "kernels"));
+    put_kernels(report, levels);
 }
 
 // ---- tables -------------------------------------------------------------------------------------------------
@@ -221,15 +244,38 @@ static void put_totals(inspect_report *report, const mlcc_abi_model *abi) {
     inspect_put_bytes(report, "prepared_bytes", prepared);
 }
 
-static void put_fingerprint(inspect_report *report, const char *key, const uint8_t bytes[16]) {
-    char hex[33];
+static const char *fingerprint_text(const uint8_t bytes[16], char hex[33]) {
     for (int i = 0; i < 16; i++) {
         static const char digits[] = "0123456789abcdef";
         hex[2 * i] = digits[bytes[i] >> 4];
         hex[2 * i + 1] = digits[bytes[i] & 15];
     }
     hex[32] = '\0';
-    inspect_put_text(report, key, hex);
+    return hex;
+}
+
+// Levels with the same layout fingerprint share prepared weights.
+static void put_levels(inspect_report *report, const mlcc_library *library) {
+    static const inspect_column columns[] = {
+        {"level", false},
+        {"prepared_bytes", true},
+        {"layout_fingerprint", false},
+        {"missing_features", false}};
+    char hex[33];
+    inspect_table(report, "levels", columns, sizeof columns / sizeof columns[0]);
+    for (uint32_t l = 0; l < library->n_levels; l++) {
+        const mlcc_abi_model *level = library->levels[l];
+        uint64_t prepared = 0;
+        for (uint32_t i = 0; i < level->n_params; i++) prepared += level->params[i].prepared_bytes;
+        mlcc_str missing = {0};
+        const bool misses = mlcc_cpu_missing(level->cpu_features, &missing) > 0;
+        inspect_cell_text(report, level->target);
+        inspect_cell_bytes(report, prepared);
+        inspect_cell_text(report, fingerprint_text(level->layout_fingerprint, hex));
+        inspect_cell_text(report, misses ? mlcc_str_text(&missing) : NULL);
+        mlcc_str_free(&missing);
+    }
+    inspect_table_end(report);
 }
 
 // ---- the file -----------------------------------------------------------------------------------------------
@@ -246,6 +292,9 @@ static void put_head(
     if (text_of(own, "cuda_archs") != NULL) {
         inspect_put_text(report, "cuda_archs", text_of(own, "cuda_archs"));
     }
+    if (text_of(own, "cpu_levels") != NULL) {
+        inspect_put_text(report, "cpu_levels", text_of(own, "cpu_levels"));
+    }
     inspect_put_text(report, "target", text_of(own, "target"));
     inspect_put_text(report, "triple", text_of(own, "triple"));
     inspect_put_text(report, "cpu_features", text_of(own, "features"));
@@ -258,68 +307,107 @@ static void put_head(
     inspect_put_text(report, "module_fingerprint", text_of(own, "module_fingerprint"));
 }
 
-static mlcc_status *put_opened(
-    inspect_report *report, const char *path, const mlcc_mapping *file,
-    const mlcc_library *library) {
-    const mlcc_abi_model *abi = library->abi;
-    mlcc_json *json = NULL;
-    MLCC_TRY_NOTE(
-        mlcc_json_parse(abi->metadata, strlen(abi->metadata), "the library's metadata", 0, &json),
-        "while reading %s", path);
-    mlcc_status *refusal = mlcc_library_check_cpu(library);
-    put_head(
-        report, path, file, mlcc_json_root(json),
-        refusal != NULL ? mlcc_status_message(refusal) : NULL);
-    put_fingerprint(report, "param_fingerprint", abi->param_fingerprint);
-    put_fingerprint(report, "layout_fingerprint", abi->layout_fingerprint);
-    put_totals(report, abi);
-    put_metadata(report, mlcc_json_root(json));
-    if (abi->cuda != NULL) put_images(report, abi->cuda);
-    put_functions(report, abi);
-    put_params(report, abi);
-    put_stored_params(report, mlcc_json_get(mlcc_json_root(json), "params"));
-    mlcc_status_free(refusal);
-    mlcc_json_free(json);
+static mlcc_status *read_levels(const mlcc_library *library, level_list *levels) {
+    for (; levels->n < library->n_levels; levels->n++) {
+        const char *text = library->levels[levels->n]->metadata;
+        MLCC_TRY(mlcc_json_parse(
+            text, strlen(text), "the library's metadata", 0, &levels->metadata[levels->n]));
+    }
     return NULL;
 }
 
-// Consumes `refusal`: the answer is the refusal itself where the file holds no metadata either.
-static mlcc_status *put_unopened(
-    inspect_report *report, const char *path, const mlcc_mapping *file, mlcc_status *refusal) {
-    static const char mark[] = "{\"model_type\": \"";
-    const char *data = file->data, *end = data + file->size_bytes;
-    const char *text = data != NULL ? memmem(data, file->size_bytes, mark, sizeof mark - 1) : NULL;
-    const char *nul = text != NULL ? memchr(text, '\0', (size_t)(end - text)) : NULL;
-    if (nul == NULL) return refusal;
-    mlcc_json *json = NULL;
-    mlcc_status *status = mlcc_json_parse(text, (size_t)(nul - text), path, 0, &json);
-    if (status != NULL) {
-        mlcc_status_free(status);
-        return refusal;
-    }
-    const mlcc_json_value *root = mlcc_json_root(json);
-    const mlcc_json_value *own = mlcc_json_get(root, "mlcc");
-    put_head(report, path, file, root, mlcc_status_message(refusal));
-    inspect_put_text(report, "param_fingerprint", text_of(own, "param_fingerprint"));
-    put_metadata(report, root);
-    put_stored_params(report, mlcc_json_get(root, "params"));
-    mlcc_json_free(json);
+static void put_opened(
+    inspect_report *report, const char *path, const mlcc_mapping *file, const mlcc_library *library,
+    const level_list *levels) {
+    const mlcc_abi_model *abi = library->abi;
+    uint32_t chosen = 0;
+    while (library->levels[chosen] != abi) chosen++;
+    const mlcc_json_value *root = mlcc_json_root(levels->metadata[chosen]);
+    mlcc_status *refusal = mlcc_library_check_cpu(library);
+    char hex[33];
+    put_head(report, path, file, root, refusal != NULL ? mlcc_status_message(refusal) : NULL);
     mlcc_status_free(refusal);
-    return NULL;
+    inspect_put_text(report, "param_fingerprint", fingerprint_text(abi->param_fingerprint, hex));
+    inspect_put_text(report, "layout_fingerprint", fingerprint_text(abi->layout_fingerprint, hex));
+    put_totals(report, abi);
+    if (library->n_levels > 1) put_levels(report, library);
+    put_metadata(report, root, levels);
+    if (abi->cuda != NULL) put_images(report, abi->cuda);
+    put_functions(report, abi);
+    put_params(report, abi);
+    put_stored_params(report, mlcc_json_get(root, "params"));
+}
+
+// Where the level's name stands in the library's list of levels.
+static size_t place_of_level(const mlcc_json_value *own) {
+    const char *list = text_of(own, "cpu_levels"), *name = text_of(own, "target");
+    const size_t length = name != NULL ? strlen(name) : 0;
+    size_t place = 0;
+    for (; list != NULL && *list != '\0'; place++) {
+        const size_t n = strcspn(list, ",");
+        if (n == length && strncmp(list, name, n) == 0) return place;
+        list += n + (list[n] == ',');
+    }
+    return place;
+}
+
+// Every metadata text in the file. The linker may have changed their order.
+static void find_levels(const char *path, const mlcc_mapping *file, level_list *levels) {
+    static const char mark[] = "{\"model_type\": \"";
+    const char *at = file->data, *end = at + file->size_bytes;
+    while (at != NULL && levels->n < MLCC_ABI_MAX_LEVELS) {
+        const char *text = memmem(at, (size_t)(end - at), mark, sizeof mark - 1);
+        const char *nul = text != NULL ? memchr(text, '\0', (size_t)(end - text)) : NULL;
+        if (nul == NULL) break;
+        at = nul;
+        mlcc_json *json = NULL;
+        mlcc_status *status = mlcc_json_parse(text, (size_t)(nul - text), path, 0, &json);
+        if (status != NULL) {
+            mlcc_status_free(status);
+            continue;
+        }
+        size_t place = levels->n++;
+        const size_t own_place = place_of_level(own_keys(json));
+        for (; place > 0; place--) {
+            if (place_of_level(own_keys(levels->metadata[place - 1])) <= own_place) break;
+            levels->metadata[place] = levels->metadata[place - 1];
+        }
+        levels->metadata[place] = json;
+    }
+}
+
+static void put_unopened(
+    inspect_report *report, const char *path, const mlcc_mapping *file, const level_list *levels,
+    const mlcc_status *refusal) {
+    const mlcc_json_value *root = mlcc_json_root(levels->metadata[0]);
+    put_head(report, path, file, root, mlcc_status_message(refusal));
+    inspect_put_text(
+        report, "param_fingerprint", text_of(mlcc_json_get(root, "mlcc"), "param_fingerprint"));
+    put_metadata(report, root, levels);
+    put_stored_params(report, mlcc_json_get(root, "params"));
 }
 
 mlcc_status *inspect_library(inspect_report *report, const char *path) {
     mlcc_mapping file;
     MLCC_TRY(mlcc_file_map(path, &file));
     mlcc_library library;
+    level_list levels = {0};
     mlcc_status *status = mlcc_library_open(path, &library);
     inspect_section(report, "library");
     if (status == NULL) {
-        status = put_opened(report, path, &file, &library);
+        status = mlcc_status_note(read_levels(&library, &levels), "while reading %s", path);
+        if (status == NULL) put_opened(report, path, &file, &library, &levels);
     } else if (mlcc_status_code(status) == MLCC_MISMATCH) {
-        status = put_unopened(report, path, &file, status);
+        find_levels(path, &file, &levels);
+        // The answer is the refusal itself where the file holds no metadata either.
+        if (levels.n > 0) {
+            put_unopened(report, path, &file, &levels, status);
+            mlcc_status_free(status);
+            status = NULL;
+        }
     }
     inspect_section_end(report);
+    free_levels(&levels);
     mlcc_library_close(&library);
     mlcc_file_unmap(&file);
     return status;

@@ -60,11 +60,21 @@ static void opt(void **state) {
         "O3",
         "flashinfer=1;cublas_gemm=0;faster_transformer=0;cudagraph=1;cutlass=1;ipc_allreduce_"
         "strategy=AUTO"};
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) must(compile_opt_check(good[i]));
-    must_fail(compile_opt_check("O4"), MLCC_INVALID, "O0, O1, O2, O3");
-    must_fail(compile_opt_check("cutlas=1"), MLCC_INVALID, "did you mean 'cutlass'");
-    must_fail(compile_opt_check("cutlass=2"), MLCC_INVALID, "accepted are 0 and 1");
-    must_fail(compile_opt_check("ipc_allreduce_strategy=1"), MLCC_INVALID, "ONESHOT");
+    bool exact = true;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        must(compile_opt_parse(good[i], &exact));
+        assert_false(exact);
+    }
+    must(compile_opt_parse("exact", &exact));
+    assert_true(exact);
+    must(compile_opt_parse("cutlass=1;exact=1;", &exact));
+    assert_true(exact);
+    must(compile_opt_parse("exact=1;exact=0", &exact));
+    assert_false(exact);
+    must_fail(compile_opt_parse("O4", &exact), MLCC_INVALID, "O0, O1, O2, O3, exact");
+    must_fail(compile_opt_parse("cutlas=1", &exact), MLCC_INVALID, "did you mean 'cutlass'");
+    must_fail(compile_opt_parse("cutlass=2", &exact), MLCC_INVALID, "accepted are 0 and 1");
+    must_fail(compile_opt_parse("ipc_allreduce_strategy=1", &exact), MLCC_INVALID, "ONESHOT");
 }
 
 static void output(void **state) {

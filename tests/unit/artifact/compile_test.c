@@ -272,6 +272,41 @@ static void the_runtime_opens_it(void **state) {
     end_place(&p);
 }
 
+// Each level has a plan, a dump and metadata of its own, which differ from those of the library of one level in the list of levels only.
+static void several_levels(void **state) {
+    (void)state;
+    place p = make_place();
+    artifact_compile_result result;
+    artifact_compile_options options = {
+        .model = p.dir,
+        .quantization = "q4f16_1",
+        .target = "x86-64-v2,x86-64-v3",
+        .debug_dump = mlcc_path_join(p.keep, p.dir, "dump"),
+        .output = p.library};
+    must(artifact_compile(&options, &result));
+    assert_int_equal(result.n_levels, 2);
+    size_t length = 0, alone_length = 0;
+    char *read = file_text(&p, "dump/x86-64-v2/metadata.json", &length);
+    char *text = mlcc_arena_strndup(p.keep, read, length);
+    free(read);
+    options.target = "x86-64-v2";
+    options.debug_dump = mlcc_path_join(p.keep, p.dir, "alone");
+    must(artifact_compile(&options, &result));
+    assert_int_equal(result.n_levels, 1);
+    char *alone = file_text(&p, "alone/metadata.json", &alone_length);
+    static const char list[] = "\"cpu_levels\": \"x86-64-v2,x86-64-v3\", ";
+    const size_t n = strlen(list);
+    char *at = strstr(text, list);
+    assert_non_null(at);
+    assert_int_equal(length, alone_length + n);
+    memmove(at, at + n, length - (size_t)(at - text) - n);
+    assert_memory_equal(text, alone, alone_length);
+    assert_true(mlcc_file_exists(mlcc_path_join(p.keep, p.dir, "dump/before.mlcir")));
+    assert_true(mlcc_file_exists(mlcc_path_join(p.keep, p.dir, "dump/x86-64-v3/report.txt")));
+    free(alone);
+    end_place(&p);
+}
+
 static void refusals(void **state) {
     (void)state;
     place p = make_place();
@@ -304,6 +339,22 @@ static void refusals(void **state) {
         {{.model = p.dir, .output = p.library, .quantization = "q0f16", .target = "z80"},
          MLCC_UNSUPPORTED,
          "z80"},
+        {{.model = p.dir, .output = p.library, .quantization = "q0f16", .target = "x86-64-v3,z80"},
+         MLCC_UNSUPPORTED,
+         "z80"},
+        {{.model = p.dir,
+          .output = p.library,
+          .quantization = "q0f16",
+          .target = "x86-64-v3,x86-64-v2"},
+         MLCC_INVALID,
+         "would never run"},
+        {{.model = p.dir,
+          .output = p.library,
+          .quantization = "q0f16",
+          .device = "cuda:sm_80",
+          .target = "x86-64-v2,x86-64-v3"},
+         MLCC_UNSUPPORTED,
+         "beside a CUDA device"},
         {{.model = p.dir, .output = p.library, .quantization = "q0f16", .model_type = "mamba"},
          MLCC_UNSUPPORTED,
          "mamba"},
@@ -335,9 +386,13 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_same_bytes_anywhere),       cmocka_unit_test(metadata),
-        cmocka_unit_test(a_checkpoint_changes_the_mode), cmocka_unit_test(other_families),
-        cmocka_unit_test(the_runtime_opens_it),          cmocka_unit_test(refusals),
+        cmocka_unit_test(the_same_bytes_anywhere),
+        cmocka_unit_test(metadata),
+        cmocka_unit_test(a_checkpoint_changes_the_mode),
+        cmocka_unit_test(other_families),
+        cmocka_unit_test(the_runtime_opens_it),
+        cmocka_unit_test(several_levels),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

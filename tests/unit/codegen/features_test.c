@@ -43,7 +43,10 @@ static void test_names(void **state) {
     codegen_cpu cpu;
     assert_ok(codegen_cpu_resolve("sapphirerapids", keep, &cpu));
     assert_true(codegen_cpu_has(&cpu, "avx512fp16"));
+    assert_null(codegen_cpu_lacks(&cpu, "amx-int8,amx-tile", keep));
     assert_string_equal(codegen_cpu_tune(&cpu), "sapphirerapids");
+    assert_ok(codegen_cpu_resolve("x86-64-v4", keep, &cpu));
+    assert_false(codegen_cpu_has(&cpu, "amx-tile"));
     assert_ok(codegen_cpu_resolve("aarch64", keep, &cpu));
     assert_false(codegen_cpu_is_x86(&cpu));
     assert_string_equal(cpu.triple, "aarch64-unknown-linux-gnu");
@@ -193,6 +196,33 @@ static void test_weight_kernels(void **state) {
     }
 }
 
+// Which machine multiplies bytes, and of which weights.
+static void test_takes_codes(void **state) {
+    (void)state;
+    static const struct {
+        const char *target;
+        ir_dtype weight;
+        int64_t mantissa_bits, group;
+        bool takes;
+    } rows[] = {
+        {"x86-64-v2", IR_Q4G32_F16, 7, 32, false},  {"x86-64-v3", IR_Q4G32_F16, 7, 32, true},
+        {"x86-64-v3", IR_Q3G40_F16, 7, 32, false},  {"x86-64-v3", IR_Q4G32_F16, 3, 0, false},
+        {"aarch64", IR_Q4G32_F16, 7, 32, false},    {"cortex-a72", IR_Q8G32_F16, 7, 32, false},
+        {"cortex-a76", IR_U4G128_F16, 7, 32, true}, {"apple-m1", IR_Q8G32_F16, 7, 32, true},
+        {"neoverse-v1", IR_Q4FT_F16, 7, 32, true},  {"neoverse-v1", IR_E4M3_F32, 7, 32, false},
+        {"neoverse-v1", IR_F16, 7, 32, false},      {"neoverse-v1", IR_Q8G32_F16, 7, 64, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        codegen_options options = {.target = rows[i].target};
+        codegen_target *target = NULL;
+        assert_ok(codegen_open(&options, keep, &target));
+        const ir_type weight = ir_type_matrix(rows[i].weight, ir_dim_const(64), ir_dim_const(256));
+        assert_int_equal(
+            codegen_takes_codes(target, &weight, rows[i].mantissa_bits, rows[i].group),
+            rows[i].takes);
+    }
+}
+
 static void test_choice(void **state) {
     (void)state;
     static const char text[] =
@@ -232,7 +262,8 @@ int main(void) {
         cmocka_unit_test(test_levels),         cmocka_unit_test(test_names),
         cmocka_unit_test(test_native),         cmocka_unit_test(test_every_cpu),
         cmocka_unit_test(test_layouts),        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_weight_kernels), cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_weight_kernels), cmocka_unit_test(test_takes_codes),
+        cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -75,7 +75,32 @@ static void check_library(test_folder *f, const char *target) {
     mlcc_str_free(&view.undefined);
 }
 
+// The levels' tables, which the first object takes from the others, stay inside.
+static void check_levels(test_folder *f) {
+    static const char *const names[] = {"x86-64-v2", "x86-64-v3"};
+    codegen_level levels[2];
+    for (size_t i = 0; i < 2; i++) {
+        const codegen_options options = {.target = names[i]};
+        compile_target target = {0};
+        assert_ok(codegen_open(&options, f->keep, &target.codegen));
+        ir_module *module = compile_parse(text, f->keep);
+        compile_plan(module, &target, NULL);
+        levels[i] = (codegen_level){target.codegen, module};
+    }
+    const char *path = mlcc_path_join(f->keep, f->path, "levels.so");
+    assert_ok(codegen_generate_levels(levels, 2, path));
+    dynamic_view view = read_dynamic(path);
+    assert_non_null(strstr(mlcc_str_text(&view.defined), "mlcc_model_query "));
+    assert_non_null(strstr(mlcc_str_text(&view.defined), "mlcc_model_levels "));
+    assert_int_equal(view.defined.length, strlen("mlcc_model_query mlcc_model_levels "));
+    assert_string_equal(mlcc_str_text(&view.undefined), "");
+    assert_int_equal(view.n_needed, 0);
+    mlcc_str_free(&view.defined);
+    mlcc_str_free(&view.undefined);
+}
+
 static void test_exports(void **state) {
+    check_levels(*state);
     check_library(*state, "x86-64-v2");
     check_library(*state, "x86-64-v4");
     check_library(*state, "aarch64");

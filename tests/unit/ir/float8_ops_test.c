@@ -161,6 +161,37 @@ static void codes_and_scales(void **state) {
     }
 }
 
+// Whole numbers: halves go to even, everything is within half a step, a NaN shows in its group's scale.
+static void whole_codes(void **state) {
+    (void)state;
+    random_state random = {7};
+    ir_tensor *x = ir_tensor_create(keep, IR_F32, 2, (const int64_t[]){2, 37});
+    for (int i = 0; i < 2 * 37; i++) x->f32[i] = (float)random_unit(&random);
+    memcpy(x->f32, (const float[]){127, 0.5f, 1.5f, -2.5f, -127, 126.5f, 0}, 7 * sizeof(float));
+    x->f32[37 + 11] = -INFINITY;
+    for (int i = 57; i < 67; i++) x->f32[i] = 0;
+    ir_tensor *operands[] = {x}, *results[2];
+    const ir_node *node = ir_encode_activation(&b, arg_like(x), NULL, 7, 10, 1e-30);
+    expect_ok(b.status);
+    expect_ok(ir_eval_node(node, operands, keep, results));
+    assert_int_equal(results[0]->dtype, IR_I8);
+    static const int32_t expected[] = {127, 0, 2, -2, -127, 126, 0};
+    for (int i = 0; i < 7; i++) assert_int_equal(results[0]->i32[i], expected[i]);
+    const ir_tensor *rounded = quantize(x, NULL, 7, 10, 1e-30);
+    for (int64_t i = 0; i < 2 * 37; i++) {
+        const float scale = results[1]->f32[i / 37 * 4 + i % 37 / 10];
+        const int32_t code = results[0]->i32[i];
+        assert_true(code >= -127 && code <= 127);
+        if (i >= 47 && i < 57) { // the group with the infinite number
+            assert_true(isnan(scale));
+            continue;
+        }
+        assert_true((float)code * scale == rounded->f32[i]);
+        assert_true(fabsf((float)code * scale - x->f32[i]) <= scale * 0.5001f);
+    }
+    assert_true(results[1]->f32[6] == 1e-30f / 127.0f);
+}
+
 static void sums_of_groups_are_scaled(void **state) {
     (void)state;
     const int64_t dims[] = {2, 3};
@@ -178,6 +209,14 @@ static void sums_of_groups_are_scaled(void **state) {
         1 * (1 + 20) + 2 * 300 + 1000, 1 * 0.5 + 2 * -3, 0.5 * (-4 + 50) + 0.25 * 44800 + 1000,
         0.5 * -2 + 0.25 * -448};
     expect_floats(eval_value(out, operands), expected, 0);
+    // The same from whole numbers.
+    ir_tensor *bytes = ir_tensor_create(keep, IR_I8, 2, dims);
+    memcpy(bytes->i32, (const int32_t[]){1, 2, 3, -4, 5, 127}, 6 * sizeof(int32_t));
+    operands[0] = bytes;
+    out = ir_linear_scaled(&b, arg_like(bytes), values[1], values[2], values[3], 2, IR_N_DTYPES);
+    const double of_bytes[] = {
+        1621, -5.5, 0.5 * (-4 + 50) + 0.25 * 12700 + 1000, 0.5 * -2 + 0.25 * -127};
+    expect_floats(eval_value(out, operands), of_bytes, 0);
 }
 
 static void maxima(void **state) {
@@ -248,6 +287,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_floor_and_zeros, setup, teardown),
         cmocka_unit_test_setup_teardown(results_have_the_dtype_of_the_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(codes_and_scales, setup, teardown),
+        cmocka_unit_test_setup_teardown(whole_codes, setup, teardown),
         cmocka_unit_test_setup_teardown(sums_of_groups_are_scaled, setup, teardown),
         cmocka_unit_test_setup_teardown(maxima, setup, teardown),
         cmocka_unit_test_setup_teardown(fallbacks_are_text_and_count, setup, teardown),

@@ -59,9 +59,10 @@ static subject make_subject(uint64_t seed) {
     ir_value *weight = add_arg(&s, "w", ir_type_matrix(IR_F32, outputs, columns));
     ir_value *bias = add_arg(&s, "b", ir_type_vector(dtype, outputs));
     ir_build b = ir_build_start(s.function);
+    const int64_t bits[] = {2, 3, 7};
     const int64_t group = random_below(random, 3) == 0 ? 0 : 1 + random_below(random, 200);
     ir_value *rounded =
-        ir_quantize_activation(&b, x, NULL, 2 + random_below(random, 2), group, 1e-10);
+        ir_quantize_activation(&b, x, NULL, bits[random_below(random, 3)], group, 1e-10);
     ir_value *returns[] = {
         ir_linear(&b, rounded, weight, NULL, IR_F32), ir_linear(&b, rounded, weight, bias, dtype)};
     ir_function_set_returns(s.function, returns, 1 + (int32_t)random_below(random, 2));

@@ -16,10 +16,16 @@
 // HANDWRITTEN_FEATURES, HANDWRITTEN_QUERY. HANDWRITTEN_OBSERVING makes one that records maxima, of
 // id + 1 for module "embed" and of position + 1 for module "mix". HANDWRITTEN_SAMPLES makes one with a
 // function "sample": the best token with its penalties, or, so that the random number shows, token
-// random % V of rows that are not greedy. Its history has room for 40 tokens.
+// random % V of rows that are not greedy. Its history has room for 40 tokens. HANDWRITTEN_LEVELS makes one with the CPU levels that the
+// environment variable HANDWRITTEN_LEVELS lists, "name:features;name:features": a level "old" has another ABI version, "stranger" other params,
+// "broken" no metadata, and where "late" is the first, the list of levels begins with the second.
 #include "runtime/base/chance.h"
 #include "tests/unit/runtime/handwritten_tables.h"
 
+#ifdef HANDWRITTEN_LEVELS
+#    include <stdio.h>
+#    include <stdlib.h>
+#endif
 #include <string.h>
 
 #ifndef HANDWRITTEN_VERSION
@@ -204,7 +210,44 @@ static const mlcc_abi_model model = {
     .n_functions = sizeof functions / sizeof functions[0],
 };
 
+#ifdef HANDWRITTEN_LEVELS
+enum { MAX_LEVELS = 12 };
+static mlcc_abi_model levels[MAX_LEVELS];
+static const mlcc_abi_model *level_list[MAX_LEVELS + 1];
+static char level_text[512];
+
+static void make_levels(void) {
+    const char *text = getenv("HANDWRITTEN_LEVELS");
+    char *name_state = NULL;
+    int n = 0;
+    snprintf(level_text, sizeof level_text, "%s", text != NULL ? text : "handwritten:");
+    for (char *name = strtok_r(level_text, ";", &name_state); name != NULL && n < MAX_LEVELS;
+         name = strtok_r(NULL, ";", &name_state)) {
+        char *features = strchr(name, ':');
+        *features++ = '\0';
+        levels[n] = model;
+        levels[n].target = name;
+        levels[n].cpu_features = features;
+        if (strcmp(name, "old") == 0) levels[n].version = 99;
+        if (strcmp(name, "stranger") == 0) levels[n].param_fingerprint[0] = 9;
+        if (strcmp(name, "broken") == 0) levels[n].metadata = NULL;
+        level_list[n] = &levels[n];
+        level_list[++n] = NULL;
+    }
+}
+
+mlcc_abi_levels mlcc_model_levels;
+__attribute__((visibility("default"))) const mlcc_abi_model *const *mlcc_model_levels(void) {
+    return strcmp(levels[0].target, "late") == 0 ? level_list + 1 : level_list;
+}
+#endif
+
 mlcc_abi_query HANDWRITTEN_QUERY;
 __attribute__((visibility("default"))) const mlcc_abi_model *HANDWRITTEN_QUERY(void) {
+#ifdef HANDWRITTEN_LEVELS
+    make_levels();
+    return &levels[0];
+#else
     return &model;
+#endif
 }

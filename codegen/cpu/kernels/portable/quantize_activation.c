@@ -1,5 +1,5 @@
 // quantize_activation: x rounded to fp8 and back, with the scale of its row and group of columns. An item is a row; x passes its
-// prologue once and waits in scratch. Every operation is the evaluator's in the evaluator's order (ir/eval_float8.c), because
+// prologue once and waits in scratch. Every operation is the evaluator's in the evaluator's order (ir/eval_activation.c), because
 // rounding to three bits makes small differences visible: the results are the same bits.
 #include "codegen/cpu/kernels/math.h"
 #include "codegen/cpu/kernels/simd.h"

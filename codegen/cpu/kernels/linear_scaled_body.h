@@ -1,0 +1,182 @@
+// linear_scaled_body: out[M, N] = sum over groups j of 32 k of s[m, j] * (sum over k in j of code[m, k] * w[n, k]), plus bias; codes
+// int8 rows, s float32 [M, groups], w int4 or int8 in panel16 form. One body for machines that multiply bytes; the file that
+// includes it names its register tiles (linear_scaled_tile.h) and includes a method, linear_scaled_dot4.h or linear_scaled_pairs.h.
+//
+// Sums of a group are exact, so their order cannot matter; then, groups ascending and whatever the tile,
+//
+//   sum = (start + sum of code * x) * (weight scale * s) + sum
+//
+// so a row's result depends on nothing but the row. Zero times the sum of x comes in through `start`.
+#ifndef MLCC_CODEGEN_CPU_KERNELS_LINEAR_SCALED_BODY_H
+#define MLCC_CODEGEN_CPU_KERNELS_LINEAR_SCALED_BODY_H
+
+#include "codegen/cpu/kernels/linear_scaled_tile.h"
+
+enum {
+    SCALED_STREAM_AHEAD = 2304, // bytes between the use of a weight and the one requested meanwhile
+    SCALED_BLOCK_GROUPS =
+        16, // of a block that all tiles pass before the next: stays in the first cache
+};
+
+typedef struct scaled_scratch {
+    scaled_values values[LINEAR_SCALED_STREAMS];
+    char x[KERNEL_LINEAR_SCALED_X_BYTES]; // records
+} scaled_scratch;
+
+_Static_assert(
+    sizeof(scaled_scratch) <= KERNEL_LINEAR_SCALED_SCRATCH_BYTES, "scratch.h promises enough");
+
+// Rows [first_row, + n_rows) of a launch, packed in scratch, that go over panels together.
+typedef struct scaled_block {
+    const linear_job *job;
+    scaled_scratch *scratch;
+    int64_t first_row, n_rows;
+    int64_t n_groups; // of a row
+} scaled_block;
+
+// Rows [row, + n_rows) of the block, n_panels panels from `panel` on, `stride` apart.
+KERNEL_INLINE void scaled_store(
+    const kernel_env *env, const scaled_block *block, int64_t row, int64_t n_rows, int64_t panel,
+    int64_t stride, int64_t n_panels) {
+    for (int64_t r = row; r < row + n_rows; r++) {
+        for (int64_t p = 0; p < n_panels; p++)
+            linear_store(
+                env, block->job, block->first_row + r, panel + p * stride,
+                block->scratch->values[p][r]);
+    }
+}
+
+// Rows that are one tile: panels [begin, end) are cut into equal runs which are read side by side. Left-over panels go one at a
+// time with all streams of a set on the one panel: it costs arithmetic for at most three panels, and saves a second copy of the
+// tile.
+KERNEL_INLINE void scaled_streams(
+    const kernel_env *env, const scaled_block *block, int64_t begin, int64_t end) {
+    const linear_job *job = block->job;
+    const int64_t n_side = scaled_side(block->n_rows);
+    const int64_t n_sets = (end - begin) / n_side, rest = (end - begin) % n_side;
+    const int64_t requests = block->n_groups * scaled_group_requests(job->format.code);
+    for (int64_t i = 0; i < n_sets + rest; i++) {
+        const int64_t first = i < n_sets ? begin + i : end - rest + (i - n_sets);
+        const int64_t stride = i < n_sets ? n_sets : 0;
+        scaled_panels panels = {
+            .format = job->format,
+            .first = job->weights + first * job->panel_bytes,
+            .stride = stride * job->panel_bytes,
+            .step = (job->panel_bytes + requests - 1) / requests};
+        panels.next = panels.first + SCALED_STREAM_AHEAD;
+        scaled_tile_of(
+            block->n_rows, block->scratch->x, 0, block->n_groups, &panels, block->scratch->values);
+        scaled_store(env, block, 0, block->n_rows, first, stride, i < n_sets ? n_side : 1);
+    }
+}
+
+// More rows, by one panel: of a block of groups all tiles of rows, then the next block, which is requested meanwhile. A tile is
+// stored as soon as it is complete, so that the next one's arithmetic hides it.
+KERNEL_INLINE void scaled_tiles(const kernel_env *env, const scaled_block *block, int64_t panel) {
+    const linear_job *job = block->job;
+    const kernel_panel16_format format = job->format;
+    const int64_t n_tiles = (block->n_rows + LINEAR_SCALED_ROWS - 1) / LINEAR_SCALED_ROWS;
+    const int64_t block_bytes = linear_k_bytes(format, SCALED_BLOCK_GROUPS * LINEAR_SCALED_GROUP);
+    scaled_panels panels = {.format = format, .first = job->weights + panel * job->panel_bytes};
+    panels.next = panels.first;
+    for (int64_t group = 0; group < block->n_groups; group += SCALED_BLOCK_GROUPS) {
+        const int64_t left = block->n_groups - group;
+        const int64_t n_groups = left < SCALED_BLOCK_GROUPS ? left : SCALED_BLOCK_GROUPS;
+        const int64_t requests = n_groups * scaled_group_requests(format.code) * n_tiles;
+        panels.step = (block_bytes + requests - 1) / requests;
+        panels.next =
+            left > n_groups
+                ? panels.first +
+                      linear_k_bytes(format, (group + SCALED_BLOCK_GROUPS) * LINEAR_SCALED_GROUP)
+                : panels.first + job->panel_bytes;
+        const char *x = block->scratch->x;
+        for (int64_t row = 0, height; row < block->n_rows; row += height) {
+            height = scaled_tile_rows(block->n_rows - row);
+            const int64_t group_bytes = height * scaled_record_bytes(format.code);
+            scaled_tile_of(
+                height, x + group * group_bytes, group, n_groups, &panels,
+                (scaled_values *)(void *)block->scratch->values[0][row]);
+            x += block->n_groups * group_bytes;
+            if (left == n_groups) scaled_store(env, block, row, height, panel, 0, 1);
+        }
+    }
+}
+
+KERNEL_INLINE void scaled_run_block(
+    const kernel_env *env, const scaled_block *block, const scaled_x *x, int64_t begin,
+    int64_t end) {
+    char *records = block->scratch->x;
+    for (int64_t row = 0, height; row < block->n_rows; row += height) {
+        height = scaled_tile_rows(block->n_rows - row);
+        scaled_pack_tile(block->job, x, block->first_row + row, height, records);
+        records += height * x->groups * scaled_record_bytes(block->job->format.code);
+    }
+    if (block->n_rows <= LINEAR_SCALED_ROWS) {
+        scaled_streams(env, block, begin, end);
+        return;
+    }
+    for (int64_t panel = begin; panel < end; panel++) scaled_tiles(env, block, panel);
+}
+
+// ---- work -------------------------------------------------------------------------------------------------------------------
+
+KERNEL_INLINE int64_t scaled_groups(const kernel_env *env) {
+    return (kernel_dim_1_1(env) + LINEAR_SCALED_GROUP - 1) / LINEAR_SCALED_GROUP;
+}
+
+// Rows of a block: what fits the scratch, as even as possible, whole tiles.
+KERNEL_INLINE int64_t scaled_block_rows(const kernel_env *env) {
+    const int64_t tile = LINEAR_SCALED_ROWS, n_rows = kernel_dim_0_0(env);
+    const int64_t row_bytes = scaled_groups(env) * scaled_record_bytes(linear_format(env).code);
+    if (n_rows == 0 || row_bytes == 0) return 1;
+    int64_t fit = KERNEL_LINEAR_SCALED_X_BYTES / row_bytes;
+    fit = fit > KERNEL_LINEAR_SCALED_ROWS ? KERNEL_LINEAR_SCALED_ROWS : fit;
+    if (n_rows <= fit) return n_rows;
+    if (fit > tile) fit = fit / tile * tile;
+    const int64_t n_blocks = (n_rows + fit - 1) / fit, even = (n_rows + n_blocks - 1) / n_blocks;
+    const int64_t whole = (even + tile - 1) / tile * tile;
+    return whole < fit ? whole : fit;
+}
+
+// A kernel that has another way beside this one names these functions itself (x86_amx/).
+#ifndef LINEAR_SCALED_NAME
+#    define LINEAR_SCALED_NAME(suffix) kernel_linear_scaled_panel16##suffix
+#endif
+
+// An item is a panel of one block of rows, panels of a block side by side.
+int64_t LINEAR_SCALED_NAME(_items)(const kernel_env *env) {
+    const int64_t n_rows = kernel_dim_0_0(env), block_rows = scaled_block_rows(env);
+    return (n_rows + block_rows - 1) / block_rows * kernel_panel16_panels(kernel_dim_1_0(env));
+}
+
+// Four chunks a thread, so that a slow thread costs little; but every chunk packs x, which takes as long as a panel, so fewer where
+// they would be small.
+int64_t LINEAR_SCALED_NAME(_chunk)(const kernel_env *env, int64_t n_threads) {
+    const int64_t n_items = LINEAR_SCALED_NAME(_items)(env), n_rows = kernel_dim_0_0(env);
+    const int64_t least = n_rows < 8 ? 4 * n_rows : 32, whole = n_items / n_threads;
+    int64_t chunk = n_items / (n_threads * 4);
+    if (chunk < least) chunk = whole < least ? whole : least;
+    return chunk < 4 ? 4 : chunk / 4 * 4;
+}
+
+void LINEAR_SCALED_NAME()(const kernel_env *env, int64_t begin, int64_t end) {
+    linear_job job = linear_job_of(env);
+    job.bias = kernel_pointer_3(env);
+    job.bias_dtype = kernel_dtype_3(env);
+    const scaled_x x = scaled_x_of(env, job.format, scaled_groups(env));
+    const int64_t block_rows = scaled_block_rows(env);
+    while (begin < end) {
+        const int64_t panel = begin % job.n_panels, row = begin / job.n_panels * block_rows;
+        const int64_t left = job.n_panels - panel, take = left < end - begin ? left : end - begin;
+        const scaled_block block = {
+            .job = &job,
+            .scratch = (scaled_scratch *)kernel_scratch(env),
+            .first_row = row,
+            .n_rows = job.n_rows - row < block_rows ? job.n_rows - row : block_rows,
+            .n_groups = x.groups};
+        scaled_run_block(env, &block, &x, panel, panel + take);
+        begin += take;
+    }
+}
+
+#endif

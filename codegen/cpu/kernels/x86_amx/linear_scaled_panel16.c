@@ -1,0 +1,27 @@
+// linear_scaled_panel16 with tile registers (AMX): few rows as with AVX-512 and VNNI, bound by memory; more by tiles. Both give the
+// same bits.
+#include "codegen/cpu/kernels/kernel.h"
+
+KERNEL_INLINE void scaled_run(const kernel_env *env, int64_t begin, int64_t end);
+KERNEL_INLINE int64_t scaled_run_items(const kernel_env *env);
+KERNEL_INLINE int64_t scaled_run_chunk(const kernel_env *env, int64_t n_threads);
+
+#define LINEAR_SCALED_NAME(suffix) scaled_run##suffix
+#include "codegen/cpu/kernels/x86_avx512vnni/linear_scaled_panel16.c"
+
+#include "codegen/cpu/kernels/linear_scaled_amx.h"
+
+int64_t kernel_linear_scaled_panel16_items(const kernel_env *env) {
+    return amx_takes(env) ? amx_items(env) : scaled_run_items(env);
+}
+
+int64_t kernel_linear_scaled_panel16_chunk(const kernel_env *env, int64_t n_threads) {
+    return amx_takes(env) ? amx_chunk(env, n_threads) : scaled_run_chunk(env, n_threads);
+}
+
+void kernel_linear_scaled_panel16(const kernel_env *env, int64_t begin, int64_t end) {
+    if (amx_takes(env))
+        amx_run(env, begin, end);
+    else
+        scaled_run(env, begin, end);
+}
