@@ -2,6 +2,8 @@
 # The harness of `./run bench cpu`: a made-up llama-bench in all the ways in which a real one answers or fails. No speed is judged.
 . tests/support/check.sh
 python3 -c 'import argparse, dataclasses, json, subprocess' 2>/dev/null || skip_all "python3 lacks modules of its standard library"
+# What it drives, `mlcc bench`, runs under the sanitizers in output.sh; rates of instrumented loops say nothing.
+[ -n "${MLCC_SANITIZE:-}" ] && skip_all "sanitizers: the harness is Python"
 unset LLAMA_BENCH LLAMA_GGUF LLAMA_BATCHED_BENCH
 
 gguf=$work/gguf

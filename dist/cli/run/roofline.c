@@ -92,12 +92,12 @@ static void put_roofs(const roofline *r, mlcc_str *out, const axis *x, const axi
     // The memory's roof starts where the plot does: at its left end, or at its bottom.
     const double start = fmax(x->from, y->from / r->gb_per_s);
     const double end = fmin(x->to, highest_roof(r) / r->gb_per_s);
+    snprintf(text, sizeof text, "memory read: %.1f GB/s", r->gb_per_s);
+    put_text(out, LEFT + 8, TOP + LINE, "fill=\"#334155\"", text);
     if (start >= end) return;
     put_line(
         out, place(x, start), place(y, start * r->gb_per_s), place(x, end),
         place(y, end * r->gb_per_s), roof);
-    snprintf(text, sizeof text, "memory read: %.1f GB/s", r->gb_per_s);
-    put_text(out, LEFT + 8, TOP + LINE, "fill=\"#334155\"", text);
 }
 
 // A series' numbers stand on one side of its points, the next series' on the other, each below the one before.
