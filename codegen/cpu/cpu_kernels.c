@@ -165,17 +165,25 @@ const kernel_row *cpu_kernel_find(const char *name) {
     return NULL;
 }
 
-const char *cpu_kernel_refusal(
-    const kernel_row *row, const codegen_cpu *cpu, const ir_function *group, mlcc_arena *keep) {
+// Why this CPU cannot use the row, whatever the group, or NULL when it can.
+static const char *machine_refusal(
+    const kernel_row *row, const codegen_cpu *cpu, mlcc_arena *keep) {
     bool is_x86 = codegen_cpu_is_x86(cpu);
     bool is_for_x86 = mlcc_text_starts_with(row->bitcode, "x86_");
     bool is_for_arm = mlcc_text_starts_with(row->bitcode, "arm_");
     if ((is_for_x86 && !is_x86) || (is_for_arm && is_x86)) return "is for another machine family";
     const char *missing = codegen_cpu_lacks(cpu, row->needs, keep);
-    if (missing != NULL) return mlcc_arena_printf(keep, "needs '%s'", missing);
-    const char *refusal = row->refuses != NULL ? row->refuses(group) : NULL;
+    return missing != NULL ? mlcc_arena_printf(keep, "needs '%s'", missing) : NULL;
+}
+
+const char *cpu_kernel_refusal(
+    const kernel_row *row, const codegen_cpu *cpu, const ir_function *group, mlcc_arena *keep) {
+    const char *refusal = machine_refusal(row, cpu, keep);
     if (refusal != NULL) return refusal;
-    return codegen_bitcode_find(cpu_kernel_bitcode(row, group, keep), is_x86) == NULL
+    refusal = row->refuses != NULL ? row->refuses(group) : NULL;
+    if (refusal != NULL) return refusal;
+    return codegen_bitcode_find(cpu_kernel_bitcode(row, group, keep), codegen_cpu_is_x86(cpu)) ==
+                   NULL
                ? "is not part of this build"
                : NULL;
 }
@@ -186,11 +194,8 @@ bool cpu_takes_codes(
     if (mantissa_bits != 7 || group != 32 || !is_byte_weight(weight)) return false;
     if (weight->dims[1].value > KERNEL_LINEAR_SCALED_MAX_K) return false;
     for (size_t i = 0; i < N_ROWS; i++) {
-        if (rows[i].op == IR_OP_LINEAR_SCALED &&
-            codegen_cpu_is_x86(cpu) == mlcc_text_starts_with(rows[i].bitcode, "x86_") &&
-            codegen_cpu_lacks(cpu, rows[i].needs, keep) == NULL) {
-            return true;
-        }
+        const bool is_scaled = rows[i].op == IR_OP_LINEAR_SCALED;
+        if (is_scaled && machine_refusal(&rows[i], cpu, keep) == NULL) return true;
     }
     return false;
 }

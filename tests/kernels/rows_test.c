@@ -389,6 +389,13 @@ static ir_tensor *wide_matrix(
     return tensor;
 }
 
+// A NaN, an infinite number and a row of zeros.
+static void put_specials(ir_tensor *x, int columns) {
+    x->f32[0] = NAN;
+    x->f32[columns] = INFINITY;
+    for (int i = 0; i < columns; i++) x->f32[2 * columns + i] = 0;
+}
+
 static void test_quantize_activation(test_folder *f, const kernel_row *row) {
     static const int columns[] = {1, 31, 128, 130, 300, 1000};
     for (int c = 0; c < 6; c++) {
@@ -424,11 +431,7 @@ static void test_quantize_activation(test_folder *f, const kernel_row *row) {
                     float_dtypes[c % 3], row_counts[r], columns[c], (uint64_t)(c * 100 + r),
                     s.keep),
                 scales};
-            if (r == 4) {
-                args[0]->f32[0] = NAN;
-                args[0]->f32[columns[c]] = INFINITY;
-                for (int i = 0; i < columns[c]; i++) args[0]->f32[2 * columns[c] + i] = 0;
-            }
+            if (r == 4) put_specials(args[0], columns[c]);
             run_subject(&s, args, same_bits, 0);
         }
         close_subject(&s);
@@ -468,11 +471,7 @@ static void test_encode_activation(test_folder *f, const kernel_row *row) {
                 random_matrix(
                     float_dtypes[c % 3], row_counts[r], columns[c], 2, (uint64_t)r, s.keep),
                 scales};
-            if (r == 4) {
-                args[0]->f32[0] = NAN;
-                args[0]->f32[columns[c]] = INFINITY;
-                for (int i = 0; i < columns[c]; i++) args[0]->f32[2 * columns[c] + i] = 0;
-            }
+            if (r == 4) put_specials(args[0], columns[c]);
             run_subject(&s, args, same_bits, 0);
         }
         close_subject(&s);

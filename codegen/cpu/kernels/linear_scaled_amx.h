@@ -401,9 +401,7 @@ KERNEL_INLINE int64_t amx_chunk(const kernel_env *env, int64_t n_threads) {
 }
 
 KERNEL_INLINE void amx_run(const kernel_env *env, int64_t begin, int64_t end) {
-    linear_job job = linear_job_of(env);
-    job.bias = kernel_pointer_3(env);
-    job.bias_dtype = kernel_dtype_3(env);
+    const linear_job job = scaled_job_of(env);
     const scaled_x x = scaled_x_of(env, job.format, scaled_groups(env));
     const int64_t block_rows = amx_block_rows(env);
     while (begin < end) {

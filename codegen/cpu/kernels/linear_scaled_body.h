@@ -160,9 +160,7 @@ int64_t LINEAR_SCALED_NAME(_chunk)(const kernel_env *env, int64_t n_threads) {
 }
 
 void LINEAR_SCALED_NAME()(const kernel_env *env, int64_t begin, int64_t end) {
-    linear_job job = linear_job_of(env);
-    job.bias = kernel_pointer_3(env);
-    job.bias_dtype = kernel_dtype_3(env);
+    const linear_job job = scaled_job_of(env);
     const scaled_x x = scaled_x_of(env, job.format, scaled_groups(env));
     const int64_t block_rows = scaled_block_rows(env);
     while (begin < end) {

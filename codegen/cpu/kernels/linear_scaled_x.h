@@ -104,6 +104,14 @@ typedef struct scaled_x {
     int32_t zero; // of a record's start
 } scaled_x;
 
+// Operand 3 is the bias here; 2 are the scales.
+KERNEL_INLINE linear_job scaled_job_of(const kernel_env *env) {
+    linear_job job = linear_job_of(env);
+    job.bias = kernel_pointer_3(env);
+    job.bias_dtype = kernel_dtype_3(env);
+    return job;
+}
+
 KERNEL_INLINE scaled_x
 scaled_x_of(const kernel_env *env, kernel_panel16_format format, int64_t groups) {
     return (scaled_x){.codes = (const int8_t *)kernel_pointer_0(env),

@@ -94,46 +94,31 @@ KERNEL_INLINE bool attention_tile_sees(
 // smaller: rows that only fill a tile cost less than code for every number.
 enum { ATTENTION_TILE_FULL = (ATTENTION_TILE_QUERIES * 3 + 3) / 4 };
 
-KERNEL_INLINE void attention_score_tile(
-    const int Q, const attention_job *job, attention_scratch *scratch, const attention_span *span,
-    const bool direct, int64_t row) {
+typedef enum attention_pass { ATTENTION_SCORES, ATTENTION_SUMS } attention_pass;
+
+KERNEL_INLINE void attention_tile(
+    const attention_pass pass, const int Q, const attention_job *job, attention_scratch *scratch,
+    const attention_span *span, const bool direct, int64_t row) {
     if (!direct && !attention_tile_sees(scratch, span, row, Q)) return;
+    if (pass == ATTENTION_SUMS) {
+        attention_sums(Q, job, scratch, span, direct, row);
+        return;
+    }
     for (int64_t slot = 0; slot < ATTENTION_STEP; slot += ATTENTION_TILE_PAGES * ATTENTION_PAGE)
         attention_scores(Q, ATTENTION_TILE_PAGES, job, scratch, span, direct, row, slot);
 }
 
-KERNEL_INLINE void attention_sum_tile(
-    const int Q, const attention_job *job, attention_scratch *scratch, const attention_span *span,
-    const bool direct, int64_t row) {
-    if (!direct && !attention_tile_sees(scratch, span, row, Q)) return;
-    attention_sums(Q, job, scratch, span, direct, row);
-}
-
-KERNEL_INLINE void attention_all_scores(
-    const attention_job *job, attention_scratch *scratch, const attention_span *span,
-    const bool direct, int64_t n_rows) {
+KERNEL_INLINE void attention_all_tiles(
+    const attention_pass pass, const attention_job *job, attention_scratch *scratch,
+    const attention_span *span, const bool direct, int64_t n_rows) {
     int64_t row = 0;
     for (; n_rows - row >= ATTENTION_TILE_FULL; row += ATTENTION_TILE_QUERIES)
-        attention_score_tile(ATTENTION_TILE_QUERIES, job, scratch, span, direct, row);
+        attention_tile(pass, ATTENTION_TILE_QUERIES, job, scratch, span, direct, row);
 #if ATTENTION_TILE_QUERIES > 4
-    for (; n_rows - row > 1; row += 4) attention_score_tile(4, job, scratch, span, direct, row);
+    for (; n_rows - row > 1; row += 4) attention_tile(pass, 4, job, scratch, span, direct, row);
 #endif
 #if ATTENTION_TILE_QUERIES > 1
-    for (; row < n_rows; row++) attention_score_tile(1, job, scratch, span, direct, row);
-#endif
-}
-
-KERNEL_INLINE void attention_all_sums(
-    const attention_job *job, attention_scratch *scratch, const attention_span *span,
-    const bool direct, int64_t n_rows) {
-    int64_t row = 0;
-    for (; n_rows - row >= ATTENTION_TILE_FULL; row += ATTENTION_TILE_QUERIES)
-        attention_sum_tile(ATTENTION_TILE_QUERIES, job, scratch, span, direct, row);
-#if ATTENTION_TILE_QUERIES > 4
-    for (; n_rows - row > 1; row += 4) attention_sum_tile(4, job, scratch, span, direct, row);
-#endif
-#if ATTENTION_TILE_QUERIES > 1
-    for (; row < n_rows; row++) attention_sum_tile(1, job, scratch, span, direct, row);
+    for (; row < n_rows; row++) attention_tile(pass, 1, job, scratch, span, direct, row);
 #endif
 }
 
@@ -148,12 +133,12 @@ KERNEL_INLINE void attention_step(
             attention_load_keys(job, scratch, span.keys[page], page, !direct);
     }
     if (!direct) attention_load_values(job, scratch, &span);
-    attention_all_scores(job, scratch, &span, direct, slice->n_queries);
+    attention_all_tiles(ATTENTION_SCORES, job, scratch, &span, direct, slice->n_queries);
     if (job->softcap > 0.0f) attention_cap(job, scratch, slice->n_queries);
     if (base < slice->all_from || base + ATTENTION_STEP - 1 > slice->all_to)
         attention_mask(scratch, slice->n_queries, base);
     attention_soften(scratch, slice->n_queries);
-    attention_all_sums(job, scratch, &span, direct, slice->n_queries);
+    attention_all_tiles(ATTENTION_SUMS, job, scratch, &span, direct, slice->n_queries);
 }
 
 KERNEL_INLINE void attention_run_slice(
