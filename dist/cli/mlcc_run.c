@@ -3,7 +3,7 @@
 
 int main(int argc, char **argv) {
     static const args_command *const commands[] = {
-        &cmd_generate, &cmd_perplexity, &cmd_tokenize, &cmd_bench};
+        &cmd_chat, &cmd_generate, &cmd_perplexity, &cmd_tokenize, &cmd_bench};
     return args_main(
         "mlcc-run", "Runs models compiled by mlcc.", commands, sizeof commands / sizeof commands[0],
         argc, argv);

@@ -22,8 +22,23 @@ void console_interrupt_note(const char *text) {
     interrupt_note = text;
 }
 
+static volatile sig_atomic_t is_caught, is_interrupted;
+
+void console_interrupt_catch(bool is_on) {
+    is_interrupted = 0;
+    is_caught = is_on;
+}
+
+const volatile sig_atomic_t *console_interrupted(void) {
+    return &is_interrupted;
+}
+
 // Temporaries go, then the signal does what it would have done without us (exit code 130 for Ctrl-C).
 static void on_signal(int number) {
+    if (number == SIGINT && is_caught) {
+        is_interrupted = 1;
+        return;
+    }
     mlcc_writer_remove_all_temporaries();
     static const char newline = '\n';
     if (isatty(2)) {

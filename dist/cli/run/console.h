@@ -4,12 +4,17 @@
 
 #include "runtime/base/status.h"
 
+#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 // Log sink (level from MLCC_LOG: error, warn, info, debug, trace; default warn) and the Ctrl-C handler, which removes temporaries.
 void console_start(void);
 // A line that Ctrl-C prints last, for commands that can be continued; a constant text; NULL = none.
 void console_interrupt_note(const char *text);
+// While on, Ctrl-C only raises console_interrupted, which switching on lowers.
+void console_interrupt_catch(bool is_on);
+const volatile sig_atomic_t *console_interrupted(void);
 void console_print_status(
     const mlcc_status *status); // to stderr; MLCC_LOG=debug adds the source place
 
