@@ -44,6 +44,7 @@ def options():
     parser.add_argument("--repetitions", type=int, default=2, help="samples of a run [%(default)s]")
     parser.add_argument("--quick", action="store_true", help="one shape, one mode, two threads, two tests, one round")
     parser.add_argument("--models", metavar="DIR", help="keep mlcc's models here and use them again; without it each is removed when its rows are done")
+    parser.add_argument("--target", default="native", help="what mlcc compiles for; with x86-64-v3 let LLAMA_BENCH be a llama.cpp without AVX-512 [%(default)s]")
     parser.add_argument("--output", metavar="FILE.json", help="[tests/bench/results/cpu_<processor>_<time>.json]")
     parser.add_argument("--timeout", type=int, default=1800, help="seconds that one run may take [%(default)s]")
     chosen = parser.parse_args()
@@ -119,7 +120,7 @@ class Run:
         self.chosen = chosen
         self.processes = sides.Processes(chosen.timeout)
         binaries = os.environ.get("MLCC_BIN", "build/bin")
-        self.mlcc = sides.Mlcc(os.path.join(binaries, "mlcc"), folder, chosen.models is not None, self.processes, say)
+        self.mlcc = sides.Mlcc(os.path.join(binaries, "mlcc"), folder, chosen.models is not None, chosen.target, self.processes, say)
         self.llama = sides.Llama(os.environ, self.processes)
         self.rows, self.remarks = [], []
         self.found = {}
@@ -128,7 +129,7 @@ class Run:
     def content(self):
         """What is kept: nothing in it names a user, a host or a path."""
         return {
-            "processor": processor(), "cpus": len(os.sched_getaffinity(0)), "date": time.strftime("%Y-%m-%d"), "interrupted": self.interrupted,
+            "processor": processor(), "cpus": len(os.sched_getaffinity(0)), "target": self.chosen.target, "date": time.strftime("%Y-%m-%d"), "interrupted": self.interrupted,
             "rounds": self.chosen.rounds, "repetitions": self.chosen.repetitions, "llama_cpp": self.llama.build,
             "ceilings": self.found, "notes": self.remarks,
             "rows": [{key: value for key, value in row.items() if not key.endswith("_samples")} for row in self.rows],

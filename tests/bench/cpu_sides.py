@@ -125,8 +125,8 @@ def rates(what, values):
 class Mlcc:
     """Models of the shapes' presets with random weights, made when first asked for."""
 
-    def __init__(self, program, folder, keep, processes, say):
-        self.program, self.folder, self.keep, self.processes, self.say = program, folder, keep, processes, say
+    def __init__(self, program, folder, keep, target, processes, say):
+        self.program, self.folder, self.keep, self.target, self.processes, self.say = program, folder, keep, target, processes, say
         self.environment = {"MLCC_CACHE_DIR": os.path.join(folder, "cache")}
         self.ready = None
 
@@ -144,7 +144,7 @@ class Mlcc:
             self.say(f"making {case.shape} {case.mode}")
             self._run("bench", "--preset", case.preset, "--quantization", case.mode, "--keep", path, "-p", "1", "-n", "0", "-r", "1")
         self._run("gen_config", case.preset, *config)
-        self._run("compile", path)
+        self._run("compile", path, "--target", self.target)
         # The first start prepares the weights for this library.
         self._run("bench", path, "-p", "1", "-n", "0", "-r", "1")
         self.ready = path

@@ -37,7 +37,8 @@ bench() { run python3 tests/bench/cpu.py --shapes tiny=$tiny --modes q4f16_1 --t
 rival() { LLAMA_BENCH=$work/llama-bench LLAMA_GGUF=$gguf bench "$@"; }
 
 # ---- without a rival ----
-bench --tests prefill-4
+bench --tests prefill-4 --target "$any_cpu"
+expect_same "the target is what was asked for" "$any_cpu" "$(py get "$result" target)"
 expect 0 "without llama-bench" "LLAMA_BENCH and LLAMA_GGUF not set" "wrote $result"
 expect_out "without llama-bench" "GB/s read" "prefill-4" " % of " "note: LLAMA_BENCH and LLAMA_GGUF not set"
 expect_same "nothing of llama.cpp's" "{}" "$(py get "$result" rows 0 llama)"
