@@ -91,8 +91,10 @@ static void put_roles(
 }
 
 void conv_template_write(const conv_template *conv, mlcc_json_writer *writer) {
-    static const char *const role_templates[CONV_N_ROLES] = {
+    const char *role_templates[CONV_N_ROLES] = {
         "{user_message}", "{assistant_message}", "{tool_message}"};
+    for (size_t i = 0; i < CONV_N_ROLES; i++)
+        role_templates[i] = text_or(conv->role_templates[i], role_templates[i]);
     mlcc_json_begin_object(writer);
     put_text(writer, "name", conv->name);
     put_text(writer, "system_template", text_or(conv->system_template, "{system_message}"));
@@ -112,7 +114,7 @@ void conv_template_write(const conv_template *conv, mlcc_json_writer *writer) {
     put_text(writer, "role_empty_sep", conv->role_empty_sep);
     put_texts(writer, "stop_str", conv->stop_str, CONV_MAX_TEXTS);
     put_ids(writer, "stop_token_ids", conv->stop_ids, conv->n_stop_ids);
-    put_bool(writer, "strip_reasoning_in_history", false);
+    put_bool(writer, "strip_reasoning_in_history", conv->strips_reasoning);
     put_text(writer, "function_string", "");
     put_bool(writer, "use_function_calling", false);
     mlcc_json_end(writer);

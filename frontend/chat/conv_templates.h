@@ -19,11 +19,14 @@ typedef struct conv_template {
     int32_t n_prefix_ids;
     bool no_role_after_system_message;
     const char *roles[CONV_N_ROLES]; // NULL: the template has no such role
-    const char *seps[2];             // the second may be NULL
+    // around a role's text; NULL: the text alone, "{user_message}"
+    const char *role_templates[CONV_N_ROLES];
+    const char *seps[2]; // the second may be NULL
     const char *role_content_sep, *role_empty_sep;
     const char *stop_str[CONV_MAX_TEXTS]; // NULL-terminated unless full
     int32_t stop_ids[CONV_MAX_IDS];
     int32_t n_stop_ids;
+    bool strips_reasoning; // past answers lose what stands before </think>
 } conv_template;
 
 // Unknown: UNSUPPORTED, with the nearest name and the list. "llama_default", which MLC LLM offers but does not have, is llama-2 with a warning.

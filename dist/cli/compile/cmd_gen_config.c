@@ -8,7 +8,7 @@
 // clang-format off
 static const args_option options[] = {
     {.name = "quantization", .letter = 'q', .kind = ARGS_TEXT, .value_name = "MODE", .help = "quantization mode, for example q4f16_1; mlcc inspect --modes lists them (required)"},
-    {.name = "conv-template", .kind = ARGS_TEXT, .value_name = "NAME", .help = "conversation template: LM, llama-2, llama-3, chatml (required)"},
+    {.name = "conv-template", .kind = ARGS_TEXT, .value_name = "NAME", .help = "conversation template: chatml, llama-3_1, qwen3, LM (the text as it is), …; inspect --templates lists them (required)"},
     {.name = "output", .letter = 'o', .kind = ARGS_TEXT, .value_name = "DIR", .help = "model directory to write into (required)"},
     {.name = "model-type", .kind = ARGS_TEXT, .value_name = "TYPE", .help = "auto = model_type of the config", .fallback = "auto"},
     {.name = "overrides of the config", .kind = ARGS_HEADING},
