@@ -40,12 +40,22 @@ typedef struct mlcc_engine mlcc_engine;
 typedef struct mlcc_sampler mlcc_sampler;
 typedef struct mlcc_tokenizer mlcc_tokenizer;
 
-// Called while weights are checked ("verifying"), brought into the device layout ("preparing"),
-// copied to a device that has its own memory ("uploading"), or made up ("making up"); done and total
-// in bytes. Always from the thread that opens the model; not at all when the weights only need to be
-// mapped.
+// Called while weights are checked ("verifying"), brought into the device layout ("preparing"), written
+// to the prepared-weights cache ("keeping"), read into memory as they are ("reading"), copied to a
+// device that has its own memory ("uploading"), or made up ("making up"); done and total in bytes. Always from the thread that opens the model; not
+// at all when the weights only need to be mapped.
 typedef void mlcc_progress(
     void *user, const char *phase, uint64_t done_bytes, uint64_t total_bytes);
+
+// Where weights lie on the CPU that are in files as they are used: prepared ones that were kept, and
+// what needs no preparation.
+typedef enum mlcc_weights_memory {
+    // copied where that pays (prepared weights where the system grants huge pages, all where memory has
+    // several nodes) and twice their size is available; else mapped
+    MLCC_WEIGHTS_AUTO,
+    MLCC_WEIGHTS_MAPPED, // used where the file is: opens at once, and processes share the memory
+    MLCC_WEIGHTS_COPIED  // read into the process's own memory, on huge pages: tokens come faster
+} mlcc_weights_memory;
 
 typedef struct mlcc_model_options {
     // model directory: tensor-cache.json, params_shard_N.bin, mlc-chat-config.json
@@ -62,6 +72,7 @@ typedef struct mlcc_model_options {
     // random numbers instead of the store's tensors, to measure the speed of a library without its
     // weights; only the library and mlc-chat-config.json are read then
     bool made_up_weights;
+    mlcc_weights_memory weights_memory; // only for the CPU
 } mlcc_model_options;
 
 // Errors: INVALID (a file is missing or damaged), MISMATCH (the library is for another machine, ABI,
@@ -80,12 +91,13 @@ typedef struct mlcc_model_info {
     int64_t max_sequences;   // most sequences of one forward pass
     int64_t max_logits_rows; // most logits rows of one forward pass
     int64_t n_layers, n_kv_heads, head_dim;
-    int32_t n_threads;     // threads that run the model
-    uint64_t weight_bytes; // prepared
+    int32_t n_threads;            // threads that run the model
+    uint64_t weight_bytes;        // prepared
+    uint64_t mapped_weight_bytes; // of these, in mapped files: MLCC_WEIGHTS_MAPPED
     uint64_t kv_bytes_per_token;
     uint64_t workspace_bytes;
     double load_s;          // seconds that open took
-    bool from_cache;        // weights were mapped from the prepared cache
+    bool from_cache;        // prepared weights were taken from the cache
     bool samples_on_device; // the device chooses the tokens of mlcc_engine_sample
     const char *device;     // "cpu", "cuda:0"
     const char
@@ -197,6 +209,19 @@ int64_t mlcc_tokenizer_vocab(const mlcc_tokenizer *tokenizer); // ids are below 
 mlcc_status *mlcc_tokenizer_encode(
     const mlcc_tokenizer *tokenizer, const char *text, size_t length, bool add_special,
     int32_t **ids, size_t *n_ids);
+// The bytes [begin, end) of a text.
+typedef struct mlcc_text_range {
+    size_t begin;
+    size_t end;
+} mlcc_text_range;
+// The same for a text of which parts came from somebody who is not trusted: what the user said, inside what a chat template wrote. No
+// special token ("<|im_end|>") is found in a guarded range, even partly; what is written there becomes the tokens of its characters.
+// Everything else is as above: without such words inside the ranges the ids are those of mlcc_tokenizer_encode. The ranges are in order
+// and do not overlap (INVALID); one that cuts a character guards the whole of it.
+mlcc_status *mlcc_tokenizer_encode_guarded(
+    const mlcc_tokenizer *tokenizer, const char *text, size_t length,
+    const mlcc_text_range *guarded, size_t n_guarded, bool add_special, int32_t **ids,
+    size_t *n_ids);
 // *text is malloc'ed, NUL-terminated. Unknown ids are an error.
 mlcc_status *mlcc_tokenizer_decode(
     const mlcc_tokenizer *tokenizer, const int32_t *ids, size_t n_ids, bool skip_special,

@@ -1,5 +1,6 @@
 #include "dist/artifact/gen_config.h"
 
+#include "dist/artifact/chat_template.h"
 #include "frontend/arch/arch.h"
 #include "frontend/chat/conv_templates.h"
 #include "frontend/hf/generation_config.h"
@@ -8,6 +9,7 @@
 #include "quantization/mode.h"
 #include "runtime/base/file.h"
 #include "runtime/base/log.h"
+#include "runtime/text/conversation.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -20,7 +22,7 @@
 // Everything the file is made from.
 typedef struct chat_config {
     const hf_model_config *model;
-    const conv_template *conv;
+    artifact_chat_template chat_template;
     const quant_mode *mode; // as the table has it
     quant_options quantization;
     bool is_mode_changed; // by the options
@@ -102,12 +104,14 @@ static void write_chat_config(const chat_config *chat, mlcc_str *text) {
     hf_generation_config_write(&chat->generation, HF_TEMPERATURE, HF_TOP_P, &writer);
     put_tokenizer(&writer, &chat->tokenizer);
     mlcc_json_key(&writer, "conv_template");
-    conv_template_write(chat->conv, &writer);
+    conv_template_write(chat->chat_template.conv, &writer);
     hf_generation_config_write(&chat->generation, HF_PAD_TOKEN_ID, HF_EOS_TOKEN_ID, &writer);
     put_text(&writer, "model_task", arch_task(model->model_type));
     mlcc_json_key(&writer, "embedding_metadata");
     mlcc_json_put_null(&writer);
     if (chat->is_mode_changed) put_quantization(&writer, &chat->quantization);
+    if (chat->chat_template.jinja != NULL) // mlcc's own key, too
+        put_text(&writer, MLCC_CHAT_TEMPLATE_KEY, ARTIFACT_CHAT_TEMPLATE_NAME);
     mlcc_json_end(&writer);
 }
 
@@ -148,6 +152,11 @@ static mlcc_status *fill_stage(const chat_config *chat, const char *stage, mlcc_
         MLCC_TRY(mlcc_file_copy(
             mlcc_path_join(keep, chat->model->directory, name), mlcc_path_join(keep, stage, name)));
     }
+    const artifact_chat_template *own = &chat->chat_template;
+    if (own->jinja != NULL)
+        MLCC_TRY(mlcc_file_write_atomic(
+            mlcc_path_join(keep, stage, ARTIFACT_CHAT_TEMPLATE_NAME), own->jinja,
+            own->jinja_bytes));
     mlcc_str text = {0};
     write_chat_config(chat, &text);
     mlcc_status *status =
@@ -158,6 +167,10 @@ static mlcc_status *fill_stage(const chat_config *chat, const char *stage, mlcc_
 
 static mlcc_status *move_into_place(
     const chat_config *chat, const char *stage, const char *output, mlcc_arena *keep) {
+    if (chat->chat_template.jinja != NULL)
+        MLCC_TRY(mlcc_file_rename(
+            mlcc_path_join(keep, stage, ARTIFACT_CHAT_TEMPLATE_NAME),
+            mlcc_path_join(keep, output, ARTIFACT_CHAT_TEMPLATE_NAME)));
     for (size_t i = 0; i <= chat->tokenizer.n_names; i++) {
         const char *name = i < chat->tokenizer.n_names ? chat->tokenizer.names[i] : CONFIG_NAME;
         MLCC_TRY(mlcc_file_rename(
@@ -196,6 +209,8 @@ static mlcc_status *generate(
     if (options->has_disaggregation) model->disaggregation = options->disaggregation;
     chat->model = model;
     MLCC_TRY(find_quantization(chat, keep));
+    if (chat->chat_template.conv == NULL)
+        MLCC_TRY(artifact_chat_template_find(model, keep, &chat->chat_template));
     MLCC_TRY(find_tokenizer(model, options->output, keep, &chat->tokenizer));
     MLCC_TRY(hf_generation_config_read(
         model->directory, mlcc_json_root(model->document), keep, &chat->generation));
@@ -207,7 +222,8 @@ static mlcc_status *generate(
 mlcc_status *artifact_gen_config(const artifact_gen_config_options *options, mlcc_arena *keep) {
     chat_config chat = {0};
     MLCC_TRY(quant_mode_find(options->quantization, &chat.mode));
-    MLCC_TRY(conv_template_find(options->conv_template, &chat.conv));
+    bool is_auto = options->conv_template == NULL || strcmp(options->conv_template, "auto") == 0;
+    if (!is_auto) MLCC_TRY(conv_template_find(options->conv_template, &chat.chat_template.conv));
     hf_config_overrides overrides = options->overrides;
     if (overrides.max_batch_size == 0) overrides.max_batch_size = DEFAULT_MAX_BATCH_SIZE;
     hf_model_config *model = NULL;

@@ -11,7 +11,7 @@ typedef struct artifact_gen_config_options {
     const char *config;            // Hugging Face folder, its config.json, or a preset name
     const char *quantization;      // mode name; only stored
     const char *model_type;        // NULL or "auto": the config's own
-    const char *conv_template;     // template name
+    const char *conv_template;     // template name; NULL or "auto": what fits (chat_template.h)
     const char *output;            // directory, made with its parents
     hf_config_overrides overrides; // max_batch_size 0 = 128, MLC LLM's default of this command
     bool has_disaggregation;       // whether `disaggregation` was given

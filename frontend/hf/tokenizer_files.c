@@ -7,12 +7,13 @@
 #include <string.h>
 
 #define TOKENIZER_JSON      "tokenizer.json"
+#define TOKENIZER_MODEL     "tokenizer.model"
 #define LOWER_ONE_EIGHTH    "\xe2\x96\x81" // U+2581, SentencePiece's visible space
 #define MAX_TOKENIZER_BYTES ((size_t)256 << 20)
 
 static const char *const copied_names[] = {
-    "tokenizer.model", TOKENIZER_JSON,      "vocab.json",
-    "merges.txt",      "added_tokens.json", "tokenizer_config.json",
+    TOKENIZER_MODEL, TOKENIZER_JSON,      "vocab.json",
+    "merges.txt",    "added_tokens.json", "tokenizer_config.json",
 };
 
 hf_tokenizer_info hf_tokenizer_info_default(void) {
@@ -127,29 +128,39 @@ mlcc_status *hf_tokenizer_inspect(
     return status;
 }
 
-// Without tokenizer.json the runtime has nothing to read; say what would help.
-static void report_missing(
-    const char *directory, const hf_tokenizer_files *files, mlcc_arena *keep) {
+// Adds the folder's *.tiktoken files, which are read where there is no tokenizer.json.
+static mlcc_status *add_tiktoken(
+    const char *directory, mlcc_arena *keep, hf_tokenizer_files *files) {
     char **names = NULL;
     size_t n_names = 0;
-    mlcc_status *status = mlcc_dir_list(directory, keep, &names, &n_names);
-    const char *found = files->n_names > 0 ? files->names[0] : NULL;
-    for (size_t i = 0; status == NULL && i < n_names; i++)
-        if (mlcc_text_ends_with(names[i], ".tiktoken") ||
-            mlcc_text_starts_with(names[i], "rwkv_vocab_v"))
-            found = names[i];
-    mlcc_status_free(status);
-    if (found == NULL)
+    MLCC_TRY(mlcc_dir_list(directory, keep, &names, &n_names));
+    const char **all = MLCC_NEW_ARRAY(keep, const char *, files->n_names + n_names + 1);
+    for (size_t i = 0; i < files->n_names; i++) all[i] = files->names[i];
+    files->names = all;
+    for (size_t i = 0; i < n_names; i++) {
+        if (mlcc_text_ends_with(names[i], ".tiktoken")) files->names[files->n_names++] = names[i];
+    }
+    return NULL;
+}
+
+// The runtime reads tokenizer.json, tokenizer.model or *.tiktoken; without any of them say what would help.
+static void report_missing(const char *directory, const hf_tokenizer_files *files) {
+    for (size_t i = 0; i < files->n_names; i++) {
+        if (strcmp(files->names[i], TOKENIZER_MODEL) == 0) return;
+        if (mlcc_text_ends_with(files->names[i], ".tiktoken")) return;
+    }
+    if (files->n_names == 0) {
         mlcc_log(
             MLCC_LOG_WARN, "tokenizer", "%s holds no tokenizer files; expected " TOKENIZER_JSON,
             directory);
-    else
+    } else {
         mlcc_log(
             MLCC_LOG_WARN, "tokenizer",
             "%s holds '%s' but no " TOKENIZER_JSON
             ", which mlcc reads; make one with AutoTokenizer.from_pretrained(…).save_pretrained(…) "
             "of Hugging Face transformers",
-            directory, found);
+            directory, files->names[0]);
+    }
 }
 
 mlcc_status *hf_tokenizer_files_find(
@@ -162,7 +173,8 @@ mlcc_status *hf_tokenizer_files_find(
         if (strcmp(copied_names[i], TOKENIZER_JSON) == 0) out->has_tokenizer_json = true;
     }
     if (!out->has_tokenizer_json) {
-        report_missing(directory, out, keep);
+        MLCC_TRY(add_tiktoken(directory, keep, out));
+        report_missing(directory, out);
         return NULL;
     }
     const char *path = mlcc_path_join(keep, directory, TOKENIZER_JSON);

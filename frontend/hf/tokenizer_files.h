@@ -1,7 +1,7 @@
 // tokenizer_files: which tokenizer files a Hugging Face folder has, and the few facts about them that mlc-chat-config.json carries.
 //
-// mlcc copies what is there and converts nothing: the runtime reads tokenizer.json. A folder that has only a SentencePiece model or *.tiktoken
-// files is reported with a warning that says how to make one. Rules: MLC LLM's gen_config.
+// mlcc copies what is there and converts nothing: the runtime reads tokenizer.json, or else tokenizer.model or a *.tiktoken file as they are. A
+// folder with none of them is reported with a warning that says how to make one. Rules: MLC LLM's gen_config.
 #ifndef MLCC_FRONTEND_HF_TOKENIZER_FILES_H
 #define MLCC_FRONTEND_HF_TOKENIZER_FILES_H
 
@@ -15,7 +15,8 @@ typedef struct hf_tokenizer_info {
 } hf_tokenizer_info;
 
 typedef struct hf_tokenizer_files {
-    const char **names; // present files, in MLC's copy order
+    const char **
+        names; // present files, in MLC's copy order; then *.tiktoken where there is no tokenizer.json
     size_t n_names;
     bool has_tokenizer_json;
     hf_tokenizer_info info;

@@ -1,90 +1,39 @@
-// A trie over the tokens' bytes. Its edges lie in one hash table; a search starts only at bytes that begin some token, so text
-// without special tokens costs one table look per byte. The worst case is the text length times the longest token.
+// A trie over the tokens' bytes; a search starts only at bytes that begin some token, so text without special tokens costs one table look
+// per byte. The worst case is the text length times the longest token.
 #include "runtime/text/added_tokens.h"
 
+#include "runtime/text/trie.h"
 #include "runtime/text/unicode.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct trie_edge {
-    uint32_t key; // node * 256 + byte + 1; 0 is free
-    uint32_t target;
-} trie_edge;
-
 struct mlcc_added_tokens {
     const mlcc_added_token *tokens;
-    bool starts[256];        // bytes that begin a token
-    trie_edge *edges;        // [n_slots]
-    uint32_t n_slots;        // power of two
-    uint32_t *token_of_node; // index + 1; 0: no token ends here
-    uint32_t n_nodes;
+    mlcc_trie *trie;  // NULL: no tokens
     mlcc_regex *word; // one word character, when a token has single_word
+    bool has_special;
 };
-
-enum { NODES_MAX = (1 << 24) - 2 };
-
-// The edge with this key, or the free slot where it would lie.
-static trie_edge *find_edge(const mlcc_added_tokens *set, uint32_t key) {
-    uint64_t mixed = (uint64_t)key * UINT64_C(0x9E3779B97F4A7C15);
-    uint32_t slot = (uint32_t)(mixed >> 32) & (set->n_slots - 1);
-    while (set->edges[slot].key != 0 && set->edges[slot].key != key) {
-        slot = (slot + 1) & (set->n_slots - 1);
-    }
-    return &set->edges[slot];
-}
-
-static uint32_t edge_key(uint32_t node, char byte) {
-    return (node << 8) + (unsigned char)byte + 1;
-}
-
-static void insert(mlcc_added_tokens *set, const mlcc_added_token *token, uint32_t index) {
-    uint32_t node = 0;
-    set->starts[(unsigned char)token->pattern[0]] = true;
-    for (size_t i = 0; i < token->pattern_bytes; i++) {
-        uint32_t key = edge_key(node, token->pattern[i]);
-        trie_edge *edge = find_edge(set, key);
-        if (edge->key == 0) *edge = (trie_edge){.key = key, .target = set->n_nodes++};
-        node = edge->target;
-    }
-    // Normalising can make two tokens alike; the first one counts.
-    if (set->token_of_node[node] == 0) set->token_of_node[node] = index + 1;
-}
-
-// Room for every byte of every token.
-static bool allocate(mlcc_added_tokens *set, size_t n_bytes) {
-    set->n_slots = 16;
-    while (set->n_slots < 2 * n_bytes) set->n_slots *= 2;
-    set->n_nodes = 1;
-    set->edges = calloc(set->n_slots, sizeof *set->edges);
-    set->token_of_node = calloc(n_bytes + 1, sizeof *set->token_of_node);
-    return set->edges != NULL && set->token_of_node != NULL;
-}
 
 static mlcc_status *fill(mlcc_added_tokens *set, size_t n_tokens, bool normalized) {
     size_t n_bytes = 0;
     bool has_single_word = false;
     for (size_t i = 0; i < n_tokens; i++) {
         if (set->tokens[i].is_normalized != normalized) continue;
-        if (n_bytes <= NODES_MAX) n_bytes += set->tokens[i].pattern_bytes;
+        n_bytes += set->tokens[i].pattern_bytes;
         has_single_word = has_single_word || set->tokens[i].single_word;
     }
-    if (n_bytes > NODES_MAX) {
-        return MLCC_ERROR(
-            UNSUPPORTED, "the added tokens have %zu bytes together, at most %d are accepted",
-            n_bytes, NODES_MAX);
-    }
-    if (!allocate(set, n_bytes)) {
-        return MLCC_ERROR(NO_MEMORY, "host memory ended while reading the added tokens");
-    }
+    if (n_bytes == 0) return NULL;
+    MLCC_TRY(mlcc_trie_create(n_bytes, &set->trie));
     for (size_t i = 0; i < n_tokens; i++) {
         const mlcc_added_token *token = &set->tokens[i];
-        if (token->is_normalized != normalized || token->pattern_bytes == 0) continue;
-        insert(set, token, (uint32_t)i);
+        if (token->is_normalized != normalized) continue;
+        set->has_special = set->has_special || token->is_special;
+        // Normalising can make two tokens alike; the first one counts.
+        MLCC_TRY(mlcc_trie_add(set->trie, token->pattern, token->pattern_bytes, (int32_t)i, false));
     }
     if (!has_single_word) return NULL;
-    static const char word[] =
-        "[\\w\\u200C\\u200D]"; // Rust's \w has the two joiners, Oniguruma's has not
+    static const char word[] = "[" MLCC_RUST_WORD_ITEMS "]";
     return mlcc_regex_compile(word, sizeof word - 1, &set->word);
 }
 
@@ -107,9 +56,12 @@ mlcc_status *mlcc_added_tokens_create(
 void mlcc_added_tokens_free(mlcc_added_tokens *set) {
     if (set == NULL) return;
     mlcc_regex_free(set->word);
-    free(set->edges);
-    free(set->token_of_node);
+    mlcc_trie_free(set->trie);
     free(set);
+}
+
+bool mlcc_added_tokens_have_special(const mlcc_added_tokens *set) {
+    return set->has_special;
 }
 
 void mlcc_spans_free(mlcc_spans *spans) {
@@ -119,18 +71,21 @@ void mlcc_spans_free(mlcc_spans *spans) {
 
 // ---- search ------------------------------------------------------------------------------------------------
 
-// The longest token at the start of the text, or NULL.
+// The longest token at `begin`, or NULL. A special one must end at or before `special_limit`.
 static const mlcc_added_token *longest_at(
-    const mlcc_added_tokens *set, const char *text, size_t length) {
+    const mlcc_added_tokens *set, const char *text, size_t length, size_t begin,
+    size_t special_limit) {
+    const mlcc_added_token *best = NULL;
     uint32_t node = 0;
-    uint32_t best = 0;
-    for (size_t i = 0; i < length; i++) {
-        const trie_edge *edge = find_edge(set, edge_key(node, text[i]));
-        if (edge->key == 0) break;
-        node = edge->target;
-        if (set->token_of_node[node] != 0) best = set->token_of_node[node];
+    for (size_t i = begin; i < length; i++) {
+        node = mlcc_trie_step(set->trie, node, text[i]);
+        if (node == 0) break;
+        int32_t index = mlcc_trie_value(set->trie, node);
+        if (index < 0) continue;
+        if (set->tokens[index].is_special && i >= special_limit) continue;
+        best = &set->tokens[index];
     }
-    return best == 0 ? NULL : &set->tokens[best - 1];
+    return best;
 }
 
 static mlcc_status *is_word(
@@ -212,18 +167,29 @@ static mlcc_status *take(
     return NULL;
 }
 
+// Where special tokens that begin at `at` must have ended: where the guarded text begins. *next is the first range that ends behind
+// `at`, and only moves forward.
+static size_t special_limit(
+    const mlcc_text_range *guarded, size_t n_guarded, size_t at, size_t *next) {
+    while (*next < n_guarded && guarded[*next].end <= at) (*next)++;
+    if (*next == n_guarded) return SIZE_MAX;
+    return guarded[*next].begin > at ? guarded[*next].begin : at;
+}
+
 mlcc_status *mlcc_added_tokens_split(
     const mlcc_added_tokens *set, mlcc_regex_scratch *scratch, const char *text, size_t length,
-    mlcc_spans *out) {
+    const mlcc_text_range *guarded, size_t n_guarded, mlcc_spans *out) {
     out->n = 0;
     size_t done = 0;
     size_t i = 0;
-    while (set->n_nodes > 1 && i < length) {
-        if (!set->starts[(unsigned char)text[i]]) {
+    size_t next = 0;
+    while (set->trie != NULL && i < length) {
+        if (!set->trie->starts[(unsigned char)text[i]]) {
             i++;
             continue;
         }
-        const mlcc_added_token *token = longest_at(set, text + i, length - i);
+        size_t limit = special_limit(guarded, n_guarded, i, &next);
+        const mlcc_added_token *token = longest_at(set, text, length, i, limit);
         if (token == NULL) {
             i++;
             continue;

@@ -7,6 +7,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/base/status.h"
+#include "runtime/mlcc.h"
 #include "runtime/text/buffer.h"
 #include "runtime/text/regex.h"
 
@@ -46,10 +47,13 @@ typedef struct mlcc_added_tokens mlcc_added_tokens; // one of the two sets
 mlcc_status *mlcc_added_tokens_create(
     const mlcc_added_token *tokens, size_t n_tokens, bool normalized, mlcc_added_tokens **out);
 void mlcc_added_tokens_free(mlcc_added_tokens *set);
-// Replaces `out` with spans that cover the text. `scratch` is used for tokens with single_word.
+// Replaces `out` with spans that cover the text. `scratch` is used for tokens with single_word. A special token that lies in a
+// guarded range, even partly, is not found; the ranges are in order, not empty and do not overlap.
 mlcc_status *mlcc_added_tokens_split(
     const mlcc_added_tokens *set, mlcc_regex_scratch *scratch, const char *text, size_t length,
-    mlcc_spans *out);
+    const mlcc_text_range *guarded, size_t n_guarded, mlcc_spans *out);
+// Whether a special token is among them.
+bool mlcc_added_tokens_have_special(const mlcc_added_tokens *set);
 void mlcc_spans_free(mlcc_spans *spans);
 
 #endif

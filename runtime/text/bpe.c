@@ -56,9 +56,8 @@ mlcc_status *mlcc_bpe_create(const mlcc_bpe_options *options, mlcc_bpe **out) {
     bpe->suffix = strdup(options->suffix);
     bpe->character_ids = malloc(BPE_N_DIRECT * sizeof *bpe->character_ids);
     bpe->pairs = malloc(bpe->n_slots * sizeof *bpe->pairs);
-    bpe->merged_ids = malloc((options->n_merges + 1) * sizeof *bpe->merged_ids);
     if (bpe->prefix == NULL || bpe->suffix == NULL || bpe->character_ids == NULL ||
-        bpe->pairs == NULL || bpe->merged_ids == NULL) {
+        bpe->pairs == NULL) {
         mlcc_bpe_free(bpe);
         return no_memory();
     }
@@ -78,7 +77,7 @@ void mlcc_bpe_free(mlcc_bpe *bpe) {
     free(bpe->suffix);
     free(bpe->character_ids);
     free(bpe->pairs);
-    free(bpe->merged_ids);
+    mlcc_trie_free(bpe->verbatim);
     mlcc_bytes_free(&bpe->joined);
     free(bpe);
 }
@@ -119,16 +118,27 @@ mlcc_status *mlcc_bpe_add_merge(
     const char *joined = bpe->joined.length == 0 ? "" : bpe->joined.data;
     int32_t merged_id = mlcc_bpe_find(bpe, joined, bpe->joined.length);
     if (merged_id < 0) return unknown_piece(joined, bpe->joined.length);
+    return mlcc_bpe_add_pair(
+        bpe, left_id, right_id, merged_id, joined, bpe->joined.length, (uint32_t)bpe->n_merges);
+}
+
+mlcc_status *mlcc_bpe_add_pair(
+    mlcc_bpe *bpe, int32_t left, int32_t right, int32_t merged, const char *merged_text,
+    size_t merged_bytes, uint32_t rank) {
+    if (has_inner_metaspace(merged_text, merged_bytes)) bpe->splits_at_metaspace = false;
     if (bpe->n_merges == bpe->max_merges) {
         return MLCC_ERROR(INTERNAL, "more than the announced %zu merges", bpe->max_merges);
     }
-    if (has_inner_metaspace(joined, bpe->joined.length)) bpe->splits_at_metaspace = false;
-
-    uint64_t key = mlcc_bpe_pair_key(left_id, right_id);
+    uint64_t key = mlcc_bpe_pair_key(left, right);
     bpe_pair *pair = mlcc_bpe_pair_slot(bpe, key);
-    *pair = (bpe_pair){.key = key, .rank = (uint32_t)bpe->n_merges};
-    bpe->merged_ids[bpe->n_merges++] = merged_id;
+    *pair = (bpe_pair){.key = key, .rank = rank, .merged = merged};
+    bpe->n_merges++;
     return NULL;
+}
+
+void mlcc_bpe_set_verbatim(mlcc_bpe *bpe, mlcc_trie *verbatim) {
+    bpe->verbatim = verbatim;
+    bpe->splits_at_metaspace = false;
 }
 
 void mlcc_bpe_finish(mlcc_bpe *bpe) {
@@ -158,14 +168,16 @@ static size_t word_length(const char *text, size_t length) {
 
 mlcc_status *mlcc_bpe_encode(
     const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, const char *word, size_t length,
-    mlcc_ids *out) {
-    if (!bpe->splits_at_metaspace) return mlcc_bpe_encode_word(bpe, scratch, word, length, out);
+    const uint8_t *forbidden, mlcc_ids *out) {
+    if (!bpe->splits_at_metaspace) {
+        return mlcc_bpe_encode_word(bpe, scratch, word, length, forbidden, out);
+    }
     // SentencePiece models have no pre-tokenizer: the text is one word. No merge of this model yields a piece with '▁' behind
     // another character, so nothing can merge across such a place, and small words are faster and can be remembered.
     size_t i = 0;
     while (i < length) {
         size_t n_bytes = word_length(word + i, length - i);
-        MLCC_TRY(mlcc_bpe_encode_word(bpe, scratch, word + i, n_bytes, out));
+        MLCC_TRY(mlcc_bpe_encode_word(bpe, scratch, word + i, n_bytes, forbidden, out));
         i += n_bytes;
     }
     return NULL;

@@ -10,6 +10,7 @@
 #include "runtime/base/map.h"
 #include "runtime/base/status.h"
 #include "runtime/text/buffer.h"
+#include "runtime/text/trie.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,14 +38,22 @@ void mlcc_bpe_free(mlcc_bpe *bpe);
 // Errors: INVALID, naming the piece that is not in the vocabulary.
 mlcc_status *mlcc_bpe_add_merge(
     mlcc_bpe *bpe, const char *left, size_t left_bytes, const char *right, size_t right_bytes);
+// The same by ids, with a rank of its own: pairs of one rank are merged from the left (SentencePiece, tiktoken). The text of the merged
+// piece tells whether words may be cut at '▁'.
+mlcc_status *mlcc_bpe_add_pair(
+    mlcc_bpe *bpe, int32_t left, int32_t right, int32_t merged, const char *merged_text,
+    size_t merged_bytes, uint32_t rank);
+// Pieces that are never cut and never merged, wherever they stand (SentencePiece's user-defined symbols). Owned by the model.
+void mlcc_bpe_set_verbatim(mlcc_bpe *bpe, mlcc_trie *verbatim);
 // Ends loading.
 void mlcc_bpe_finish(mlcc_bpe *bpe);
 
 mlcc_bpe_scratch *mlcc_bpe_scratch_create(void); // NULL when memory ends
 void mlcc_bpe_scratch_free(mlcc_bpe_scratch *scratch);
 
-// Appends the ids of a word (valid UTF-8, not empty).
+// Appends the ids of a word (valid UTF-8, not empty); `forbidden` as in word_model.h.
 mlcc_status *mlcc_bpe_encode(
-    const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, const char *word, size_t length, mlcc_ids *out);
+    const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, const char *word, size_t length,
+    const uint8_t *forbidden, mlcc_ids *out);
 
 #endif

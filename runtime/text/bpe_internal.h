@@ -8,8 +8,9 @@ enum { BPE_N_DIRECT = 0x10000 }; // characters below have their id in a plain ta
 #define BPE_NO_RANK UINT32_MAX
 
 typedef struct bpe_pair {
-    uint64_t key;  // left id, right id
-    uint32_t rank; // BPE_NO_RANK: a free slot
+    uint64_t key;   // left id, right id
+    uint32_t rank;  // BPE_NO_RANK: a free slot
+    int32_t merged; // what they become
 } bpe_pair;
 
 struct mlcc_bpe {
@@ -24,15 +25,16 @@ struct mlcc_bpe {
     int32_t byte_ids[256];  // "<0x0A>", -1 likewise
     bpe_pair *pairs;        // [n_slots], open addressing
     size_t n_slots;         // power of two
-    int32_t *merged_ids;    // [n_merges] by rank
     size_t n_merges, max_merges;
-    mlcc_bytes joined; // while loading
+    mlcc_trie *verbatim; // NULL: none
+    mlcc_bytes joined;   // while loading
 };
 
 // The id of a piece, -1 when absent.
 int32_t mlcc_bpe_find(const mlcc_bpe *bpe, const char *piece, size_t length);
 mlcc_status *mlcc_bpe_encode_word(
-    const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, const char *word, size_t length, mlcc_ids *out);
+    const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, const char *word, size_t length,
+    const uint8_t *forbidden, mlcc_ids *out);
 
 static inline uint64_t mlcc_bpe_pair_key(int32_t left, int32_t right) {
     return ((uint64_t)(uint32_t)left << 32) | (uint32_t)right;
@@ -45,10 +47,6 @@ static inline bpe_pair *mlcc_bpe_pair_slot(const mlcc_bpe *bpe, uint64_t key) {
         slot = (slot + 1) & (bpe->n_slots - 1);
     }
     return &bpe->pairs[slot];
-}
-
-static inline uint32_t mlcc_bpe_rank(const mlcc_bpe *bpe, int32_t left, int32_t right) {
-    return mlcc_bpe_pair_slot(bpe, mlcc_bpe_pair_key(left, right))->rank;
 }
 
 #endif

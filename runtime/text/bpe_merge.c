@@ -41,6 +41,7 @@ struct mlcc_bpe_scratch {
     symbol *list;
     uint64_t *heap; // rank << 32 | place
     size_t list_capacity, heap_capacity;
+    const uint8_t *forbidden; // [n_tokens] during a call; NULL: none
 };
 
 mlcc_bpe_scratch *mlcc_bpe_scratch_create(void) {
@@ -64,6 +65,23 @@ void mlcc_bpe_scratch_free(mlcc_bpe_scratch *scratch) {
     free(scratch->list);
     free(scratch->heap);
     free(scratch);
+}
+
+// ---- what may be formed ----------------------------------------------------------------------------------------
+
+static bool is_forbidden(const mlcc_bpe_scratch *scratch, int32_t id) {
+    return scratch->forbidden != NULL && id >= 0 && scratch->forbidden[id] != 0;
+}
+
+// The rank of a pair and what it becomes.
+static uint32_t rank_of(
+    const mlcc_bpe *bpe, const mlcc_bpe_scratch *scratch, int32_t left, int32_t right,
+    int32_t *merged) {
+    const bpe_pair *pair = mlcc_bpe_pair_slot(bpe, mlcc_bpe_pair_key(left, right));
+    *merged = -1;
+    if (pair->rank == BPE_NO_RANK || is_forbidden(scratch, pair->merged)) return BPE_NO_RANK;
+    *merged = pair->merged;
+    return pair->rank;
 }
 
 // ---- symbols -------------------------------------------------------------------------------------------------
@@ -99,6 +117,14 @@ static bool push_bytes(const mlcc_bpe *bpe, const char *text, size_t n_bytes, ml
     return true;
 }
 
+static int32_t verbatim_at(
+    const mlcc_bpe *bpe, const mlcc_bpe_scratch *scratch, const char *text, size_t length,
+    size_t *n_bytes) {
+    if (bpe->verbatim == NULL || !bpe->verbatim->starts[(unsigned char)text[0]]) return -1;
+    int32_t id = mlcc_trie_longest(bpe->verbatim, text, length, n_bytes);
+    return is_forbidden(scratch, id) ? -1 : id;
+}
+
 // An unknown character waits until a known one or the end comes, so that rows can be fused. (Bytes in between go first: odd, but
 // what the reference does. It needs a vocabulary with some bytes only.)
 static mlcc_status *make_symbols(
@@ -108,6 +134,15 @@ static mlcc_status *make_symbols(
     mlcc_bytes_clear(&scratch->character);
     bool has_unknown = false;
     for (size_t i = 0; i < length;) {
+        size_t verbatim_bytes;
+        int32_t verbatim_id = verbatim_at(bpe, scratch, word + i, length - i, &verbatim_bytes);
+        if (verbatim_id >= 0) {
+            if (has_unknown) mlcc_ids_push(symbols, bpe->unknown_id);
+            has_unknown = false;
+            mlcc_ids_push(symbols, verbatim_id);
+            i += verbatim_bytes;
+            continue;
+        }
         uint32_t code;
         size_t n_bytes = mlcc_utf8_decode(word + i, &code);
         const char *shown;
@@ -116,7 +151,7 @@ static mlcc_status *make_symbols(
             bpe, scratch, word + i, n_bytes, code, i == 0, i + n_bytes == length, &shown,
             &shown_bytes);
         i += n_bytes;
-        if (id >= 0) {
+        if (id >= 0 && !is_forbidden(scratch, id)) {
             if (has_unknown) mlcc_ids_push(symbols, bpe->unknown_id);
             has_unknown = false;
             mlcc_ids_push(symbols, id);
@@ -134,21 +169,32 @@ static mlcc_status *make_symbols(
 
 // ---- merging short words ---------------------------------------------------------------------------------------
 
-static size_t merge_short(const mlcc_bpe *bpe, int32_t *ids, size_t n) {
+static size_t merge_short(
+    const mlcc_bpe *bpe, const mlcc_bpe_scratch *scratch, int32_t *ids, size_t n) {
     uint32_t ranks[SHORT_SYMBOLS_MAX]; // of the pair (i, i + 1)
-    for (size_t i = 0; i + 1 < n; i++) ranks[i] = mlcc_bpe_rank(bpe, ids[i], ids[i + 1]);
+    int32_t merged[SHORT_SYMBOLS_MAX];
+    for (size_t i = 0; i + 1 < n; i++) {
+        ranks[i] = rank_of(bpe, scratch, ids[i], ids[i + 1], &merged[i]);
+    }
     while (n > 1) {
         size_t best = 0;
         for (size_t i = 1; i + 1 < n; i++) {
             if (ranks[i] < ranks[best]) best = i;
         }
         if (ranks[best] == BPE_NO_RANK) break;
-        ids[best] = bpe->merged_ids[ranks[best]];
+        ids[best] = merged[best];
         n--;
         for (size_t i = best + 1; i < n; i++) ids[i] = ids[i + 1];
-        for (size_t i = best; i + 1 < n; i++) ranks[i] = ranks[i + 1];
-        if (best > 0) ranks[best - 1] = mlcc_bpe_rank(bpe, ids[best - 1], ids[best]);
-        if (best + 1 < n) ranks[best] = mlcc_bpe_rank(bpe, ids[best], ids[best + 1]);
+        for (size_t i = best; i + 1 < n; i++) {
+            ranks[i] = ranks[i + 1];
+            merged[i] = merged[i + 1];
+        }
+        if (best > 0) {
+            ranks[best - 1] = rank_of(bpe, scratch, ids[best - 1], ids[best], &merged[best - 1]);
+        }
+        if (best + 1 < n) {
+            ranks[best] = rank_of(bpe, scratch, ids[best], ids[best + 1], &merged[best]);
+        }
     }
     return n;
 }
@@ -201,28 +247,33 @@ static mlcc_status *reserve_list(mlcc_bpe_scratch *scratch, size_t n) {
     return MLCC_ERROR(NO_MEMORY, "host memory ended while merging a word of %zu symbols", n);
 }
 
-static void push_pair(
-    const mlcc_bpe *bpe, const symbol *list, uint64_t *heap, size_t *n, int32_t at) {
+static void push_pair(const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, size_t *n_heap, int32_t at) {
+    const symbol *list = scratch->list;
     if (at < 0 || list[at].next < 0) return;
-    uint32_t rank = mlcc_bpe_rank(bpe, list[at].id, list[list[at].next].id);
-    if (rank != BPE_NO_RANK) heap_push(heap, n, ((uint64_t)rank << 32) | (uint32_t)at);
+    int32_t merged;
+    uint32_t rank = rank_of(bpe, scratch, list[at].id, list[list[at].next].id, &merged);
+    if (rank != BPE_NO_RANK) {
+        heap_push(scratch->heap, n_heap, ((uint64_t)rank << 32) | (uint32_t)at);
+    }
 }
 
-static void merge_list(const mlcc_bpe *bpe, symbol *list, uint64_t *heap, size_t n_heap) {
+static void merge_list(const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, size_t n_heap) {
+    symbol *list = scratch->list;
     while (n_heap > 0) {
-        uint64_t entry = heap_pop(heap, &n_heap);
+        uint64_t entry = heap_pop(scratch->heap, &n_heap);
         uint32_t rank = (uint32_t)(entry >> 32);
         int32_t at = (int32_t)(entry & UINT32_MAX);
         symbol *left = &list[at];
         if (left->next < 0) continue;
         symbol *right = &list[left->next];
-        if (mlcc_bpe_rank(bpe, left->id, right->id) != rank) continue;
-        left->id = bpe->merged_ids[rank];
+        int32_t merged;
+        if (rank_of(bpe, scratch, left->id, right->id, &merged) != rank) continue;
+        left->id = merged;
         left->next = right->next;
         right->next = SYMBOL_GONE;
         if (left->next >= 0) list[left->next].previous = at;
-        push_pair(bpe, list, heap, &n_heap, left->previous);
-        push_pair(bpe, list, heap, &n_heap, at);
+        push_pair(bpe, scratch, &n_heap, left->previous);
+        push_pair(bpe, scratch, &n_heap, at);
     }
 }
 
@@ -239,11 +290,12 @@ static mlcc_status *merge_long(
             .next = i + 1 < n ? (int32_t)i + 1 : -1,
         };
         if (i + 1 == n) continue;
-        uint32_t rank = mlcc_bpe_rank(bpe, symbols->items[i], symbols->items[i + 1]);
+        int32_t merged;
+        uint32_t rank = rank_of(bpe, scratch, symbols->items[i], symbols->items[i + 1], &merged);
         if (rank != BPE_NO_RANK) scratch->heap[n_heap++] = ((uint64_t)rank << 32) | i;
     }
     for (size_t i = n_heap / 2; i-- > 0;) heap_sink(scratch->heap, n_heap, i);
-    merge_list(bpe, list, scratch->heap, n_heap);
+    merge_list(bpe, scratch, n_heap);
     for (int32_t i = 0; i >= 0; i = list[i].next) mlcc_ids_push(out, list[i].id);
     return mlcc_ids_check(out);
 }
@@ -309,7 +361,7 @@ static mlcc_status *encode_new_word(
     mlcc_ids *out) {
     if (bpe->ignores_merges) {
         int32_t id = mlcc_bpe_find(bpe, word, length);
-        if (id >= 0) {
+        if (id >= 0 && !is_forbidden(scratch, id)) {
             mlcc_ids_push(out, id);
             return mlcc_ids_check(out);
         }
@@ -319,12 +371,12 @@ static mlcc_status *encode_new_word(
     if (scratch->symbols.n > SHORT_SYMBOLS_MAX) {
         return merge_long(bpe, scratch, &scratch->symbols, out);
     }
-    size_t n = merge_short(bpe, scratch->symbols.items, scratch->symbols.n);
+    size_t n = merge_short(bpe, scratch, scratch->symbols.items, scratch->symbols.n);
     mlcc_ids_append(out, scratch->symbols.items, n);
     return mlcc_ids_check(out);
 }
 
-mlcc_status *mlcc_bpe_encode_word(
+static mlcc_status *encode_word_cached(
     const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, const char *word, size_t length,
     mlcc_ids *out) {
     if (length > CACHE_WORD_BYTES_MAX) return encode_new_word(bpe, scratch, word, length, out);
@@ -341,4 +393,22 @@ mlcc_status *mlcc_bpe_encode_word(
     const int32_t *ids = out->n == before ? NULL : out->items + before;
     cache_store(scratch, slot, hash, word, length, ids, out->n - before);
     return NULL;
+}
+
+mlcc_status *mlcc_bpe_encode_word(
+    const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, const char *word, size_t length,
+    const uint8_t *forbidden, mlcc_ids *out) {
+    size_t before = out->n;
+    MLCC_TRY(encode_word_cached(bpe, scratch, word, length, out));
+    if (forbidden == NULL) return NULL;
+    // Almost no vocabulary can spell a forbidden token by merging, so the words met before serve guarded text, too; the one that does is
+    // merged again without it.
+    bool is_good = true;
+    for (size_t i = before; i < out->n; i++) is_good = is_good && !forbidden[out->items[i]];
+    if (is_good) return NULL;
+    out->n = before;
+    scratch->forbidden = forbidden;
+    mlcc_status *status = encode_new_word(bpe, scratch, word, length, out);
+    scratch->forbidden = NULL;
+    return status;
 }

@@ -134,3 +134,36 @@ void mlcc_ids_free(mlcc_ids *ids) {
 mlcc_status *mlcc_ids_check(const mlcc_ids *ids) {
     return check(ids->failed);
 }
+
+void mlcc_ranges_push(mlcc_ranges *ranges, size_t begin, size_t end) {
+    if (begin >= end) return;
+    mlcc_text_range *last = ranges->n == 0 ? NULL : &ranges->items[ranges->n - 1];
+    if (last != NULL && begin <= last->end) {
+        if (end > last->end) last->end = end;
+        return;
+    }
+    if (ranges->n == ranges->capacity) {
+        void *items = ranges->items;
+        bool fits = grow(&items, ranges->n, 1, &ranges->capacity, sizeof *ranges->items);
+        ranges->items = items;
+        if (!fits) {
+            ranges->failed = true;
+            return;
+        }
+    }
+    ranges->items[ranges->n++] = (mlcc_text_range){.begin = begin, .end = end};
+}
+
+void mlcc_ranges_clear(mlcc_ranges *ranges) {
+    ranges->n = 0;
+    ranges->failed = false;
+}
+
+void mlcc_ranges_free(mlcc_ranges *ranges) {
+    free(ranges->items);
+    *ranges = (mlcc_ranges){0};
+}
+
+mlcc_status *mlcc_ranges_check(const mlcc_ranges *ranges) {
+    return check(ranges->failed);
+}

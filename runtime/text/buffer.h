@@ -8,6 +8,7 @@
 
 #include "runtime/base/arena.h"
 #include "runtime/base/status.h"
+#include "runtime/mlcc.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,6 +43,14 @@ typedef struct mlcc_ids {
     bool failed;
 } mlcc_ids;
 
+// Stretches of a text in order, none empty, none touching another.
+typedef struct mlcc_ranges {
+    mlcc_text_range *items;
+    size_t n;
+    size_t capacity;
+    bool failed;
+} mlcc_ranges;
+
 void mlcc_bytes_append(mlcc_bytes *bytes, const char *data, size_t length);
 void mlcc_bytes_put(mlcc_bytes *bytes, char byte);
 // Room for `extra` more bytes behind `length`; false (and failed) when there is none.
@@ -63,5 +72,11 @@ void mlcc_ids_append(mlcc_ids *ids, const int32_t *items, size_t n);
 void mlcc_ids_clear(mlcc_ids *ids);
 void mlcc_ids_free(mlcc_ids *ids);
 mlcc_status *mlcc_ids_check(const mlcc_ids *ids);
+
+// Adds a range at the end: nothing when it is empty, more of the last one when it begins where that ends or before.
+void mlcc_ranges_push(mlcc_ranges *ranges, size_t begin, size_t end);
+void mlcc_ranges_clear(mlcc_ranges *ranges);
+void mlcc_ranges_free(mlcc_ranges *ranges);
+mlcc_status *mlcc_ranges_check(const mlcc_ranges *ranges);
 
 #endif

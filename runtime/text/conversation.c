@@ -162,6 +162,14 @@ mlcc_status *mlcc_conversation_render(
     size_t n_messages, char **text, size_t *length) {
     *text = NULL;
     *length = 0;
+    if (conversation->jinja != NULL) {
+        mlcc_jinja_output out;
+        MLCC_TRY(mlcc_conversation_render_jinja(conversation, system, messages, n_messages, &out));
+        *text = out.text;
+        *length = out.length;
+        free(out.user_ranges);
+        return NULL;
+    }
     rendering r = {.conversation = conversation};
     mlcc_status *status = render(&r, system, messages, n_messages);
     insert_function(&r);
@@ -176,11 +184,24 @@ mlcc_status *mlcc_conversation_render(
     return NULL;
 }
 
+static mlcc_status *encode_jinja(
+    const mlcc_conversation *conversation, const mlcc_tokenizer *tokenizer, mlcc_text system,
+    const mlcc_chat_message *messages, size_t n_messages, int32_t **ids, size_t *n_ids) {
+    mlcc_jinja_output out;
+    MLCC_TRY(mlcc_conversation_render_jinja(conversation, system, messages, n_messages, &out));
+    mlcc_status *status = mlcc_tokenizer_encode_guarded(
+        tokenizer, out.text, out.length, out.user_ranges, out.n_user_ranges, false, ids, n_ids);
+    mlcc_jinja_output_free(&out);
+    return status;
+}
+
 mlcc_status *mlcc_conversation_encode(
     const mlcc_conversation *conversation, const mlcc_tokenizer *tokenizer, mlcc_text system,
     const mlcc_chat_message *messages, size_t n_messages, int32_t **ids, size_t *n_ids) {
     *ids = NULL;
     *n_ids = 0;
+    if (conversation->jinja != NULL)
+        return encode_jinja(conversation, tokenizer, system, messages, n_messages, ids, n_ids);
     char *text;
     size_t length;
     MLCC_TRY(mlcc_conversation_render(conversation, system, messages, n_messages, &text, &length));

@@ -5,6 +5,10 @@
 //   for each message: roles[role] + role_content_sep + role_templates[role] with the content in it + separator
 //   at the end: roles["assistant"] + role_empty_sep
 // The prompt is tokenized as a whole without the tokenizer's own special tokens; system_prefix_token_ids go in front.
+//
+// Where the configuration names the model's own template (key chat_template, a Jinja file beside it), that makes the prompt instead: the
+// template decides about BOS and the default system text, answers end with eos_token_id, and what the messages say is tokenized as text, never
+// as special tokens.
 #ifndef MLCC_RUNTIME_TEXT_CONVERSATION_H
 #define MLCC_RUNTIME_TEXT_CONVERSATION_H
 
@@ -12,6 +16,7 @@
 #include "runtime/base/json.h"
 #include "runtime/base/status.h"
 #include "runtime/mlcc.h"
+#include "runtime/text/jinja.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,6 +39,10 @@ typedef struct mlcc_chat_message {
     mlcc_text content; // data NULL: the message is still to be written, only its start is rendered
 } mlcc_chat_message;
 
+// The key of mlc-chat-config.json that is mlcc's own: the name of the Jinja file. MLC LLM passes over it and uses conv_template.
+#define MLCC_CHAT_TEMPLATE_KEY "chat_template"
+enum { MLCC_CHAT_MAX_SPECIAL_TOKENS = 16 };
+
 typedef struct mlcc_conversation {
     const char *name; // may be NULL
     mlcc_text system_template, system_message;
@@ -54,12 +63,15 @@ typedef struct mlcc_conversation {
     bool strip_reasoning_in_history;
     mlcc_text function_string;
     bool use_function_calling;
+    const mlcc_jinja *jinja; // the model's own template, NULL: none
+    mlcc_jinja_variable jinja_variables[MLCC_CHAT_MAX_SPECIAL_TOKENS]; // bos_token, eos_token, …
+    size_t n_jinja_variables;
 } mlcc_conversation;
 
 // Reads the object `conv_template`. Everything is copied to `keep`. Errors name the key.
 mlcc_status *mlcc_conversation_read(
     const mlcc_json_value *conv_template, mlcc_arena *keep, mlcc_conversation *out);
-// Reads it from DIRECTORY/mlc-chat-config.json.
+// Reads it from DIRECTORY/mlc-chat-config.json, with the Jinja template that the file names.
 mlcc_status *mlcc_conversation_open(
     const char *directory, mlcc_arena *keep, mlcc_conversation *out);
 
@@ -67,13 +79,20 @@ mlcc_status *mlcc_conversation_open(
 // A request's several system messages are joined by the caller. *text is malloc'ed and NUL-terminated.
 // "{function_string}": the last one in the system text and the role templates receives function_string, the others nothing;
 // contents of messages are never searched.
-// Errors: INVALID, a role that the template does not have.
+// With a Jinja template system.data NULL means no system message, and the preset history stands before `messages`.
+// Errors: INVALID, a role that the template does not have; what the Jinja template refuses.
 mlcc_status *mlcc_conversation_render(
     const mlcc_conversation *conversation, mlcc_text system, const mlcc_chat_message *messages,
     size_t n_messages, char **text, size_t *length);
-// The same as token ids: prefix ids, then the prompt's. *ids is malloc'ed.
+// The same as token ids: prefix ids, then the prompt's. *ids is malloc'ed. With a Jinja template there are no prefix ids.
 mlcc_status *mlcc_conversation_encode(
     const mlcc_conversation *conversation, const mlcc_tokenizer *tokenizer, mlcc_text system,
     const mlcc_chat_message *messages, size_t n_messages, int32_t **ids, size_t *n_ids);
+// The parts of the above for a Jinja template: opening (out->jinja stays NULL where the configuration names none) and rendering.
+mlcc_status *mlcc_conversation_open_jinja(
+    const char *directory, const mlcc_json_value *config, mlcc_arena *keep, mlcc_conversation *out);
+mlcc_status *mlcc_conversation_render_jinja(
+    const mlcc_conversation *conversation, mlcc_text system, const mlcc_chat_message *messages,
+    size_t n_messages, mlcc_jinja_output *out);
 
 #endif

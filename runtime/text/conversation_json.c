@@ -239,6 +239,8 @@ mlcc_status *mlcc_conversation_open(
     mlcc_status *status =
         mlcc_json_get_object(mlcc_json_root(document), "conv_template", true, &object);
     if (status == NULL) status = mlcc_conversation_read(object, keep, out);
+    if (status == NULL)
+        status = mlcc_conversation_open_jinja(directory, mlcc_json_root(document), keep, out);
     mlcc_json_free(document);
     return mlcc_status_note(status, "reading the conversation template of '%s'", path);
 }

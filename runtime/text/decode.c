@@ -9,10 +9,10 @@
 #include <string.h>
 
 typedef struct step_state {
-    mlcc_bytes held; // BYTE_LEVEL, REPLACE, BYTE_FALLBACK, SUFFIX: the current token
+    mlcc_bytes held; // the current token, of steps that need all of it
     mlcc_bytes
-        waiting; // BYTE_LEVEL: an unfinished character; BYTE_FALLBACK: bytes; SUFFIX: the token before
-    size_t n_tokens;    // JOIN, METASPACE, SUFFIX: ended before the current one
+        waiting; // BYTE_LEVEL: an unfinished character; BYTE_FALLBACK: bytes; SUFFIX, CTC: the token before
+    size_t n_tokens;    // ended before the current one
     bool is_inside;     // JOIN: the current token has begun
     size_t n_cut;       // STRIP: at the start of the current token
     bool is_past_start; // STRIP
@@ -24,7 +24,7 @@ struct mlcc_decode_state {
     step_state *steps; // [n_steps]
     mlcc_regex_scratch *regex;
     mlcc_pieces pieces;
-    mlcc_bytes replaced;
+    mlcc_bytes replaced, cleaned;
     mlcc_bytes *out; // during a call
 };
 
@@ -64,6 +64,7 @@ void mlcc_decode_state_free(mlcc_decode_state *state) {
     mlcc_regex_scratch_free(state->regex);
     mlcc_pieces_free(&state->pieces);
     mlcc_bytes_free(&state->replaced);
+    mlcc_bytes_free(&state->cleaned);
     free(state);
 }
 
@@ -298,7 +299,169 @@ static mlcc_status *begin_joined_token(mlcc_decode_state *state, size_t step) {
     return s->n_tokens > 0 ? send_text(state, step + 1, " ", 1) : NULL;
 }
 
+// ---- WordPiece, CTC --------------------------------------------------------------------------------------------------------
+
+// Replaces `from` by `to` in the text that `replaced` holds.
+static void replace_in_token(
+    mlcc_decode_state *state, const char *from, size_t from_bytes, const char *to) {
+    mlcc_bytes *source = &state->replaced;
+    mlcc_bytes *result = &state->cleaned;
+    mlcc_bytes_clear(result);
+    for (size_t i = 0; i < source->length;) {
+        const char *rest = source->data + i;
+        const char *at = memmem(rest, source->length - i, from, from_bytes);
+        size_t before = at == NULL ? source->length - i : (size_t)(at - rest);
+        mlcc_bytes_append(result, rest, before);
+        i += before;
+        if (at == NULL) break;
+        mlcc_bytes_append(result, to, strlen(to));
+        i += from_bytes;
+    }
+    mlcc_bytes kept = *source;
+    *source = *result;
+    *result = kept;
+}
+
+// The tidying of Hugging Face's decoders, in their order (decoders/wordpiece.rs, cleanup).
+static void tidy_token(mlcc_decode_state *state) {
+    static const char *const rules[][2] = {
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        replace_in_token(state, rules[i][0], strlen(rules[i][0]), rules[i][1]);
+    }
+}
+
+// Hands the text in `replaced` on as a token; the buffer is free before the next step ends its token.
+static mlcc_status *send_replaced(mlcc_decode_state *state, size_t step) {
+    MLCC_TRY(mlcc_bytes_check(&state->replaced));
+    MLCC_TRY(mlcc_bytes_check(&state->cleaned));
+    if (state->replaced.length != 0) {
+        MLCC_TRY(send_text(state, step + 1, state->replaced.data, state->replaced.length));
+    }
+    return send_token_end(state, step + 1);
+}
+
+static mlcc_status *end_wordpiece_token(mlcc_decode_state *state, size_t step) {
+    const mlcc_decode_step *rule = &state->decoder->steps[step];
+    step_state *s = &state->steps[step];
+    MLCC_TRY(mlcc_bytes_check(&s->held));
+    const char *text = s->held.length == 0 ? "" : s->held.data;
+    size_t length = s->held.length;
+    mlcc_bytes_clear(&state->replaced);
+    bool continues =
+        length >= rule->content_bytes && memcmp(text, rule->content, rule->content_bytes) == 0;
+    if (s->n_tokens++ > 0) {
+        if (continues) {
+            text += rule->content_bytes;
+            length -= rule->content_bytes;
+        } else {
+            mlcc_bytes_put(&state->replaced, ' ');
+        }
+    }
+    mlcc_bytes_append(&state->replaced, text, length);
+    mlcc_bytes_clear(&s->held);
+    if (rule->cleans) tidy_token(state);
+    return send_replaced(state, step);
+}
+
+static mlcc_status *end_ctc_token(mlcc_decode_state *state, size_t step) {
+    const mlcc_decode_step *rule = &state->decoder->steps[step];
+    step_state *s = &state->steps[step];
+    MLCC_TRY(mlcc_bytes_check(&s->held));
+    bool is_repeated =
+        s->n_tokens > 0 && s->held.length == s->waiting.length &&
+        (s->held.length == 0 || memcmp(s->held.data, s->waiting.data, s->held.length) == 0);
+    mlcc_bytes ended = s->held;
+    s->held = s->waiting;
+    s->waiting = ended;
+    mlcc_bytes_clear(&s->held);
+    s->n_tokens++;
+    if (is_repeated) return NULL;
+    mlcc_bytes_clear(&state->replaced);
+    mlcc_bytes_append(&state->replaced, s->waiting.data, s->waiting.length);
+    replace_in_token(state, rule->content, rule->content_bytes, "");
+    if (rule->cleans) {
+        tidy_token(state);
+        replace_in_token(state, rule->delimiter, rule->delimiter_bytes, " ");
+    }
+    if (state->replaced.length == 0) return mlcc_bytes_check(&state->replaced);
+    return send_replaced(state, step);
+}
+
 // ---- events ------------------------------------------------------------------------------------------------------------------
+
+typedef mlcc_status *on_text(
+    mlcc_decode_state *state, size_t step, const char *text, size_t length);
+typedef mlcc_status *on_end(mlcc_decode_state *state, size_t step);
+
+static mlcc_status *hold_text(
+    mlcc_decode_state *state, size_t step, const char *text, size_t length) {
+    mlcc_bytes_append(&state->steps[step].held, text, length);
+    return NULL;
+}
+
+static mlcc_status *pass_text(
+    mlcc_decode_state *state, size_t step, const char *text, size_t length) {
+    return send_text(state, step + 1, text, length);
+}
+
+static mlcc_status *join_text(
+    mlcc_decode_state *state, size_t step, const char *text, size_t length) {
+    MLCC_TRY(begin_joined_token(state, step));
+    return send_text(state, step + 1, text, length);
+}
+
+static mlcc_status *end_joined_token(mlcc_decode_state *state, size_t step) {
+    MLCC_TRY(begin_joined_token(state, step));
+    state->steps[step].is_inside = false;
+    state->steps[step].n_tokens++;
+    return send_token_end(state, step + 1);
+}
+
+static mlcc_status *end_metaspace_token(mlcc_decode_state *state, size_t step) {
+    state->steps[step].n_tokens++;
+    return send_token_end(state, step + 1);
+}
+
+static mlcc_status *do_nothing(mlcc_decode_state *state, size_t step) {
+    (void)state;
+    (void)step;
+    return NULL;
+}
+
+static mlcc_status *end_byte_level(mlcc_decode_state *state, size_t step) {
+    MLCC_TRY(send_characters(state, step, true));
+    return send_token_end(state, step + 1);
+}
+
+static mlcc_status *end_fused(mlcc_decode_state *state, size_t step) {
+    return send_token_end(state, step + 1);
+}
+
+static mlcc_status *end_suffix(mlcc_decode_state *state, size_t step) {
+    return state->steps[step].n_tokens > 0 ? send_waiting_token(state, step, true) : NULL;
+}
+
+// clang-format off
+static const struct {
+    on_text *text;
+    on_end *token_end, *end;
+} actions[MLCC_N_DECODE_KINDS] = {
+    [MLCC_DECODE_JOIN]          = {join_text,      end_joined_token,     do_nothing},
+    [MLCC_DECODE_BYTE_LEVEL]    = {hold_text,      end_byte_level_token, end_byte_level},
+    [MLCC_DECODE_REPLACE]       = {hold_text,      end_replace_token,    do_nothing},
+    [MLCC_DECODE_BYTE_FALLBACK] = {hold_text,      end_fallback_token,   send_fallback_bytes},
+    [MLCC_DECODE_FUSE]          = {pass_text,      do_nothing,           end_fused},
+    [MLCC_DECODE_STRIP]         = {strip_text,     end_strip_token,      do_nothing},
+    [MLCC_DECODE_METASPACE]     = {metaspace_text, end_metaspace_token,  do_nothing},
+    [MLCC_DECODE_SUFFIX]        = {hold_text,      end_suffix_token,     end_suffix},
+    [MLCC_DECODE_WORDPIECE]     = {hold_text,      end_wordpiece_token,  do_nothing},
+    [MLCC_DECODE_CTC]           = {hold_text,      end_ctc_token,        do_nothing},
+};
+// clang-format on
 
 static mlcc_status *send_text(
     mlcc_decode_state *state, size_t step, const char *text, size_t length) {
@@ -306,58 +469,17 @@ static mlcc_status *send_text(
         mlcc_bytes_append(state->out, text, length);
         return NULL;
     }
-    switch (state->decoder->steps[step].kind) {
-    case MLCC_DECODE_JOIN:
-        MLCC_TRY(begin_joined_token(state, step));
-        return send_text(state, step + 1, text, length);
-    case MLCC_DECODE_BYTE_LEVEL:
-    case MLCC_DECODE_REPLACE:
-    case MLCC_DECODE_BYTE_FALLBACK:
-    case MLCC_DECODE_SUFFIX: mlcc_bytes_append(&state->steps[step].held, text, length); return NULL;
-    case MLCC_DECODE_FUSE: return send_text(state, step + 1, text, length);
-    case MLCC_DECODE_STRIP: return strip_text(state, step, text, length);
-    case MLCC_DECODE_METASPACE: return metaspace_text(state, step, text, length);
-    }
-    return NULL;
+    return actions[state->decoder->steps[step].kind].text(state, step, text, length);
 }
 
 static mlcc_status *send_token_end(mlcc_decode_state *state, size_t step) {
     if (step == state->decoder->n_steps) return NULL;
-    step_state *s = &state->steps[step];
-    switch (state->decoder->steps[step].kind) {
-    case MLCC_DECODE_JOIN:
-        MLCC_TRY(begin_joined_token(state, step));
-        s->is_inside = false;
-        s->n_tokens++;
-        return send_token_end(state, step + 1);
-    case MLCC_DECODE_BYTE_LEVEL: return end_byte_level_token(state, step);
-    case MLCC_DECODE_REPLACE: return end_replace_token(state, step);
-    case MLCC_DECODE_BYTE_FALLBACK: return end_fallback_token(state, step);
-    case MLCC_DECODE_FUSE: return NULL;
-    case MLCC_DECODE_STRIP: return end_strip_token(state, step);
-    case MLCC_DECODE_METASPACE: s->n_tokens++; return send_token_end(state, step + 1);
-    case MLCC_DECODE_SUFFIX: return end_suffix_token(state, step);
-    }
-    return NULL;
+    return actions[state->decoder->steps[step].kind].token_end(state, step);
 }
 
 static mlcc_status *send_end(mlcc_decode_state *state, size_t step) {
     if (step == state->decoder->n_steps) return NULL;
-    switch (state->decoder->steps[step].kind) {
-    case MLCC_DECODE_BYTE_LEVEL:
-        MLCC_TRY(send_characters(state, step, true));
-        MLCC_TRY(send_token_end(state, step + 1));
-        break;
-    case MLCC_DECODE_FUSE: MLCC_TRY(send_token_end(state, step + 1)); break;
-    case MLCC_DECODE_BYTE_FALLBACK: MLCC_TRY(send_fallback_bytes(state, step)); break;
-    case MLCC_DECODE_SUFFIX:
-        if (state->steps[step].n_tokens > 0) MLCC_TRY(send_waiting_token(state, step, true));
-        break;
-    case MLCC_DECODE_JOIN:
-    case MLCC_DECODE_REPLACE:
-    case MLCC_DECODE_STRIP:
-    case MLCC_DECODE_METASPACE: break;
-    }
+    MLCC_TRY(actions[state->decoder->steps[step].kind].end(state, step));
     return send_end(state, step + 1);
 }
 

@@ -24,6 +24,9 @@ typedef enum mlcc_decode_kind {
     MLCC_DECODE_STRIP,         // up to `start` and `stop` times `content` at the ends of each token
     MLCC_DECODE_METASPACE,     // content to ' ', in the first token to nothing when `drops_first`
     MLCC_DECODE_SUFFIX,        // content (BPEDecoder's "</w>") to ' ', in the last token to nothing
+    MLCC_DECODE_WORDPIECE, // without content ("##") in front after a token, else ' ' before all but the first
+    MLCC_DECODE_CTC, // no token twice in a row, content (padding) to nothing, delimiter to ' '
+    MLCC_N_DECODE_KINDS,
 } mlcc_decode_kind;
 
 typedef struct mlcc_decode_step {
@@ -33,6 +36,9 @@ typedef struct mlcc_decode_step {
     size_t content_bytes;
     size_t start, stop;
     bool drops_first;
+    bool cleans;           // WORDPIECE, CTC: " ." to ".", " n't" to "n't", …
+    const char *delimiter; // CTC
+    size_t delimiter_bytes;
 } mlcc_decode_step;
 
 typedef struct mlcc_decoder {

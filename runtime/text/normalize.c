@@ -6,6 +6,8 @@ void mlcc_normalize_scratch_free(mlcc_normalize_scratch *scratch) {
     mlcc_bytes_free(&scratch->buffers[0]);
     mlcc_bytes_free(&scratch->buffers[1]);
     mlcc_pieces_free(&scratch->pieces);
+    mlcc_bytes_free(&scratch->part);
+    mlcc_ranges_free(&scratch->moved);
 }
 
 void mlcc_normalizer_free(mlcc_normalizer *normalizer) {
@@ -37,22 +39,30 @@ static void strip(const mlcc_normalize_step *step, const char **text, size_t *le
 // Whether the first character disappears, or is swallowed by a replacement for more than one: then, for a Metaspace that prepends
 // only at the start, the reference no longer sees the start.
 static bool loses_start(
-    const mlcc_normalize_step *step, const char *text, size_t length, const mlcc_pieces *pieces) {
+    const mlcc_normalize_step *step, mlcc_normalize_scratch *scratch, const char *text,
+    size_t length) {
+    const mlcc_pieces *pieces = &scratch->pieces;
     if (length == 0) return false;
     uint32_t code;
     size_t n_bytes = mlcc_utf8_decode(text, &code);
     if (step->kind == MLCC_NORMALIZE_STRIP_ACCENTS) return mlcc_is_mark(code);
+    if (step->kind == MLCC_NORMALIZE_PRECOMPILED) {
+        mlcc_bytes *first = &scratch->part;
+        mlcc_bytes_clear(first);
+        mlcc_charsmap_normalize(step->charsmap, text, mlcc_grapheme_bytes(text, length), first);
+        return first->length == 0;
+    }
     if (step->kind != MLCC_NORMALIZE_REPLACE || pieces->n == 0 || !pieces->items[0].is_match)
         return false;
     return pieces->items[0].end > n_bytes || (step->content_bytes == 0 && pieces->items[0].end > 0);
 }
 
-static void strip_accents(const char *text, size_t length, mlcc_bytes *out) {
+static void drop(const char *text, size_t length, bool is_dropped(uint32_t code), mlcc_bytes *out) {
     size_t i = 0;
     while (i < length) {
         uint32_t code;
         size_t n_bytes = mlcc_utf8_decode(text + i, &code);
-        if (!mlcc_is_mark(code)) mlcc_bytes_append(out, text + i, n_bytes);
+        if (!is_dropped(code)) mlcc_bytes_append(out, text + i, n_bytes);
         i += n_bytes;
     }
 }
@@ -78,7 +88,38 @@ static void clean_for_translation(const char *text, size_t length, mlcc_bytes *o
     }
 }
 
-static mlcc_status *run_step(
+// google-research/bert, tokenization.py, as Hugging Face's BertNormalizer understands it.
+static void clean_for_bert(const char *text, size_t length, mlcc_bytes *out) {
+    for (size_t i = 0; i < length;) {
+        uint32_t code;
+        size_t n_bytes = mlcc_utf8_decode(text + i, &code);
+        bool is_line_end = code == '\t' || code == '\n' || code == '\r';
+        if (is_line_end) {
+            mlcc_bytes_put(out, ' ');
+        } else if (code != 0xFFFD && !mlcc_is_other(code)) {
+            if (mlcc_is_whitespace(code)) {
+                mlcc_bytes_put(out, ' ');
+            } else {
+                mlcc_bytes_append(out, text + i, n_bytes);
+            }
+        }
+        i += n_bytes;
+    }
+}
+
+static void space_chinese(const char *text, size_t length, mlcc_bytes *out) {
+    for (size_t i = 0; i < length;) {
+        uint32_t code;
+        size_t n_bytes = mlcc_utf8_decode(text + i, &code);
+        bool is_chinese = mlcc_is_chinese(code);
+        if (is_chinese) mlcc_bytes_put(out, ' ');
+        mlcc_bytes_append(out, text + i, n_bytes);
+        if (is_chinese) mlcc_bytes_put(out, ' ');
+        i += n_bytes;
+    }
+}
+
+mlcc_status *mlcc_normalize_step_run(
     const mlcc_normalize_step *step, mlcc_normalize_scratch *scratch, const char *text,
     size_t length, mlcc_bytes *out) {
     switch (step->kind) {
@@ -92,7 +133,16 @@ static mlcc_status *run_step(
             &scratch->pieces, out);
     case MLCC_NORMALIZE_FORM: mlcc_unicode_normalize(text, length, step->form, out); break;
     case MLCC_NORMALIZE_LOWERCASE: mlcc_unicode_lowercase(text, length, out); break;
-    case MLCC_NORMALIZE_STRIP_ACCENTS: strip_accents(text, length, out); break;
+    case MLCC_NORMALIZE_STRIP_ACCENTS: drop(text, length, mlcc_is_mark, out); break;
+    case MLCC_NORMALIZE_STRIP_NONSPACING: drop(text, length, mlcc_is_nonspacing_mark, out); break;
+    case MLCC_NORMALIZE_BERT_CLEAN: clean_for_bert(text, length, out); break;
+    case MLCC_NORMALIZE_BERT_CHINESE: space_chinese(text, length, out); break;
+    case MLCC_NORMALIZE_PRECOMPILED:
+        mlcc_charsmap_normalize(step->charsmap, text, length, out);
+        break;
+    case MLCC_NORMALIZE_SENTENCEPIECE:
+        mlcc_sentencepiece_normalize(step->rules, text, length, out);
+        break;
     case MLCC_NORMALIZE_BYTE_LEVEL: mlcc_byte_level_map(text, length, out); break;
     case MLCC_NORMALIZE_NMT: clean_for_translation(text, length, out); break;
     case MLCC_NORMALIZE_STRIP: break;
@@ -103,23 +153,48 @@ static mlcc_status *run_step(
 mlcc_status *mlcc_normalize(
     const mlcc_normalizer *normalizer, mlcc_normalize_scratch *scratch, const char *text,
     size_t length, const char **out, size_t *out_length, bool *drops_start) {
+    return mlcc_normalize_ranges(
+        normalizer, scratch, text, length, NULL, out, out_length, drops_start);
+}
+
+static void clip(mlcc_ranges *ranges, size_t begin, size_t end, mlcc_ranges *moved) {
+    mlcc_ranges_clear(moved);
+    for (size_t i = 0; i < ranges->n; i++) {
+        size_t from = ranges->items[i].begin < begin ? begin : ranges->items[i].begin;
+        size_t to = ranges->items[i].end > end ? end : ranges->items[i].end;
+        if (from < to) mlcc_ranges_push(moved, from - begin, to - begin);
+    }
+    mlcc_ranges kept = *ranges;
+    *ranges = *moved;
+    *moved = kept;
+}
+
+mlcc_status *mlcc_normalize_ranges(
+    const mlcc_normalizer *normalizer, mlcc_normalize_scratch *scratch, const char *text,
+    size_t length, mlcc_ranges *ranges, const char **out, size_t *out_length, bool *drops_start) {
     *drops_start = false;
     size_t next = 0;
     for (size_t i = 0; i < normalizer->n_steps; i++) {
         const mlcc_normalize_step *step = &normalizer->steps[i];
         if (step->kind == MLCC_NORMALIZE_STRIP) {
+            const char *before = text;
             strip(step, &text, &length, drops_start);
+            size_t begin = (size_t)(text - before);
+            if (ranges != NULL) clip(ranges, begin, begin + length, &scratch->moved);
             continue;
         }
         mlcc_bytes *buffer = &scratch->buffers[next];
         mlcc_bytes_clear(buffer);
-        MLCC_TRY(run_step(step, scratch, text, length, buffer));
-        if (loses_start(step, text, length, &scratch->pieces)) *drops_start = true;
+        MLCC_TRY(mlcc_normalize_step_run(step, scratch, text, length, buffer));
+        if (loses_start(step, scratch, text, length)) *drops_start = true;
+        if (ranges != NULL && ranges->n != 0) {
+            MLCC_TRY(mlcc_normalize_follow(step, scratch, text, length, buffer, ranges));
+        }
         text = buffer->length == 0 ? "" : buffer->data;
         length = buffer->length;
         next = 1 - next;
     }
     *out = text;
     *out_length = length;
-    return NULL;
+    return ranges == NULL ? NULL : mlcc_ranges_check(ranges);
 }

@@ -4,6 +4,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/text/buffer.h"
+#include "runtime/text/charsmap.h"
 #include "runtime/text/pattern.h"
 #include "runtime/text/unicode.h"
 
@@ -15,10 +16,15 @@ typedef enum mlcc_normalize_kind {
     MLCC_NORMALIZE_REPLACE, // pattern by content
     MLCC_NORMALIZE_FORM,    // a Unicode normal form
     MLCC_NORMALIZE_LOWERCASE,
-    MLCC_NORMALIZE_STRIP,         // white space at one or both ends
-    MLCC_NORMALIZE_STRIP_ACCENTS, // drops all marks
-    MLCC_NORMALIZE_BYTE_LEVEL,    // bytes as GPT-2's alphabet
-    MLCC_NORMALIZE_NMT,           // control characters away, special white space to ' '
+    MLCC_NORMALIZE_STRIP,            // white space at one or both ends
+    MLCC_NORMALIZE_STRIP_ACCENTS,    // drops all marks
+    MLCC_NORMALIZE_BYTE_LEVEL,       // bytes as GPT-2's alphabet
+    MLCC_NORMALIZE_NMT,              // control characters away, special white space to ' '
+    MLCC_NORMALIZE_BERT_CLEAN,       // the same after BERT's rules
+    MLCC_NORMALIZE_BERT_CHINESE,     // spaces around every Chinese character
+    MLCC_NORMALIZE_STRIP_NONSPACING, // drops marks without a width (BERT's accents)
+    MLCC_NORMALIZE_PRECOMPILED,      // by charsmap
+    MLCC_NORMALIZE_SENTENCEPIECE,    // all that SentencePiece does, by its rules
 } mlcc_normalize_kind;
 
 typedef struct mlcc_normalize_step {
@@ -28,6 +34,8 @@ typedef struct mlcc_normalize_step {
     size_t content_bytes;
     mlcc_unicode_form form;
     bool strips_left, strips_right;
+    const mlcc_charsmap *charsmap;
+    const mlcc_sentencepiece_rules *rules;
 } mlcc_normalize_step;
 
 typedef struct mlcc_normalizer {
@@ -38,6 +46,8 @@ typedef struct mlcc_normalizer {
 typedef struct mlcc_normalize_scratch {
     mlcc_bytes buffers[2];
     mlcc_pieces pieces;
+    mlcc_bytes part;           // while ranges are followed
+    mlcc_ranges moved;         // likewise
     mlcc_regex_scratch *regex; // borrowed
 } mlcc_normalize_scratch;
 
@@ -46,6 +56,19 @@ typedef struct mlcc_normalize_scratch {
 mlcc_status *mlcc_normalize(
     const mlcc_normalizer *normalizer, mlcc_normalize_scratch *scratch, const char *text,
     size_t length, const char **out, size_t *out_length, bool *drops_start);
+// The same, and `ranges` of the text become the ranges of *out that come from them, at least: a character that is made from both
+// sides of a border belongs to the range (normalize_follow.c).
+mlcc_status *mlcc_normalize_ranges(
+    const mlcc_normalizer *normalizer, mlcc_normalize_scratch *scratch, const char *text,
+    size_t length, mlcc_ranges *ranges, const char **out, size_t *out_length, bool *drops_start);
+// One step, appended to `out`; not for STRIP, which only narrows the text.
+mlcc_status *mlcc_normalize_step_run(
+    const mlcc_normalize_step *step, mlcc_normalize_scratch *scratch, const char *text,
+    size_t length, mlcc_bytes *out);
+// Moves the ranges over the step that has just made `out` of the text.
+mlcc_status *mlcc_normalize_follow(
+    const mlcc_normalize_step *step, mlcc_normalize_scratch *scratch, const char *text,
+    size_t length, const mlcc_bytes *out, mlcc_ranges *ranges);
 void mlcc_normalize_scratch_free(mlcc_normalize_scratch *scratch);
 void mlcc_normalizer_free(
     mlcc_normalizer *normalizer); // the steps' patterns; the list lives in an arena

@@ -14,7 +14,8 @@ mlcc_status *mlcc_pattern_of_literal(
 }
 
 mlcc_status *mlcc_pattern_of_regex(const char *regex, size_t length, mlcc_pattern *out) {
-    *out = (mlcc_pattern){0};
+    *out = (mlcc_pattern){.scan = mlcc_word_scan_of(regex, length)};
+    if (out->scan != NULL) return NULL;
     return mlcc_regex_compile(regex, length, &out->regex);
 }
 
@@ -64,6 +65,15 @@ static void split_by_test(
     if (done < length) push(out, done, length, false);
 }
 
+static void split_by_scan(
+    const mlcc_pattern *pattern, const char *text, size_t length, mlcc_pieces *out) {
+    for (size_t i = 0; i < length;) {
+        size_t end = pattern->scan(text, length, i);
+        push(out, i, end, true);
+        i = end;
+    }
+}
+
 static mlcc_status *split_by_regex(
     const mlcc_pattern *pattern, mlcc_regex_scratch *scratch, const char *text, size_t length,
     mlcc_pieces *out) {
@@ -97,6 +107,8 @@ mlcc_status *mlcc_pattern_split(
     if (length == 0) return NULL;
     if (pattern->is_member != NULL) {
         split_by_test(pattern, text, length, out);
+    } else if (pattern->scan != NULL) {
+        split_by_scan(pattern, text, length, out);
     } else if (pattern->regex != NULL) {
         MLCC_TRY(split_by_regex(pattern, scratch, text, length, out));
     } else {

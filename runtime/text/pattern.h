@@ -9,6 +9,7 @@
 #include "runtime/base/status.h"
 #include "runtime/text/buffer.h"
 #include "runtime/text/regex.h"
+#include "runtime/text/word_scan.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,10 +18,11 @@
 typedef bool mlcc_character_test(uint32_t code);
 
 typedef struct mlcc_pattern {
-    const char *literal; // used when regex and is_member are NULL
+    const char *literal; // used when all below are NULL
     size_t literal_bytes;
     mlcc_regex *regex;              // owned
     mlcc_character_test *is_member; // every such character is a match of its own
+    mlcc_word_scan *scan;           // a regular expression that is written out in word_scan.c
 } mlcc_pattern;
 
 // Literal text lives in `keep`. An empty literal matches everywhere, as an empty regular expression does.

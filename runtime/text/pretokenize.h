@@ -59,6 +59,8 @@ mlcc_status *mlcc_pretokenize(
     const mlcc_pretokenizer *pretokenizer, mlcc_pretokenize_scratch *scratch, const char *text,
     size_t length, bool at_start, const char **out, const mlcc_pieces **words);
 void mlcc_pretokenize_scratch_free(mlcc_pretokenize_scratch *scratch);
+// The stretches of one script each: what UnicodeScripts cuts by (unicode_scripts.c).
+mlcc_status *mlcc_pattern_of_scripts(mlcc_pattern *out);
 void mlcc_pretokenizer_free(mlcc_pretokenizer *pretokenizer); // the steps' patterns
 
 #endif

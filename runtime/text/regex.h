@@ -13,6 +13,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+// The items of a bracket expression for what \w means in Rust: Oniguruma's, the two joiners, and the letters in circles and squares.
+#define MLCC_RUST_WORD_ITEMS \
+    "\\w\\u200C\\u200D\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-" \
+    "\\x{1F189}"
+
 typedef struct mlcc_regex mlcc_regex;
 typedef struct mlcc_regex_scratch mlcc_regex_scratch; // what one thread needs for searching
 

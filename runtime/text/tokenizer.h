@@ -1,7 +1,10 @@
 // tokenizer: the parts of a loaded tokenizer.json and how text runs through them. The public functions are in runtime/mlcc.h.
 //
-//   text ─► repair UTF-8 ─► cut out added tokens ─► normalize ─► cut out normalized added tokens ─► pretokenize ─► bpe ─► post_process ─► ids
+//   text ─► repair UTF-8 ─► cut out added tokens ─► normalize ─► cut out normalized added tokens ─► pretokenize ─► model ─► post_process ─► ids
 //   ids ─► tokens ─► decode ─► text
+//
+// Guarded text (mlcc_tokenizer_encode_guarded of runtime/mlcc.h) takes the same way: the search for added tokens passes over special ones in
+// the ranges, the ranges are carried through the normalizer, and the model gets the list of ids that must not be spelled.
 //
 // Thread rule: a loaded tokenizer is only read; working memory comes from a pool behind a lock, so any number of threads may use
 // one tokenizer at the same time.
@@ -12,11 +15,11 @@
 #include "runtime/base/map.h"
 #include "runtime/mlcc.h"
 #include "runtime/text/added_tokens.h"
-#include "runtime/text/bpe.h"
 #include "runtime/text/decode.h"
 #include "runtime/text/normalize.h"
 #include "runtime/text/post_process.h"
 #include "runtime/text/pretokenize.h"
+#include "runtime/text/word_model.h"
 
 #include <pthread.h>
 
@@ -45,7 +48,10 @@ struct mlcc_tokenizer {
     mlcc_added_tokens *plain_set, *normalized_set;
     mlcc_normalizer normalizer;
     mlcc_pretokenizer pretokenizer;
-    mlcc_bpe *bpe;
+    const mlcc_word_model_type *model_type;
+    void *model;
+    mlcc_trie *verbatim;  // SentencePiece's user-defined pieces; NULL: none
+    uint8_t *special_ids; // [n_tokens] 1: the token is special
     mlcc_post_processor post_processor;
     mlcc_decoder decoder;
 

@@ -178,10 +178,57 @@ bool mlcc_is_whitespace(uint32_t code) {
            code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
 }
 
+bool mlcc_is_letter(uint32_t code) {
+    if (code < 0x80) return (code >= 'A' && code <= 'Z') || (code >= 'a' && code <= 'z');
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+    return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
+}
+
 bool mlcc_is_numeric(uint32_t code) {
     if (code < 0x80) return code >= '0' && code <= '9';
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
     return category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
+}
+
+// Signs, marks and format characters that Unicode got after version 8 (2015), by which Hugging Face tokenizers still classifies.
+static bool is_recent(uint32_t code) {
+    // clang-format off
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {
+        {0x61D, 0x61D}, {0x7FD, 0x7FD}, {0x890, 0x891}, {0x898, 0x89F}, {0x8CA, 0x8E2}, {0x9FD, 0x9FE},
+        {0xA76, 0xA76}, {0xAFA, 0xAFF}, {0xB55, 0xB55}, {0xC04, 0xC04}, {0xC3C, 0xC3C}, {0xC77, 0xC77},
+        {0xC84, 0xC84}, {0xD00, 0xD00}, {0xD3B, 0xD3C}, {0xD81, 0xD81}, {0xEBA, 0xEBA}, {0xECE, 0xECE},
+        {0x180F, 0x180F}, {0x1885, 0x1886}, {0x1ABF, 0x1ACE}, {0x1B7D, 0x1B7E}, {0x1DF6, 0x1DFB}, {0x2E43, 0x2E4F},
+        {0x2E52, 0x2E5D}, {0xA82C, 0xA82C}, {0xA8C5, 0xA8C5}, {0xA8FF, 0xA8FF}, {0xA9BD, 0xA9BD}, {0x10D24, 0x10D27},
+        {0x10EAB, 0x10EAD}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50}, {0x10F55, 0x10F59}, {0x10F82, 0x10F89}, {0x11070, 0x11070},
+        {0x11073, 0x11074}, {0x110C2, 0x110C2}, {0x110CD, 0x110CD}, {0x111C9, 0x111C9}, {0x111CF, 0x111CF}, {0x1123E, 0x1123E},
+        {0x11241, 0x11241}, {0x1133B, 0x1133B}, {0x11438, 0x1143F}, {0x11442, 0x11444}, {0x11446, 0x11446}, {0x1144B, 0x1144F},
+        {0x1145A, 0x1145B}, {0x1145D, 0x1145E}, {0x11660, 0x1166C}, {0x116B9, 0x116B9}, {0x1182F, 0x11837}, {0x11839, 0x1183B},
+        {0x1193B, 0x1193C}, {0x1193E, 0x1193E}, {0x11943, 0x11946}, {0x119D4, 0x119D7}, {0x119DA, 0x119DB}, {0x119E0, 0x119E0},
+        {0x119E2, 0x119E2}, {0x11A01, 0x11A0A}, {0x11A33, 0x11A38}, {0x11A3B, 0x11A47}, {0x11A51, 0x11A56}, {0x11A59, 0x11A5B},
+        {0x11A8A, 0x11A96}, {0x11A98, 0x11A9C}, {0x11A9E, 0x11AA2}, {0x11B00, 0x11B09}, {0x11C30, 0x11C36}, {0x11C38, 0x11C3D},
+        {0x11C3F, 0x11C3F}, {0x11C41, 0x11C45}, {0x11C70, 0x11C71}, {0x11C92, 0x11CA7}, {0x11CAA, 0x11CB0}, {0x11CB2, 0x11CB3},
+        {0x11CB5, 0x11CB6}, {0x11D31, 0x11D36}, {0x11D3A, 0x11D3A}, {0x11D3C, 0x11D3D}, {0x11D3F, 0x11D45}, {0x11D47, 0x11D47},
+        {0x11D90, 0x11D91}, {0x11D95, 0x11D95}, {0x11D97, 0x11D97}, {0x11EF3, 0x11EF4}, {0x11EF7, 0x11EF8}, {0x11F00, 0x11F01},
+        {0x11F36, 0x11F3A}, {0x11F40, 0x11F40}, {0x11F42, 0x11F4F}, {0x11FFF, 0x11FFF}, {0x12FF1, 0x12FF2}, {0x13430, 0x13440},
+        {0x13447, 0x13455}, {0x16E97, 0x16E9A}, {0x16F4F, 0x16F4F}, {0x16FE2, 0x16FE2}, {0x16FE4, 0x16FE4}, {0x1CF00, 0x1CF2D},
+        {0x1CF30, 0x1CF46}, {0x1E000, 0x1E006}, {0x1E008, 0x1E018}, {0x1E01B, 0x1E021}, {0x1E023, 0x1E024}, {0x1E026, 0x1E02A},
+        {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}, {0x1E944, 0x1E94A},
+        {0x1E95E, 0x1E95F},
+    };
+    // clang-format on
+    size_t low = 0;
+    size_t high = sizeof ranges / sizeof *ranges;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (code > ranges[middle].last) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < sizeof ranges / sizeof *ranges && code >= ranges[low].first;
 }
 
 bool mlcc_is_punctuation(uint32_t code) {
@@ -190,13 +237,55 @@ bool mlcc_is_punctuation(uint32_t code) {
                (code >= '[' && code <= '`') || (code >= '{' && code <= '~');
     }
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
-    return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
+    if (code == 0x166D || code == 0x111C9) return true; // of another category since
+    return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO && !is_recent(code);
 }
 
 bool mlcc_is_mark(uint32_t code) {
     if (code < 0x300) return false;
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
     return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
+}
+
+bool mlcc_is_nonspacing_mark(uint32_t code) {
+    if (code < 0x300) return false;
+    return utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_MN && !is_recent(code);
+}
+
+bool mlcc_is_other(uint32_t code) {
+    if (code < 0x80) return code < 0x20 || code == 0x7F;
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+    return category >= UTF8PROC_CATEGORY_CC && category <= UTF8PROC_CATEGORY_CO && !is_recent(code);
+}
+
+bool mlcc_is_chinese(uint32_t code) {
+    static const struct {
+        uint32_t first, last;
+    } blocks[] = {
+        {0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},   {0x20000, 0x2A6DF},
+        {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F},
+    };
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+        if (code >= blocks[i].first && code <= blocks[i].last) return true;
+    }
+    return false;
+}
+
+size_t mlcc_grapheme_bytes(const char *text, size_t length) {
+    uint32_t code;
+    utf8proc_int32_t state = 0;
+    size_t end = mlcc_utf8_decode(text, &code);
+    while (end < length) {
+        uint32_t next;
+        size_t n_bytes = mlcc_utf8_decode(text + end, &next);
+        if (utf8proc_grapheme_break_stateful(
+                (utf8proc_int32_t)code, (utf8proc_int32_t)next, &state)) {
+            break;
+        }
+        code = next;
+        end += n_bytes;
+    }
+    return end;
 }
 
 // ---- normal forms ----------------------------------------------------------------------------------------
@@ -344,4 +433,8 @@ void mlcc_unicode_lowercase(const char *text, size_t length, mlcc_bytes *out) {
             append_code(out, (uint32_t)utf8proc_tolower((utf8proc_int32_t)code));
         }
     }
+}
+
+uint32_t mlcc_unicode_uppercase(uint32_t code) {
+    return (uint32_t)utf8proc_toupper((utf8proc_int32_t)code);
 }

@@ -38,10 +38,17 @@ int mlcc_character_to_byte(uint32_t code); // -1 when the character stands for n
 void mlcc_byte_level_map(const char *text, size_t length, mlcc_bytes *out);
 
 // Properties.
-bool mlcc_is_whitespace(uint32_t code);  // White_Space
-bool mlcc_is_numeric(uint32_t code);     // general category N
-bool mlcc_is_punctuation(uint32_t code); // ASCII punctuation or general category P
-bool mlcc_is_mark(uint32_t code);        // general category M
+bool mlcc_is_whitespace(uint32_t code);      // White_Space
+bool mlcc_is_numeric(uint32_t code);         // general category N
+bool mlcc_is_letter(uint32_t code);          // general category L
+bool mlcc_is_punctuation(uint32_t code);     // ASCII punctuation or general category P
+bool mlcc_is_mark(uint32_t code);            // general category M
+bool mlcc_is_nonspacing_mark(uint32_t code); // general category Mn
+bool mlcc_is_other(uint32_t code);           // general category C, but not what is unassigned
+bool mlcc_is_chinese(
+    uint32_t code); // the blocks that BERT sets apart (google-research/bert, tokenization.py)
+// Bytes of the extended grapheme cluster at the start of valid text, length ≥ 1 (UAX 29).
+size_t mlcc_grapheme_bytes(const char *text, size_t length);
 
 typedef enum mlcc_unicode_form { MLCC_NFC, MLCC_NFD, MLCC_NFKC, MLCC_NFKD } mlcc_unicode_form;
 
@@ -50,5 +57,7 @@ bool mlcc_unicode_normalize(
     const char *text, size_t length, mlcc_unicode_form form, mlcc_bytes *out);
 // Appends valid text in lower case (full, unconditional mapping).
 void mlcc_unicode_lowercase(const char *text, size_t length, mlcc_bytes *out);
+// The upper-case form of one character where that is one character, else the character itself.
+uint32_t mlcc_unicode_uppercase(uint32_t code);
 
 #endif

@@ -32,8 +32,8 @@ py set "$file" 'model={"type":"BPE","vocab":7,"merges":[]}'
 broken "a vocabulary that is no object" tokenizer.json vocab
 
 py set "$file" 'added_tokens=[]'
-py set "$file" 'model={"type":"WordPiece","vocab":{"a":0}}'
-unusable "another kind of tokenizer" tokenizer.json WordPiece BPE
+py set "$file" 'model={"type":"Morpheme","vocab":{"a":0}}'
+unusable "another kind of tokenizer" tokenizer.json Morpheme BPE
 py set "$file" 'model={"type":"BPE","vocab":{"a":-1},"merges":[]}'
 unusable "a negative id" tokenizer.json "'a'"
 py set "$file" 'model={"type":"BPE","vocab":{"a":"x"},"merges":[]}'
@@ -64,6 +64,12 @@ unusable "an added token with a bad id" tokenizer.json id
 # ---- no tokenizer at all ----
 rm "$file"
 unusable "no tokenizer.json" tokenizer.json "$hf"
+printf 'AA== x\n' >"$hf/qwen.tiktoken"
+unusable "a broken tiktoken file" qwen.tiktoken "line 1"
+rm "$hf/qwen.tiktoken"
+printf '\n\377' >"$hf/tokenizer.model"
+unusable "a broken SentencePiece file" tokenizer.model byte
+rm "$hf/tokenizer.model"
 run "$mlcc" gen_config "$hf" --quantization q0f16 --conv-template LM -o "$model"
 expect 0 "a folder without a tokenizer still gets a configuration" warning tokenizer.json
 refuses "$work" "a folder that does not exist" no_such_folder -- "$mlcc" tokenize no_such_folder --text abc

@@ -68,8 +68,8 @@ options_of() {
             system-lib-prefix ;;
         calibrate) echo dataset num-calibration-samples seed max-tokens output json model-lib opt overrides device threads verify ;;
         generate) echo prompt prompt-file max-tokens temperature top-p top-k min-p repetition-penalty presence-penalty frequency-penalty seed \
-            threads device json logits model-lib ignore-eos echo batch verify no-cache ;;
-        perplexity) echo text lines json model-lib device threads verify no-cache ;;
+            threads device json logits model-lib ignore-eos echo batch verify no-cache weights-memory ;;
+        perplexity) echo text lines json model-lib device threads verify no-cache weights-memory ;;
         tokenize) echo text file no-special json decode ;;
         bench) echo prompt-tokens gen-tokens batch repetitions threads format depth model-lib ;;
         diff) echo tolerance top source-format threads json ;;
@@ -150,7 +150,7 @@ run "$mlcc" inspect
 expect 2 "inspect of nothing" "PATH"
 run "$mlcc" inspect x --modes
 expect 2 "inspect of two things" "PATH"
-for missing in quantization conv-template output; do
+for missing in quantization output; do
     words=(--quantization q0f16 --conv-template LM --output "$work/none")
     kept=()
     for ((i = 0; i < ${#words[@]}; i += 2)); do

@@ -85,6 +85,16 @@ static void use(const mlcc_tokenizer *tokenizer, const char *text, size_t length
         decode(tokenizer, ids, n_ids, add_special == 0);
         free(ids);
     }
+    // guarded as a whole: what comes out spells no special token (the unknown one may stand for characters)
+    if (length != 0) {
+        const mlcc_text_range ranges[2] = {{0, length / 2}, {length - length / 3, length}};
+        int32_t *ids;
+        size_t n_ids;
+        mlcc_status *status =
+            mlcc_tokenizer_encode_guarded(tokenizer, text, length, ranges, 2, false, &ids, &n_ids);
+        if (status != NULL) expect_message(status);
+        free(ids);
+    }
     // the text as ids, known or not
     int32_t ids[64];
     size_t n_ids = length < 64 ? length : 64;

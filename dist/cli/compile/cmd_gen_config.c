@@ -8,7 +8,7 @@
 // clang-format off
 static const args_option options[] = {
     {.name = "quantization", .letter = 'q', .kind = ARGS_TEXT, .value_name = "MODE", .help = "quantization mode, for example q4f16_1; mlcc inspect --modes lists them (required)"},
-    {.name = "conv-template", .kind = ARGS_TEXT, .value_name = "NAME", .help = "conversation template: chatml, llama-3_1, qwen3, LM (the text as it is), …; inspect --templates lists them (required)"},
+    {.name = "conv-template", .kind = ARGS_TEXT, .value_name = "NAME", .help = "auto = the model's own Jinja template, else what fits its type; or a name: chatml, LM, …; inspect --templates lists them", .fallback = "auto"},
     {.name = "output", .letter = 'o', .kind = ARGS_TEXT, .value_name = "DIR", .help = "model directory to write into (required)"},
     {.name = "model-type", .kind = ARGS_TEXT, .value_name = "TYPE", .help = "auto = model_type of the config", .fallback = "auto"},
     {.name = "overrides of the config", .kind = ARGS_HEADING},
@@ -35,7 +35,7 @@ static mlcc_status *read_bool(const char *option, const char *text, bool *out) {
 }
 
 static mlcc_status *run_gen_config(const args_values *values) {
-    static const char *const required[] = {"quantization", "conv-template", "output"};
+    static const char *const required[] = {"quantization", "output"};
     for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
         if (!args_given(values, required[i])) return args_usage("--%s is missing", required[i]);
     }

@@ -98,12 +98,16 @@ static void test_no_tokenizer_json(void **state) {
     assert_int_equal(files.n_names, 0);
     assert_string_equal(files.info.token_postproc_method, "byte_fallback");
     expect_log(self, "holds no tokenizer files");
+    fixture_write_text(self, "merges.txt", "");
+    expect_ok(hf_tokenizer_files_find(self->dir, self->keep, &files));
+    expect_log(self, "holds 'merges.txt' but no tokenizer.json");
     fixture_write_text(self, "qwen.tiktoken", "");
     expect_ok(hf_tokenizer_files_find(self->dir, self->keep, &files));
-    expect_log(self, "holds 'qwen.tiktoken' but no tokenizer.json");
     fixture_write_text(self, "tokenizer.model", "");
     expect_ok(hf_tokenizer_files_find(self->dir, self->keep, &files));
-    assert_int_equal(files.n_names, 1);
+    assert_int_equal(files.n_names, 3);
+    assert_string_equal(files.names[0], "tokenizer.model");
+    assert_string_equal(files.names[2], "qwen.tiktoken");
     assert_false(files.has_tokenizer_json);
 }
 

@@ -26,8 +26,17 @@ static const broken cases[] = {
     {"{}", MLCC_INVALID, "key 'model' is missing", "tokenizer.json"},
     {"{\"model\": 3}", MLCC_INVALID, "key 'model' is an integer", "an object"},
     {"{\"model\": {\"vocab\": {}}}", MLCC_INVALID, "key 'type' is missing", "reading model"},
-    {"{\"model\": {\"type\": \"WordPiece\"}}", MLCC_UNSUPPORTED, "model.type is 'WordPiece'", "'BPE'"},
-    {"{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", MLCC_UNSUPPORTED, "model.type is 'Unigram'", "'BPE'"},
+    {"{\"model\": {\"type\": \"Morpheme\"}}", MLCC_UNSUPPORTED, "model.type is 'Morpheme'", "BPE, Unigram, WordPiece, WordLevel"},
+    {"{\"model\": {\"type\": \"WordPiece\"}}", MLCC_INVALID, "key 'vocab' is missing", "reading model"},
+    {"{\"model\": {\"type\": \"WordPiece\", \"unk_token\": \"?\", \"vocab\": {\"a\": 0}}}", MLCC_INVALID, "'unk_token' is '?'", "model.vocab"},
+    {"{\"model\": {\"type\": \"WordPiece\", \"unk_token\": \"a\", \"max_input_chars_per_word\": -1, \"vocab\": {\"a\": 0}}}", MLCC_INVALID, "max_input_chars_per_word", "-1"},
+    {"{\"model\": {\"type\": \"WordLevel\", \"unk_token\": 1, \"vocab\": {\"a\": 0}}}", MLCC_INVALID, "key 'unk_token'", "a string"},
+    {"{\"model\": {\"type\": \"Unigram\", \"vocab\": {}}}", MLCC_INVALID, "key 'vocab' is an object", "an array"},
+    {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\"]]}}", MLCC_INVALID, "model.vocab[0]", "a text and a score"},
+    {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", -1], [1, 2]]}}", MLCC_INVALID, "model.vocab[1]", "a text and a score"},
+    {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", \"x\"]]}}", MLCC_INVALID, "model.vocab[0]", "a text and a score"},
+    {"{\"model\": {\"type\": \"Unigram\", \"unk_id\": 1, \"vocab\": [[\"a\", -1]]}}", MLCC_INVALID, "key 'unk_id' is 1", "1 pieces"},
+    {"{\"model\": {\"type\": \"Unigram\", \"unk_id\": -3, \"vocab\": [[\"a\", -1]]}}", MLCC_INVALID, "'unk_id'", "-3"},
     {"{\"model\": {\"type\": 1}}", MLCC_INVALID, "key 'type'", "a string"},
     // vocab
     {MODEL("\"merges\": []"), MLCC_INVALID, "key 'vocab' is missing", "reading model"},
@@ -67,7 +76,13 @@ static const broken cases[] = {
     // normalizer
     {PART("\"normalizer\": []"), MLCC_INVALID, "normalizer is an array", "an object"},
     {PART("\"normalizer\": {}"), MLCC_INVALID, "key 'type' is missing", "reading normalizer"},
-    {PART("\"normalizer\": {\"type\": \"Precompiled\"}"), MLCC_UNSUPPORTED, "normalizer.type is 'Precompiled'", "Prepend"},
+    {PART("\"normalizer\": {\"type\": \"Fold\"}"), MLCC_UNSUPPORTED, "normalizer.type is 'Fold'", "Prepend"},
+    {PART("\"normalizer\": {\"type\": \"Precompiled\"}"), MLCC_INVALID, "normalizer.precompiled_charsmap is missing", "a string"},
+    {PART("\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"!!!!\"}"), MLCC_INVALID, "normalizer.precompiled_charsmap", "base64"},
+    {PART("\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"AAA=\"}"), MLCC_INVALID, "has 2 bytes", "reading normalizer"},
+    {PART("\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"/////wAA\"}"), MLCC_INVALID, "a trie of 4294967295", "reading normalizer"},
+    {PART("\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"BAAAAAAAAAD/\"}"), MLCC_INVALID, "no valid UTF-8", "reading normalizer"},
+    {PART("\"normalizer\": {\"type\": \"BertNormalizer\"}"), MLCC_INVALID, "key 'clean_text' is missing", "reading normalizer"},
     {PART("\"normalizer\": {\"type\": \"Sequence\"}"), MLCC_INVALID, "key 'normalizers' is missing", "reading normalizer"},
     {PART("\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, {\"type\": \"X\"}]}"), MLCC_UNSUPPORTED, "normalizer.normalizers[1].type is 'X'", "accepted"},
     {PART("\"normalizer\": {\"type\": \"Prepend\"}"), MLCC_INVALID, "normalizer.prepend is missing", "a string"},
@@ -84,9 +99,12 @@ static const broken cases[] = {
     {PART("\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"ab\"}"), MLCC_INVALID, "pre_tokenizer.replacement is 'ab'", "one character"},
     {PART("\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"last\"}"), MLCC_INVALID, "prepend_scheme is 'last'", "always, first, never"},
     {PART("\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"first\", \"add_prefix_space\": false}"), MLCC_INVALID, "add_prefix_space is false", "'never'"},
-    {PART("\"pre_tokenizer\": {\"type\": \"UnicodeScripts\"}"), MLCC_UNSUPPORTED, "pre_tokenizer.type is 'UnicodeScripts'", "ByteLevel"},
+    {PART("\"pre_tokenizer\": {\"type\": \"Runes\"}"), MLCC_UNSUPPORTED, "pre_tokenizer.type is 'Runes'", "ByteLevel"},
+    {PART("\"pre_tokenizer\": {\"type\": \"FixedLength\", \"length\": 0}"), MLCC_INVALID, "key 'length' is 0", "reading pre_tokenizer"},
     // decoder
-    {PART("\"decoder\": {\"type\": \"WordPiece\"}"), MLCC_UNSUPPORTED, "decoder.type is 'WordPiece'", "ByteFallback"},
+    {PART("\"decoder\": {\"type\": \"Glue\"}"), MLCC_UNSUPPORTED, "decoder.type is 'Glue'", "ByteFallback"},
+    {PART("\"decoder\": {\"type\": \"WordPiece\"}"), MLCC_INVALID, "key 'cleanup' is missing", "reading decoder"},
+    {PART("\"decoder\": {\"type\": \"CTC\", \"cleanup\": true, \"pad_token\": \"\", \"word_delimiter_token\": \"|\"}"), MLCC_INVALID, "pad_token or word_delimiter_token is empty", "decoder"},
     {PART("\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Strip\", \"content\": \" \", \"start\": -1, \"stop\": 0}]}"), MLCC_INVALID, "key 'start' is -1", "decoder.decoders[0]"},
     {PART("\"decoder\": {\"type\": \"BPEDecoder\", \"suffix\": \"\"}"), MLCC_INVALID, "decoder.suffix is empty", "end-of-word"},
     // post_processor
@@ -150,6 +168,26 @@ static void test_damage(void **state) {
     free(json);
 }
 
+// Sequences inside Sequences: refused by the depth limit of JSON, long before the stack ends.
+static void test_nesting(void **state) {
+    (void)state;
+    enum { DEPTH = 500 };
+    mlcc_str json = {0};
+    mlcc_str_puts(&json, "{\"normalizer\": ");
+    for (int i = 0; i < DEPTH; i++) {
+        mlcc_str_puts(&json, "{\"type\": \"Sequence\", \"normalizers\": [");
+    }
+    for (int i = 0; i < DEPTH; i++) mlcc_str_puts(&json, "]}");
+    mlcc_str_puts(&json, ", \"model\": {\"type\": \"BPE\", " PLAIN "}}");
+    mlcc_tokenizer *tokenizer;
+    mlcc_status *status =
+        mlcc_tokenizer_load(json.data, json.length, "DIR/tokenizer.json", &tokenizer);
+    assert_int_equal(mlcc_status_code(status), MLCC_INVALID);
+    assert_null(tokenizer);
+    mlcc_status_free(status);
+    mlcc_str_free(&json);
+}
+
 static void test_missing_file(void **state) {
     (void)state;
     mlcc_tokenizer *tokenizer;
@@ -164,6 +202,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_nesting),
         cmocka_unit_test(test_missing_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

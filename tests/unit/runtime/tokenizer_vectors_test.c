@@ -209,7 +209,7 @@ int main(void) {
         "models/stories260K",    "tokenizers/deepseek-llm",    "tokenizers/gemma-style",
         "tokenizers/gpt-2",      "tokenizers/llama-2-from-sp", "tokenizers/llama-3.2",
         "tokenizers/mistral-v1", "tokenizers/mistral-v3",      "tokenizers/phi-3-gguf",
-        "tokenizers/qwen2.5",
+        "tokenizers/qwen2.5",    "tokenizers/bert-bge",
     };
     static pairing pairs[] = {
         {"llama-bpe", "llama-3.2", " "},
@@ -219,6 +219,7 @@ int main(void) {
         {"deepseek-r1-qwen", "qwen2.5", " "},
         {"llama-spm", "llama-2-from-sp", " "},
         {"phi-3", "phi-3-gguf", " "},
+        {"bert-bge", "bert-bge", " "},
     };
     enum { N_FOLDERS = sizeof folders / sizeof *folders, N_PAIRS = sizeof pairs / sizeof *pairs };
     struct CMUnitTest tests[N_FOLDERS + N_PAIRS];
