@@ -6,5 +6,8 @@
 
 double mlcc_clock_s(void);          // monotonic seconds since an arbitrary start
 uint64_t mlcc_peak_rss_bytes(void); // highest resident size of this process so far
+// From now on the highest since this call, where the kernel allows it (proc(5), clear_refs): leaves
+// out what only a measurement needed.
+void mlcc_peak_rss_restart(void);
 
 #endif

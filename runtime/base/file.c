@@ -61,6 +61,45 @@ void mlcc_file_unmap(mlcc_mapping *mapping) {
     *mapping = (mlcc_mapping){0};
 }
 
+mlcc_status *mlcc_file_open(const char *path, int *file, uint64_t *size_bytes) {
+    *size_bytes = 0;
+    struct stat info;
+    mlcc_status *status = open_for_reading(path, file, &info);
+    if (status == NULL && !S_ISREG(info.st_mode)) {
+        status = MLCC_ERROR(INVALID, "'%s' is not a regular file", path);
+        close(*file);
+    }
+    if (status != NULL) {
+        *file = -1;
+        return status;
+    }
+    *size_bytes = (uint64_t)info.st_size;
+    return NULL;
+}
+
+mlcc_status *mlcc_file_read_at(
+    int file, const char *path, uint64_t offset_bytes, void *data, size_t size_bytes) {
+    char *target = data;
+    while (size_bytes > 0) {
+        if (offset_bytes > INT64_MAX) break;
+        ssize_t n = pread(file, target, size_bytes, (off_t)offset_bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return MLCC_ERROR(IO, "cannot read '%s': %s", path, strerror(errno));
+        if (n == 0) break;
+        target += n;
+        offset_bytes += (uint64_t)n;
+        size_bytes -= (size_t)n;
+    }
+    if (size_bytes == 0) return NULL;
+    return MLCC_ERROR(
+        IO, "'%s' ends at %llu, %zu bytes more are expected", path,
+        (unsigned long long)offset_bytes, size_bytes);
+}
+
+void mlcc_file_close(int file) {
+    if (file >= 0) close(file);
+}
+
 // Reads to the end of the file, whatever its stated size: it may be a pipe or in /proc, or growing.
 static mlcc_status *read_all(
     int file, const char *path, size_t expected_bytes, size_t max_bytes, char **data,

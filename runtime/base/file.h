@@ -19,6 +19,12 @@ typedef struct mlcc_mapping {
 
 mlcc_status *mlcc_file_map(const char *path, mlcc_mapping *out); // read-only, private
 void mlcc_file_unmap(mlcc_mapping *mapping);
+// A regular file to be read at any place by any number of threads. `file` is for the other two.
+mlcc_status *mlcc_file_open(const char *path, int *file, uint64_t *size_bytes);
+// All of [offset, offset + size): IO when the file ends before. `path` names it in errors.
+mlcc_status *mlcc_file_read_at(
+    int file, const char *path, uint64_t offset_bytes, void *data, size_t size_bytes);
+void mlcc_file_close(int file); // -1 is fine
 // Whole file with a NUL after it; refuses files above max_bytes (0 = no limit). Free with free().
 mlcc_status *mlcc_file_read(const char *path, size_t max_bytes, char **data, size_t *size_bytes);
 bool mlcc_file_exists(const char *path); // a regular file (after links)

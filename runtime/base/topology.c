@@ -1,128 +1,12 @@
 #include "runtime/base/topology.h"
 
+#include "runtime/base/cgroup.h"
 #include "runtime/base/threads.h"
 
 #include <hwloc.h>
-#include <inttypes.h>
-#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-// ---- control groups ---------------------------------------------------------------------------
-
-// Whole cores of `quota` microseconds in every `period`; 0 = no limit. Rounded down: threads that
-// meet at barriers all wait for the one that the kernel has put to sleep, so one thread too many
-// costs more than one too few.
-static int32_t quota_cores(int64_t quota, int64_t period) {
-    if (quota <= 0 || period <= 0) return 0;
-    int64_t cores = quota / period;
-    return cores < 1 ? 1 : cores > INT32_MAX ? INT32_MAX : (int32_t)cores;
-}
-
-// The first line of DIR/NAME.
-static bool read_line(const char *dir, const char *name, char *line, size_t size) {
-    char path[PATH_MAX];
-    int length = snprintf(path, sizeof path, "%s/%s", dir, name);
-    if (length < 0 || (size_t)length >= sizeof path) return false;
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return false;
-    bool read = fgets(line, (int)size, file) != NULL;
-    fclose(file);
-    return read;
-}
-
-// The limit that one group directory sets; 0 = none.
-static int32_t group_cores(const char *dir) {
-    char line[128];
-    int64_t quota = 0;
-    int64_t period = 0;
-    if (read_line(dir, "cpu.max", line, sizeof line)) { // v2: "max 100000" or "150000 100000"
-        if (sscanf(line, "%" SCNd64 " %" SCNd64, &quota, &period) != 2) return 0;
-        return quota_cores(quota, period);
-    }
-    // v1: two files; a quota of -1 is no limit.
-    if (!read_line(dir, "cpu.cfs_quota_us", line, sizeof line)) return 0;
-    if (sscanf(line, "%" SCNd64, &quota) != 1) return 0;
-    if (!read_line(dir, "cpu.cfs_period_us", line, sizeof line)) return 0;
-    if (sscanf(line, "%" SCNd64, &period) != 1) return 0;
-    return quota_cores(quota, period);
-}
-
-static int32_t smaller_limit(int32_t a, int32_t b) {
-    if (a == 0 || b == 0) return a + b;
-    return a < b ? a : b;
-}
-
-// The smallest limit from ROOT/CONTROLLER/GROUP up to ROOT/CONTROLLER. Inside a container the
-// group's path is often that of the host and does not exist below the mount; its ancestors then do
-// not either, except the mount itself.
-static int32_t hierarchy_cores(const char *root, const char *controller, const char *group) {
-    char path[PATH_MAX];
-    int base = snprintf(path, sizeof path, "%s/%s", root, controller);
-    if (base < 0 || (size_t)base >= sizeof path) return 0;
-    if (controller[0] == '\0') path[--base] = '\0';
-    size_t room = sizeof path - (size_t)base;
-    int length = snprintf(path + base, room, "%s", group);
-    if (length < 0 || (size_t)length >= room) path[base] = '\0';
-    int32_t cores = 0;
-    for (;;) {
-        cores = smaller_limit(cores, group_cores(path));
-        char *slash = strrchr(path, '/');
-        if (slash == NULL || slash < path + base) return cores;
-        *slash = '\0';
-    }
-}
-
-static bool list_has(const char *list, const char *word) {
-    size_t length = strlen(word);
-    for (const char *p = list; p != NULL; p = strchr(p, ',')) {
-        if (*p == ',') p++;
-        if (strncmp(p, word, length) == 0 && (p[length] == ',' || p[length] == '\0')) return true;
-    }
-    return false;
-}
-
-int32_t mlcc_cgroup_cores(const char *self, const char *root) {
-    char *text = strdup(self);
-    if (text == NULL) return 0;
-    int32_t cores = 0;
-    char *rest = text;
-    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
-        // HIERARCHY:CONTROLLERS:PATH; v2 has no controllers.
-        char *controllers = strchr(line, ':');
-        char *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
-        if (group == NULL) continue;
-        *controllers++ = '\0';
-        *group++ = '\0';
-        if (controllers[0] == '\0') {
-            cores = smaller_limit(cores, hierarchy_cores(root, "", group));
-            cores = smaller_limit(cores, hierarchy_cores(root, "unified", group));
-        } else if (list_has(controllers, "cpu")) {
-            cores = smaller_limit(cores, hierarchy_cores(root, controllers, group));
-            if (strcmp(controllers, "cpu") != 0) {
-                cores = smaller_limit(cores, hierarchy_cores(root, "cpu", group));
-            }
-        }
-    }
-    free(text);
-    return cores;
-}
-
-static int32_t own_cgroup_cores(void) {
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    if (file == NULL) return 0;
-    char text[16384];
-    size_t length = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[length] = '\0';
-    return mlcc_cgroup_cores(text, "/sys/fs/cgroup");
-}
-
-// ---- cores ------------------------------------------------------------------------------------
+#include <stddef.h>
 
 // Logical processors in this process's affinity mask, however many the machine has.
 static int32_t affinity_processors(void) {
@@ -139,40 +23,98 @@ static int32_t affinity_processors(void) {
     return 1;
 }
 
-// Cores with at least one processor that the process may run on; 0 when hwloc cannot tell.
-static int32_t topology_cores(void) {
+// NULL when hwloc cannot tell. The caller destroys it.
+static hwloc_topology_t load_topology(void) {
     hwloc_topology_t topology;
-    if (hwloc_topology_init(&topology) != 0) return 0;
-    // Only cores and processors: looking at caches, buses and devices would take many times longer.
+    if (hwloc_topology_init(&topology) != 0) return NULL;
+    // Only cores, processors and memory: looking at caches, buses and devices would take many times
+    // longer.
     hwloc_topology_set_all_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_NONE);
     hwloc_topology_set_type_filter(topology, HWLOC_OBJ_CORE, HWLOC_TYPE_FILTER_KEEP_ALL);
-    int32_t n_cores = 0;
+    if (hwloc_topology_load(topology) == 0) return topology;
+    hwloc_topology_destroy(topology);
+    return NULL;
+}
+
+// The memory nodes of `processors` that the process may take memory from.
+static hwloc_nodeset_t nodes_of(hwloc_topology_t topology, hwloc_const_cpuset_t processors) {
+    hwloc_nodeset_t nodes = hwloc_bitmap_alloc();
+    if (nodes == NULL) return NULL;
+    hwloc_cpuset_to_nodeset(topology, processors, nodes);
+    hwloc_bitmap_and(nodes, nodes, hwloc_topology_get_allowed_nodeset(topology));
+    return nodes;
+}
+
+typedef struct machine {
+    mlcc_topology_facts facts;
+    hwloc_topology_t topology; // kept, with `nodes`, where there are several memory nodes
+    hwloc_nodeset_t nodes;
+} machine;
+
+static void machine_free(machine *m) {
+    hwloc_bitmap_free(m->nodes);
+    if (m->topology != NULL) hwloc_topology_destroy(m->topology);
+    *m = (machine){0};
+}
+
+// Cores with at least one processor that the process may run on, and the memory beside them.
+static void look_at(hwloc_topology_t topology, machine *m) {
     hwloc_bitmap_t allowed = hwloc_bitmap_alloc();
-    if (allowed != NULL && hwloc_topology_load(topology) == 0 &&
-        hwloc_get_cpubind(topology, allowed, HWLOC_CPUBIND_THREAD) == 0) {
+    if (allowed != NULL && hwloc_get_cpubind(topology, allowed, HWLOC_CPUBIND_THREAD) == 0) {
         hwloc_obj_t core = NULL;
         while ((core = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_CORE, core)) != NULL) {
-            if (hwloc_bitmap_intersects(core->cpuset, allowed)) n_cores++;
+            if (hwloc_bitmap_intersects(core->cpuset, allowed)) m->facts.n_cores++;
         }
+        m->nodes = nodes_of(topology, allowed);
+        if (m->nodes != NULL) m->facts.n_memory_nodes = hwloc_bitmap_weight(m->nodes);
     }
     hwloc_bitmap_free(allowed);
-    hwloc_topology_destroy(topology);
-    return n_cores;
+}
+
+static machine read_machine(void) {
+    machine m = {.topology = load_topology()};
+    if (m.topology != NULL) look_at(m.topology, &m);
+    int32_t processors = affinity_processors();
+    if (m.facts.n_cores < 1 || m.facts.n_cores > processors) m.facts.n_cores = processors;
+    int32_t granted = mlcc_own_cgroup_cores();
+    if (granted != 0 && granted < m.facts.n_cores) m.facts.n_cores = granted;
+    if (m.facts.n_cores < 1) m.facts.n_cores = 1;
+    if (m.facts.n_memory_nodes < 2) {
+        const mlcc_topology_facts facts = {.n_cores = m.facts.n_cores, .n_memory_nodes = 1};
+        machine_free(&m);
+        m.facts = facts;
+    }
+    return m;
+}
+
+mlcc_topology_facts mlcc_topology_read(void) {
+    machine m = read_machine();
+    const mlcc_topology_facts facts = m.facts;
+    machine_free(&m);
+    return facts;
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int32_t physical_cores;
+static machine this_machine; // as long as the process
 
-static void count_cores(void) {
-    int32_t processors = affinity_processors();
-    int32_t cores = topology_cores();
-    if (cores < 1 || cores > processors) cores = processors;
-    int32_t granted = own_cgroup_cores();
-    if (granted != 0 && granted < cores) cores = granted;
-    physical_cores = cores < 1 ? 1 : cores;
+static void look_once(void) {
+    this_machine = read_machine();
 }
 
 int32_t mlcc_physical_cores(void) {
-    pthread_once(&once, count_cores);
-    return physical_cores;
+    pthread_once(&once, look_once);
+    return this_machine.facts.n_cores;
+}
+
+int32_t mlcc_memory_nodes(void) {
+    pthread_once(&once, look_once);
+    return this_machine.facts.n_memory_nodes;
+}
+
+void mlcc_memory_interleave(void *data, size_t size_bytes) {
+    if (size_bytes == 0 || mlcc_memory_nodes() < 2) return;
+    // Only a wish: a kernel that refuses it puts pages where they are first touched.
+    (void)hwloc_set_area_membind(
+        this_machine.topology, data, size_bytes, this_machine.nodes, HWLOC_MEMBIND_INTERLEAVE,
+        HWLOC_MEMBIND_BYNODESET);
 }

@@ -31,6 +31,7 @@ static mlcc_status *cpu_alloc(
     mlcc_device *device, size_t size_bytes, const char *what, mlcc_memory *out) {
     (void)device;
     MLCC_TRY(mlcc_block_alloc(size_bytes, what, &out->block));
+    mlcc_block_spread(&out->block);
     out->address = out->block.data;
     out->size_bytes = size_bytes;
     return NULL;
@@ -69,6 +70,8 @@ static mlcc_status *create_memory(cpu_runner *self) {
     }
     scratch_bytes = scratch_bytes / 64 * 64;
     MLCC_TRY(mlcc_block_alloc(function->workspace_bytes, "the workspace", &self->workspace));
+    mlcc_block_spread(&self->workspace);
+    // Of each thread its own: where it is first touched is where it is used.
     MLCC_TRY(mlcc_block_alloc(all_scratch, "the scratch memory of the threads", &self->scratch));
     MLCC_TRY(
         mlcc_block_alloc(function->n_counters * sizeof(uint32_t), "the counters", &self->counters));

@@ -1,12 +1,15 @@
 #include "runtime/device/host_memory.h"
 
 #include "runtime/base/str.h"
+#include "runtime/base/topology.h"
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 enum { BLOCK_ALIGNMENT = 64, MAPPED_FROM_BYTES = 1 << 20, HUGE_PAGE_BYTES = 2 << 20 };
 
@@ -47,6 +50,10 @@ mlcc_status *mlcc_block_alloc(size_t size_bytes, const char *what, mlcc_block *o
     return NULL;
 }
 
+void mlcc_block_spread(const mlcc_block *block) {
+    if (block->mapped_bytes > 0) mlcc_memory_interleave(block->data, block->mapped_bytes);
+}
+
 void mlcc_block_free(mlcc_block *block) {
     if (block->mapped_bytes > 0) {
         munmap(block->data, block->mapped_bytes);
@@ -54,4 +61,38 @@ void mlcc_block_free(mlcc_block *block) {
         free(block->data);
     }
     *block = (mlcc_block){0};
+}
+
+// ---- huge pages
+
+static bool is_chosen(const char *text, const char *word) {
+    const char *bracket = strchr(text, '[');
+    size_t length = strlen(word);
+    return bracket != NULL && strncmp(bracket + 1, word, length) == 0 && bracket[1 + length] == ']';
+}
+
+bool mlcc_huge_pages_granted_by(const char *machine, const char *of_this_size) {
+    // Kernels since 6.8 have a switch for every size, which may refer to the one for all.
+    const char *text =
+        of_this_size[0] == '\0' || is_chosen(of_this_size, "inherit") ? machine : of_this_size;
+    return is_chosen(text, "madvise") || is_chosen(text, "always");
+}
+
+static const char *read_switch(const char *path, char *text, size_t capacity) {
+    text[0] = '\0';
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return text;
+    if (fgets(text, (int)capacity, file) == NULL) text[0] = '\0';
+    fclose(file);
+    return text;
+}
+
+bool mlcc_huge_pages_granted(void) {
+    char machine[128], of_this_size[128];
+    if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1) return false;
+    return mlcc_huge_pages_granted_by(
+        read_switch("/sys/kernel/mm/transparent_hugepage/enabled", machine, sizeof machine),
+        read_switch(
+            "/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled", of_this_size,
+            sizeof of_this_size));
 }

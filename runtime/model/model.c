@@ -72,6 +72,7 @@ static void fill_info(mlcc_model *model) {
     info->head_dim = forward->head_dim;
     info->n_threads = mlcc_pool_size(model->pool);
     info->weight_bytes = model->weights.prepared_bytes;
+    info->mapped_weight_bytes = model->weights.mapped_bytes;
     info->kv_bytes_per_token = forward->kv_bytes_per_token;
     info->workspace_bytes = forward->function->workspace_bytes;
     info->from_cache = model->weights.from_cache;
@@ -105,6 +106,12 @@ static mlcc_status *open_model(mlcc_model *model, const mlcc_model_options *opti
         return MLCC_ERROR(
             INVALID, "%d threads are not possible; accepted are 0 (all cores) and more",
             options->n_threads);
+    }
+    if (options->weights_memory < MLCC_WEIGHTS_AUTO ||
+        options->weights_memory > MLCC_WEIGHTS_COPIED) {
+        return MLCC_ERROR(
+            INVALID, "weights_memory is %d; accepted are %d … %d", (int)options->weights_memory,
+            MLCC_WEIGHTS_AUTO, MLCC_WEIGHTS_COPIED);
     }
     if (!mlcc_dir_exists(options->directory)) {
         return MLCC_ERROR(INVALID, "the model directory %s does not exist", options->directory);

@@ -40,29 +40,45 @@ char *mlcc_prepared_cache_path(mlcc_arena *keep, const char *directory, mlcc_has
     return mlcc_arena_printf(keep, "%s/prepared/%s.weights", directory, hex);
 }
 
-// NULL when the file can be used, else why not.
+// NULL when the file can be used, else why not. `header`: its first PAYLOAD_OFFSET bytes.
 static const char *refuse(
+    const prepared_header *header, uint64_t file_bytes, mlcc_hash128 key, size_t payload_bytes) {
+    if (memcmp(header->magic, HEADER_MAGIC, sizeof header->magic) != 0)
+        return "it is something else";
+    if (header->header_hash != hash_of_header(header)) return "its header is damaged";
+    if (header->version != HEADER_VERSION || header->payload_offset != PAYLOAD_OFFSET)
+        return "it has another version";
+    if (header->key_low != key.low || header->key_high != key.high) return "it has another key";
+    if (header->payload_bytes != payload_bytes || file_bytes - PAYLOAD_OFFSET != payload_bytes)
+        return "it has another size";
+    return NULL;
+}
+
+// NULL when the payload is what was written.
+static const char *check_payload(
+    const prepared_header *header, const void *payload, size_t payload_bytes) {
+    const mlcc_hash128 hash = mlcc_hash128_of(payload, payload_bytes);
+    const mlcc_hash128 expected = {
+        .low = header->payload_hash_low, .high = header->payload_hash_high};
+    return mlcc_hash128_equal(hash, expected) ? NULL : "its content is damaged";
+}
+
+// Says why a file is not used; consumes `status`.
+static void ignore(const char *path, const char *why, mlcc_status *status) {
+    mlcc_log(
+        MLCC_LOG_WARN, "prepared_cache", "%s is ignored: %s", path,
+        status != NULL ? mlcc_status_message(status) : why);
+    mlcc_status_free(status);
+}
+
+static const char *refuse_mapping(
     const mlcc_mapping *mapping, mlcc_hash128 key, size_t payload_bytes, bool verify) {
     prepared_header header;
     if (mapping->size_bytes < PAYLOAD_OFFSET) return "it is too short";
     memcpy(&header, mapping->data, sizeof header);
-    if (memcmp(header.magic, HEADER_MAGIC, sizeof header.magic) != 0) return "it is something else";
-    if (header.header_hash != hash_of_header(&header)) return "its header is damaged";
-    if (header.version != HEADER_VERSION || header.payload_offset != PAYLOAD_OFFSET) {
-        return "it has another version";
-    }
-    if (header.key_low != key.low || header.key_high != key.high) return "it has another key";
-    if (header.payload_bytes != payload_bytes ||
-        mapping->size_bytes - PAYLOAD_OFFSET != payload_bytes) {
-        return "it has another size";
-    }
-    if (verify) {
-        mlcc_hash128 hash =
-            mlcc_hash128_of((const char *)mapping->data + PAYLOAD_OFFSET, payload_bytes);
-        mlcc_hash128 expected = {.low = header.payload_hash_low, .high = header.payload_hash_high};
-        if (!mlcc_hash128_equal(hash, expected)) return "its content is damaged";
-    }
-    return NULL;
+    const char *why = refuse(&header, mapping->size_bytes, key, payload_bytes);
+    if (why != NULL || !verify) return why;
+    return check_payload(&header, (const char *)mapping->data + PAYLOAD_OFFSET, payload_bytes);
 }
 
 bool mlcc_prepared_cache_map(
@@ -71,24 +87,47 @@ bool mlcc_prepared_cache_map(
     *mapping = (mlcc_mapping){0};
     *payload = NULL;
     if (!mlcc_file_exists(path)) return false;
-    const char *why = NULL;
     mlcc_status *status = mlcc_file_map(path, mapping);
-    if (status != NULL) {
-        mlcc_log(
-            MLCC_LOG_WARN, "prepared_cache", "%s is ignored: %s", path,
-            mlcc_status_message(status));
-        mlcc_status_free(status);
-        return false;
-    }
-    why = refuse(mapping, key, payload_bytes, verify);
-    if (why != NULL) {
-        mlcc_log(MLCC_LOG_WARN, "prepared_cache", "%s is ignored: %s", path, why);
+    const char *why = status == NULL ? refuse_mapping(mapping, key, payload_bytes, verify) : NULL;
+    if (status != NULL || why != NULL) {
+        ignore(path, why, status);
         mlcc_file_unmap(mapping);
-        *mapping = (mlcc_mapping){0};
         return false;
     }
     *payload = (const char *)mapping->data + PAYLOAD_OFFSET;
     return true;
+}
+
+// *why: NULL when `payload` is complete.
+static mlcc_status *read_payload(
+    const mlcc_weights_source *source, uint64_t file_bytes, mlcc_hash128 key, bool verify,
+    const mlcc_weights_reading *reading, void *payload, const char **why) {
+    prepared_header header;
+    *why = "it is too short";
+    if (file_bytes < PAYLOAD_OFFSET) return NULL;
+    MLCC_TRY(mlcc_file_read_at(source->file, source->path, 0, &header, sizeof header));
+    *why = refuse(&header, file_bytes, key, source->size_bytes);
+    if (*why != NULL) return NULL;
+    MLCC_TRY(mlcc_weights_read(reading, source, payload));
+    if (verify) *why = check_payload(&header, payload, source->size_bytes);
+    return NULL;
+}
+
+bool mlcc_prepared_cache_read(
+    const char *path, mlcc_hash128 key, size_t payload_bytes, bool verify,
+    const mlcc_weights_reading *reading, void *payload) {
+    if (!mlcc_file_exists(path)) return false;
+    const char *why = NULL;
+    uint64_t file_bytes = 0;
+    mlcc_weights_source source = {
+        .path = path, .offset_bytes = PAYLOAD_OFFSET, .size_bytes = payload_bytes};
+    mlcc_status *status = mlcc_file_open(path, &source.file, &file_bytes);
+    if (status == NULL)
+        status = read_payload(&source, file_bytes, key, verify, reading, payload, &why);
+    mlcc_file_close(source.file);
+    if (status == NULL && why == NULL) return true;
+    ignore(path, why, status);
+    return false;
 }
 
 // ---- writing

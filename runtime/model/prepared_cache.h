@@ -1,4 +1,4 @@
-// prepared_cache: keeps prepared weights on disk, so that the second start only maps them.
+// prepared_cache: keeps prepared weights on disk, so that the second start only maps or reads them.
 //
 // One file per key, CACHE/prepared/<key in hex>.weights. The key is the XXH3-128 of everything the
 // bytes depend on: the library's layout fingerprint and the identity of the weight store. A file is
@@ -19,6 +19,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/hash.h"
 #include "runtime/base/status.h"
+#include "runtime/model/weights_memory.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,6 +34,12 @@ char *mlcc_prepared_cache_path(mlcc_arena *keep, const char *directory, mlcc_has
 bool mlcc_prepared_cache_map(
     const char *path, mlcc_hash128 key, size_t payload_bytes, bool verify, mlcc_mapping *mapping,
     const void **payload);
+
+// The same, but the payload is read into `payload`, payload_bytes of memory. `verify` checks what was
+// read. After false the content of `payload` is not defined.
+bool mlcc_prepared_cache_read(
+    const char *path, mlcc_hash128 key, size_t payload_bytes, bool verify,
+    const mlcc_weights_reading *reading, void *payload);
 
 // Writing piece by piece: begin, append until the payload is complete, commit or abandon.
 typedef struct mlcc_prepared_writer mlcc_prepared_writer;

@@ -55,6 +55,10 @@ static mlcc_status *wrong_piece(
     return status;
 }
 
+static mlcc_status *too_many_bytes(void) {
+    return MLCC_ERROR(INVALID, "the library's params need more than 64 bits of bytes");
+}
+
 static mlcc_status *make_plan(
     const mlcc_abi_model *abi, const mlcc_tensor_cache *store, mlcc_arena *scratch,
     mlcc_weights_plan *plan) {
@@ -73,13 +77,12 @@ static mlcc_status *make_plan(
         // A mapping starts at a page, so the offset in the shard decides about alignment.
         mine->is_direct = param->prepare == NULL && !mine->records[0]->is_bf16_halves &&
                           mine->records[0]->offset_bytes % 64 == 0;
-        if (mine->is_direct) continue;
-        mine->offset_bytes = plan->block_bytes;
-        if (!mlcc_size_add(plan->block_bytes, param->prepared_bytes, &plan->block_bytes)) {
-            return MLCC_ERROR(INVALID, "the library's params need more than 64 bits of bytes");
-        }
+        size_t *total = mine->is_direct ? &plan->direct_bytes : &plan->payload_bytes;
+        mine->offset_bytes = *total;
+        if (!mlcc_size_add(*total, param->prepared_bytes, total)) return too_many_bytes();
     }
-    return NULL;
+    size_t all = 0;
+    return mlcc_size_add(plan->payload_bytes, plan->direct_bytes, &all) ? NULL : too_many_bytes();
 }
 
 typedef struct prepare_work {
@@ -176,22 +179,23 @@ mlcc_status *mlcc_weights_prepare(
 
 // ---- the prepared cache
 
-mlcc_weights_cache mlcc_weights_map_cache(
-    const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_weights *weights,
-    const char **block) {
+mlcc_weights_cache mlcc_weights_find_cache(
+    const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_weights *weights) {
     mlcc_weights_cache cache = {0};
     cache.key = mlcc_prepared_cache_key(
         plan->abi->layout_fingerprint, mlcc_tensor_cache_identity(weights->store));
     cache.path = mlcc_prepared_cache_path(weights->arena, options->cache_directory, cache.key);
-    const void *payload = NULL;
-    *block = NULL;
-    if (!options->no_cache &&
-        mlcc_prepared_cache_map(
-            cache.path, cache.key, plan->block_bytes, options->verify, &weights->cache, &payload)) {
-        weights->from_cache = true;
-        *block = payload;
-    }
     return cache;
+}
+
+const char *mlcc_weights_map_cache(
+    const mlcc_weights_cache *cache, const mlcc_weights_plan *plan,
+    const mlcc_model_options *options, mlcc_weights *weights) {
+    const void *payload = NULL;
+    if (options->no_cache) return NULL;
+    weights->from_cache = mlcc_prepared_cache_map(
+        cache->path, cache->key, plan->payload_bytes, options->verify, &weights->cache, &payload);
+    return payload;
 }
 
 // A cache that cannot be written costs time at the next start, nothing else.
@@ -228,65 +232,162 @@ void mlcc_weights_keep_end(mlcc_weights_cache *cache) {
 
 // ---- into the host's memory
 
-static mlcc_status *prepare_block(
-    const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_pool *pool,
-    mlcc_weights *weights) {
-    MLCC_TRY(mlcc_block_alloc(plan->block_bytes, "the prepared weights", &weights->block));
+typedef struct host_work {
+    const mlcc_weights_plan *plan;
+    const mlcc_model_options *options;
+    mlcc_weights *weights;
+    mlcc_weights_reading reading;
+    mlcc_weights_choice copied; // what does not stay in mapped files
+} host_work;
+
+static mlcc_status *prepare_payload(const host_work *work, char *payload) {
+    const mlcc_weights_plan *plan = work->plan;
+    const mlcc_model_options *options = work->options;
     uint64_t done_bytes = 0;
+    MLCC_TRY(mlcc_tensor_cache_map(work->weights->store));
     for (uint32_t i = 0; i < plan->abi->n_params; i++) {
         if (plan->params[i].is_direct) continue;
-        char *prepared = (char *)weights->block.data + plan->params[i].offset_bytes;
-        MLCC_TRY(mlcc_weights_prepare(plan, i, weights->store, pool, prepared));
+        MLCC_TRY(mlcc_weights_prepare(
+            plan, i, work->weights->store, work->reading.pool,
+            payload + plan->params[i].offset_bytes));
         done_bytes += plan->abi->params[i].prepared_bytes;
         if (options->progress != NULL) {
-            options->progress(options->progress_user, "preparing", done_bytes, plan->block_bytes);
+            options->progress(options->progress_user, "preparing", done_bytes, plan->payload_bytes);
         }
     }
     return NULL;
 }
 
-static mlcc_status *fill_block(
-    const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_pool *pool,
-    mlcc_weights *weights, const char **block) {
-    mlcc_weights_cache cache = mlcc_weights_map_cache(plan, options, weights, block);
-    if (*block != NULL) return NULL;
-    MLCC_TRY(mlcc_tensor_cache_map(weights->store));
-    MLCC_TRY(prepare_block(plan, options, pool, weights));
-    if (!options->no_cache) {
-        mlcc_weights_keep_begin(&cache);
-        mlcc_weights_keep(&cache, weights->block.data, weights->block.size_bytes);
-        mlcc_weights_keep_end(&cache);
+static void keep_payload(const host_work *work, mlcc_weights_cache *cache, const char *payload) {
+    enum { KEEP_BYTES = 16 << 20 };
+    const mlcc_model_options *options = work->options;
+    const size_t total_bytes = work->plan->payload_bytes;
+    mlcc_weights_keep_begin(cache);
+    for (size_t done = 0; cache->writer != NULL && done < total_bytes; done += KEEP_BYTES) {
+        // The end is reached when the disk has everything.
+        if (options->progress != NULL)
+            options->progress(options->progress_user, "keeping", done, total_bytes);
+        const size_t left = total_bytes - done;
+        mlcc_weights_keep(cache, payload + done, left < KEEP_BYTES ? left : KEEP_BYTES);
     }
-    *block = weights->block.data;
+    mlcc_weights_keep_end(cache);
+    if (options->progress != NULL)
+        options->progress(options->progress_user, "keeping", total_bytes, total_bytes);
+}
+
+// Into memory of the process: from the cache where it is to be copied, else prepared.
+static mlcc_status *fill_payload(host_work *work, mlcc_weights_cache *cache, char *payload) {
+    const mlcc_model_options *options = work->options;
+    mlcc_weights *weights = work->weights;
+    const size_t payload_bytes = work->plan->payload_bytes;
+    if (work->copied.payload && !options->no_cache) {
+        weights->from_cache = mlcc_prepared_cache_read(
+            cache->path, cache->key, payload_bytes, options->verify, &work->reading, payload);
+        work->reading.done_bytes += payload_bytes;
+        if (weights->from_cache) return NULL;
+        // A file that was found damaged at its end leaves what was read before.
+        memset(payload, 0, payload_bytes);
+    }
+    MLCC_TRY(prepare_payload(work, payload));
+    if (!options->no_cache) keep_payload(work, cache, payload);
     return NULL;
 }
 
-// What was only read to prepare need not stay in the address space.
-static void unmap_unused_shards(
-    const mlcc_weights_plan *plan, mlcc_weights *weights, mlcc_arena *scratch) {
-    mlcc_tensor_cache *store = weights->store;
+// *payload: where it lies; *rest: memory for the direct params, if they are to be copied.
+static mlcc_status *load_payload(host_work *work, const char **payload, char **rest) {
+    const mlcc_weights_plan *plan = work->plan;
+    mlcc_weights *weights = work->weights;
+    mlcc_weights_cache cache = {0};
+    if (plan->payload_bytes > 0) cache = mlcc_weights_find_cache(plan, work->options, weights);
+    if (plan->payload_bytes > 0 && !work->copied.payload)
+        *payload = mlcc_weights_map_cache(&cache, plan, work->options, weights);
+    if (*payload != NULL) weights->mapped_bytes += plan->payload_bytes;
+    const size_t payload_bytes = *payload == NULL ? plan->payload_bytes : 0;
+    const size_t rest_bytes = work->copied.direct ? plan->direct_bytes : 0;
+    if (payload_bytes + rest_bytes == 0) return NULL;
+    MLCC_TRY(mlcc_block_alloc(payload_bytes + rest_bytes, "the weights", &weights->block));
+    mlcc_block_spread(&weights->block);
+    *rest = (char *)weights->block.data + payload_bytes;
+    if (payload_bytes == 0) return NULL;
+    *payload = weights->block.data;
+    return fill_payload(work, &cache, weights->block.data);
+}
+
+static mlcc_status *copy_direct(host_work *work, uint32_t index, char *target) {
+    const mlcc_tensor_record *record = work->plan->params[index].records[0];
+    mlcc_weights_source source = {
+        .path = work->weights->store->shards[record->shard].path,
+        .offset_bytes = record->offset_bytes,
+        .size_bytes = record->size_bytes,
+    };
+    uint64_t file_bytes = 0;
+    MLCC_TRY(mlcc_file_open(source.path, &source.file, &file_bytes));
+    mlcc_status *status = mlcc_weights_read(&work->reading, &source, target);
+    mlcc_file_close(source.file);
+    work->reading.done_bytes += work->plan->abi->params[index].prepared_bytes;
+    return status;
+}
+
+static mlcc_status *load_direct(host_work *work, uint32_t index, char *rest) {
+    const mlcc_param_plan *mine = &work->plan->params[index];
+    mlcc_weights *weights = work->weights;
+    if (work->copied.direct) {
+        weights->params[index] = rest + mine->offset_bytes;
+        return copy_direct(work, index, rest + mine->offset_bytes);
+    }
+    MLCC_TRY(mlcc_tensor_cache_map(weights->store));
+    weights->params[index] = mlcc_tensor_cache_data(weights->store, mine->records[0]);
+    weights->mapped_bytes += work->plan->abi->params[index].prepared_bytes;
+    return NULL;
+}
+
+// What was only read need not stay in the address space.
+static void unmap_unused_shards(const host_work *work, mlcc_arena *scratch) {
+    const mlcc_weights_plan *plan = work->plan;
+    mlcc_tensor_cache *store = work->weights->store;
     bool *is_used = MLCC_NEW_ARRAY(scratch, bool, store->n_shards + 1);
     for (uint32_t i = 0; i < plan->abi->n_params; i++) {
-        if (plan->params[i].is_direct) is_used[plan->params[i].records[0]->shard] = true;
+        if (plan->params[i].is_direct && !work->copied.direct)
+            is_used[plan->params[i].records[0]->shard] = true;
     }
     for (size_t i = 0; i < store->n_shards; i++) {
         if (!is_used[i]) mlcc_tensor_cache_unmap(store, i);
     }
 }
 
+static void choose(host_work *work) {
+    const mlcc_weights_plan *plan = work->plan;
+    const mlcc_weights_circumstances around = mlcc_weights_look_around();
+    work->copied = mlcc_weights_choose(
+        work->options->weights_memory, &around, plan->payload_bytes, plan->direct_bytes);
+    if (work->copied.payload) work->reading.total_bytes += plan->payload_bytes;
+    if (work->copied.direct) work->reading.total_bytes += plan->direct_bytes;
+}
+
 static mlcc_status *load_to_host(
     const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_pool *pool,
     mlcc_arena *scratch, mlcc_weights *weights) {
-    const char *block = NULL;
-    if (plan->block_bytes > 0) MLCC_TRY(fill_block(plan, options, pool, weights, &block));
+    host_work work = {
+        .plan = plan,
+        .options = options,
+        .weights = weights,
+        .reading = {pool, options->progress, options->progress_user, 0, 0},
+    };
+    choose(&work);
+    const char *payload = NULL;
+    char *rest = NULL;
+    MLCC_TRY(load_payload(&work, &payload, &rest));
     for (uint32_t i = 0; i < plan->abi->n_params; i++) {
-        const mlcc_param_plan *mine = &plan->params[i];
-        if (mine->is_direct) MLCC_TRY(mlcc_tensor_cache_map(weights->store));
-        weights->params[i] = mine->is_direct
-                                 ? mlcc_tensor_cache_data(weights->store, mine->records[0])
-                                 : block + mine->offset_bytes;
+        if (plan->params[i].is_direct) {
+            MLCC_TRY(load_direct(&work, i, rest));
+        } else {
+            weights->params[i] = payload + plan->params[i].offset_bytes;
+        }
     }
-    unmap_unused_shards(plan, weights, scratch);
+    unmap_unused_shards(&work, scratch);
+    mlcc_log(
+        MLCC_LOG_INFO, "weights", "%.1f of %.1f MiB are used in mapped files",
+        (double)weights->mapped_bytes / 1048576.0, (double)weights->prepared_bytes / 1048576.0);
     return NULL;
 }
 
@@ -307,6 +408,9 @@ static mlcc_status *load(
         MLCC_TRY(mlcc_tensor_cache_map(weights->store));
         MLCC_TRY(mlcc_tensor_cache_verify(
             weights->store, pool, options->progress, options->progress_user));
+        // Read once: what is needed again comes back, what is not need not lie here twice.
+        for (size_t i = 0; i < weights->store->n_shards; i++)
+            mlcc_tensor_cache_unmap(weights->store, i);
     }
     if (device == NULL || mlcc_device_get_info(device)->is_host)
         return load_to_host(&plan, options, pool, scratch, weights);

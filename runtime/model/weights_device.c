@@ -104,7 +104,7 @@ static mlcc_status *load_params(load_work *work) {
     const mlcc_abi_model *abi = work->plan->abi;
     const mlcc_model_options *options = work->options;
     mlcc_weights *weights = work->weights;
-    bool is_prepared = work->block != NULL || work->plan->block_bytes == 0;
+    bool is_prepared = work->block != NULL || work->plan->payload_bytes == 0;
     size_t at = 0;
     for (uint32_t i = 0; i < abi->n_params; i++) {
         MLCC_TRY_NOTE(load_param(work, i, at), "uploading param '%s'", abi->params[i].name);
@@ -132,9 +132,11 @@ mlcc_status *mlcc_weights_load_to_device(
     MLCC_TRY(mlcc_device_alloc(
         device, (size_t)mlcc_weights_bytes(plan->abi), "the weights", &weights->memory));
     weights->device = device;
-    if (plan->block_bytes > 0)
-        work.cache = mlcc_weights_map_cache(plan, options, weights, &work.block);
-    bool is_kept = plan->block_bytes > 0 && work.block == NULL && !options->no_cache;
+    if (plan->payload_bytes > 0) {
+        work.cache = mlcc_weights_find_cache(plan, options, weights);
+        work.block = mlcc_weights_map_cache(&work.cache, plan, options, weights);
+    }
+    bool is_kept = plan->payload_bytes > 0 && work.block == NULL && !options->no_cache;
     if (is_kept) mlcc_weights_keep_begin(&work.cache);
     mlcc_status *status = load_params(&work);
     mlcc_status *end = mlcc_device_end_uploads(device);

@@ -9,9 +9,10 @@
 // How one param comes about.
 typedef struct mlcc_param_plan {
     const mlcc_tensor_record *records[MLCC_ABI_MAX_PIECES];
-    bool is_direct; // the mapped piece is the param
-    size_t
-        offset_bytes; // otherwise: place in the block, which is the payload of the prepared cache
+    bool is_direct; // the piece as it is stored is the param
+    // place in the payload; of a direct param: among the direct ones, which follow in a block that
+    // holds both
+    size_t offset_bytes;
 } mlcc_param_plan;
 
 // What a param takes in a device's memory: whole 256 bytes, so that all begin at multiples of them.
@@ -20,7 +21,8 @@ uint64_t mlcc_weights_device_bytes(const mlcc_abi_param *param);
 typedef struct mlcc_weights_plan {
     const mlcc_abi_model *abi;
     mlcc_param_plan *params; // [n_params]
-    size_t block_bytes;
+    size_t payload_bytes;    // of the prepared cache
+    size_t direct_bytes;
 } mlcc_weights_plan;
 
 // Param `index`, which is not direct, in `prepared`: its prepared_bytes of zeros. The store must be
@@ -36,11 +38,13 @@ typedef struct mlcc_weights_cache {
     mlcc_prepared_writer *writer; // NULL: nothing is being kept
 } mlcc_weights_cache;
 
-// *block: the block in weights->cache, or NULL when there is none yet.
-mlcc_weights_cache mlcc_weights_map_cache(
-    const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_weights *weights,
-    const char **block);
-// Keeps the block piece by piece, in order. What fails is logged and ends the keeping.
+mlcc_weights_cache mlcc_weights_find_cache(
+    const mlcc_weights_plan *plan, const mlcc_model_options *options, mlcc_weights *weights);
+// The payload in weights->cache, or NULL when there is none yet.
+const char *mlcc_weights_map_cache(
+    const mlcc_weights_cache *cache, const mlcc_weights_plan *plan,
+    const mlcc_model_options *options, mlcc_weights *weights);
+// Keeps the payload piece by piece, in order. What fails is logged and ends the keeping.
 void mlcc_weights_keep_begin(mlcc_weights_cache *cache);
 void mlcc_weights_keep(mlcc_weights_cache *cache, const void *data, size_t size_bytes);
 void mlcc_weights_keep_end(mlcc_weights_cache *cache);

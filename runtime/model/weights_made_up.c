@@ -139,6 +139,7 @@ static void report(const make_work *work, uint64_t done_bytes) {
 static mlcc_status *make_on_host(const make_work *work) {
     mlcc_weights *weights = work->weights;
     MLCC_TRY(mlcc_block_alloc((size_t)weights->prepared_bytes, "made-up weights", &weights->block));
+    mlcc_block_spread(&weights->block);
     size_t at = 0;
     for (uint32_t i = 0; i < work->abi->n_params; i++) {
         const mlcc_abi_param *param = &work->abi->params[i];

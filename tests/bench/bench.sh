@@ -34,6 +34,11 @@ if [ -x "$bin/bench_kernels" ]; then
     "$bin/bench_kernels" --variant $variant --rows 1,16,128 --seconds 0.1
 fi
 
+if [ -x "$bin/bench_pool" ]; then
+    say "the thread pool"
+    "$bin/bench_pool"
+fi
+
 say "the project's own model, q4f16_1"
 "$mlcc" gen_config tests/tiny/model --quantization q4f16_1 --conv-template LM -o "$work/tiny" 2>/dev/null
 "$mlcc" convert_weight tests/tiny/model --quantization q4f16_1 -o "$work/tiny" 2>/dev/null

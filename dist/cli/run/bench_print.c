@@ -127,6 +127,7 @@ static void put_row(mlcc_json_writer *w, const benching *b, const bench_row *r) 
         {"batch", r->batch},
         {"threads", b->info.n_threads},
         {"repetitions", b->n_repetitions},
+        {"mapped_weight_bytes", (int64_t)b->info.mapped_weight_bytes},
     };
     const struct {
         const char *key;

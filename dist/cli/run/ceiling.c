@@ -121,6 +121,7 @@ mlcc_status *ceiling_measure(int32_t n_threads, ceiling *out) {
             out->unit_gop_per_s[i] = measure_unit(&ceiling_units[i], &m);
     }
     munmap(buffer, BUFFER_BYTES);
+    mlcc_peak_rss_restart(); // the buffer is no part of what the model needs
     mlcc_pool_free(m.pool);
     return NULL;
 }

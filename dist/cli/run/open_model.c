@@ -25,6 +25,19 @@ mlcc_status *open_model_check_directory(const char *directory) {
         directory);
 }
 
+static mlcc_status *read_weights_memory(const char *text, mlcc_weights_memory *out) {
+    static const char *const names[] = {
+        [MLCC_WEIGHTS_AUTO] = "auto",
+        [MLCC_WEIGHTS_MAPPED] = "map",
+        [MLCC_WEIGHTS_COPIED] = "copy"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) != 0) continue;
+        *out = (mlcc_weights_memory)i;
+        return NULL;
+    }
+    return args_usage("--weights-memory is '%s'; accepted: auto, map, copy", text);
+}
+
 static void print_device(const mlcc_model *model) {
     mlcc_model_info info;
     mlcc_model_get_info(model, &info);
@@ -46,6 +59,8 @@ static mlcc_status *open_with(
     *out = NULL;
     const char *device = args_text(values, "device");
     MLCC_TRY(open_model_check_device(device));
+    mlcc_weights_memory memory = MLCC_WEIGHTS_AUTO;
+    MLCC_TRY(read_weights_memory(args_text(values, "weights-memory"), &memory));
     MLCC_TRY(open_model_check_directory(directory));
     console_progress progress = {0};
     mlcc_model_options options = {
@@ -58,6 +73,7 @@ static mlcc_status *open_with(
         .progress_user = &progress,
         .device = device,
         .made_up_weights = made_up_weights,
+        .weights_memory = memory,
     };
     mlcc_status *status = mlcc_model_open(&options, out);
     console_progress_end(&progress);

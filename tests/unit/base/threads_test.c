@@ -1,9 +1,7 @@
 // threads: every thread runs every job once, barriers order memory, chunks cover a range exactly,
 // sleepers wake.
 #include "runtime/base/clock.h"
-#include "runtime/base/file.h"
 #include "runtime/base/threads.h"
-#include "runtime/base/topology.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,16 +12,14 @@
 
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 8 };
-static const int32_t sizes[] = {1, 2, 3, 5};
-enum { N_SIZES = 4 };
+// The last two have more than one group of threads, with one member and with all in the last.
+enum { MAX_THREADS = 24 };
+static const int32_t sizes[] = {1, 2, 3, 5, 17, 24};
+enum { N_SIZES = sizeof sizes / sizeof sizes[0] };
 
 static mlcc_pool *create(int32_t n_threads) {
     mlcc_pool *pool;
@@ -177,6 +173,40 @@ static void pools_come_and_go(void **state) {
     }
 }
 
+// A job that runs a pool of its own knows its place in the outer one afterwards.
+typedef struct nested_job {
+    mlcc_pool *outer;
+    mlcc_pool *inner[MAX_THREADS];
+    sum_job sums[MAX_THREADS];
+    atomic_int n_before, n_wrong;
+} nested_job;
+
+static void run_inner(void *arg, int32_t thread, int32_t n_threads) {
+    nested_job *job = arg;
+    for (int round = 1; round <= 20; round++) {
+        job->sums[thread].value = 1;
+        mlcc_pool_run(job->inner[thread], add_part, &job->sums[thread]);
+        atomic_fetch_add(&job->n_before, 1);
+        mlcc_pool_barrier(job->outer);
+        if (atomic_load(&job->n_before) < round * n_threads) atomic_fetch_add(&job->n_wrong, 1);
+    }
+}
+
+static void pools_inside_jobs(void **state) {
+    (void)state;
+    const int32_t n_threads = 10; // two groups: the wrong place would be in the other one
+    nested_job job = {.outer = create(n_threads)};
+    for (int32_t i = 0; i < n_threads; i++) job.inner[i] = create(2);
+    mlcc_pool_run(job.outer, run_inner, &job);
+    assert_int_equal(job.n_wrong, 0);
+    for (int32_t i = 0; i < n_threads; i++) {
+        assert_int_equal(job.sums[i].parts[0], 20);
+        assert_int_equal(job.sums[i].parts[1], 40);
+        mlcc_pool_free(job.inner[i]);
+    }
+    mlcc_pool_free(job.outer);
+}
+
 static void read_signal_mask(void *arg, int32_t thread, int32_t n_threads) {
     (void)n_threads;
     sigset_t mask;
@@ -211,51 +241,6 @@ static void refuses_impossible_sizes(void **state) {
     mlcc_pool_free(pool);
 }
 
-static void put_file(const char *root, const char *name, const char *text) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    for (char *p = path + strlen(root) + 1; (p = strchr(p, '/')) != NULL; p++) {
-        *p = '\0';
-        mkdir(path, 0777);
-        *p = '/';
-    }
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
-
-static void control_group_limits(void **state) {
-    (void)state;
-    char root[] = "/tmp/mlcc_threads_test_XXXXXX";
-    assert_non_null(mkdtemp(root));
-    assert_int_equal(mlcc_cgroup_cores("0::/none\n", root), 0);
-    assert_int_equal(mlcc_cgroup_cores("", root), 0);
-    assert_int_equal(mlcc_cgroup_cores("nonsense\n0:x\n::\n", root), 0);
-    put_file(root, "a/b/cpu.max", "350000 100000\n");
-    put_file(root, "a/cpu.max", "max 100000\n");
-    put_file(root, "c/cpu.max", "10000 100000\n");
-    assert_int_equal(mlcc_cgroup_cores("0::/a/b\n", root), 3);
-    assert_int_equal(mlcc_cgroup_cores("0::/a/b/not/mounted\n", root), 3);
-    assert_int_equal(mlcc_cgroup_cores("0::/a\n", root), 0);
-    assert_int_equal(mlcc_cgroup_cores("0::/c\n", root), 1);
-    put_file(root, "a/cpu.max", "200000 100000\n"); // the outer group is tighter
-    assert_int_equal(mlcc_cgroup_cores("0::/a/b\n", root), 2);
-    // Version 1, under either name of the mount; inside a container only the mount's root exists.
-    put_file(root, "cpu,cpuacct/g/cpu.cfs_quota_us", "800000\n");
-    put_file(root, "cpu,cpuacct/g/cpu.cfs_period_us", "100000\n");
-    assert_int_equal(mlcc_cgroup_cores("5:memory:/g\n4:cpu,cpuacct:/g\n", root), 8);
-    put_file(root, "cpu/cpu.cfs_quota_us", "500000\n");
-    put_file(root, "cpu/cpu.cfs_period_us", "100000\n");
-    assert_int_equal(mlcc_cgroup_cores("4:cpuacct,cpu:/docker/f00\n", root), 5);
-    put_file(root, "cpu/cpu.cfs_quota_us", "-1\n");
-    assert_int_equal(mlcc_cgroup_cores("4:cpu:/docker/f00\n", root), 0);
-    put_file(root, "cpu/cpu.cfs_quota_us", "garbage\n");
-    assert_int_equal(mlcc_cgroup_cores("4:cpu:/\n", root), 0);
-    assert_int_equal(mlcc_cgroup_cores("4:cpuset:/\n", root), 0);
-    mlcc_status_free(mlcc_dir_remove_tree(root));
-}
-
 static void nothing(void *arg, int32_t thread, int32_t n_threads) {
     (void)arg;
     (void)thread;
@@ -282,9 +267,9 @@ int main(void) {
         cmocka_unit_test(chunks_cover_the_range),
         cmocka_unit_test(sleepers_wake),
         cmocka_unit_test(pools_come_and_go),
+        cmocka_unit_test(pools_inside_jobs),
         cmocka_unit_test(workers_leave_signals_alone),
         cmocka_unit_test(refuses_impossible_sizes),
-        cmocka_unit_test(control_group_limits),
         cmocka_unit_test(latency_is_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

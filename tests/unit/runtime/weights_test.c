@@ -29,6 +29,13 @@ static void open_and_check(const mlcc_model_options *options, bool from_cache) {
     tiny_ok(mlcc_model_open(options, &model));
     mlcc_model_get_info(model, &info);
     assert_int_equal(info.from_cache, from_cache);
+    if (options->weights_memory == MLCC_WEIGHTS_COPIED) {
+        assert_int_equal(info.mapped_weight_bytes, 0);
+    } else if (from_cache) { // prepared or direct: all of it is in files
+        assert_int_equal(info.mapped_weight_bytes, info.weight_bytes);
+    } else {
+        assert_true(info.mapped_weight_bytes < info.weight_bytes);
+    }
     check_logits(model);
     mlcc_model_close(model);
 }
@@ -61,7 +68,20 @@ static void every_way_of_storing(void **state) {
             mlcc_model_options options = tiny_options(&dir, n_threads);
             open_and_check(&options, false);
             open_and_check(&options, true);
+            // Read by the one, written by the other, whichever was first.
+            options.weights_memory = MLCC_WEIGHTS_COPIED;
             open_and_check(&options, true);
+            tiny_ok(mlcc_file_remove(cached_file(&dir)));
+            open_and_check(&options, false);
+            open_and_check(&options, true);
+            options.weights_memory = MLCC_WEIGHTS_MAPPED;
+            open_and_check(&options, true);
+            options.verify = !kinds[i].without_md5;
+            open_and_check(&options, true);
+            options.weights_memory = MLCC_WEIGHTS_COPIED;
+            open_and_check(&options, true);
+            options.no_cache = true;
+            open_and_check(&options, false);
             tiny_dir_remove(&dir);
         }
     }
@@ -77,10 +97,10 @@ static void damage(const char *path, size_t offset, size_t new_size_bytes) {
     free(data);
 }
 
-static void damaged_cache_files_are_written_again(void **state) {
-    (void)state;
+static void damaged_cache_files(mlcc_weights_memory memory) {
     tiny_dir dir = tiny_dir_make((tiny_store){0});
     mlcc_model_options options = tiny_options(&dir, 1);
+    options.weights_memory = memory;
     open_and_check(&options, false);
     char *path = cached_file(&dir);
     assert_non_null(path);
@@ -107,6 +127,12 @@ static void damaged_cache_files_are_written_again(void **state) {
     open_and_check(&options, false);
     open_and_check(&options, true);
     tiny_dir_remove(&dir);
+}
+
+static void damaged_cache_files_are_written_again(void **state) {
+    (void)state;
+    damaged_cache_files(MLCC_WEIGHTS_MAPPED);
+    damaged_cache_files(MLCC_WEIGHTS_COPIED);
 }
 
 static void changed_stores_get_another_file(void **state) {
@@ -171,9 +197,37 @@ static void nothing_to_prepare(void **state) {
     assert_null(weights.store->shards[0].mapping.data);
     assert_true(((const float *)weights.params[0])[24] == tiny_embed(1, 1));
     assert_false(weights.from_cache);
+    assert_int_equal(weights.mapped_bytes, 2176);
+    mlcc_weights_free(&weights);
+    // In memory of its own, the same numbers, and behind them nothing.
+    options.weights_memory = MLCC_WEIGHTS_COPIED;
+    tiny_ok(mlcc_weights_load(&abi, &options, pool, NULL, &weights));
+    assert_null(weights.store->shards[0].mapping.data);
+    assert_null(weights.store->shards[1].mapping.data);
+    assert_int_equal((uintptr_t)weights.params[0] % 64, 0);
+    assert_true(((const float *)weights.params[0])[24] == tiny_embed(1, 1));
+    assert_true(((const float *)weights.params[0])[528] == tiny_embed(22, 22));
+    assert_true(((const float *)weights.params[0])[529] == 0.0f);
+    assert_int_equal(weights.mapped_bytes, 0);
     assert_null(cached_file(&dir));
     mlcc_weights_free(&weights);
+    // A shard that is not what the index says is found before.
+    tiny_write(dir.path, "params_shard_1.bin", "", 0);
+    tiny_refused(
+        mlcc_weights_load(&abi, &options, pool, NULL, &weights), MLCC_INVALID, "params_shard_1.bin",
+        "");
     mlcc_pool_free(pool);
+    tiny_dir_remove(&dir);
+}
+
+static void refuses_unknown_memory(void **state) {
+    (void)state;
+    tiny_dir dir = tiny_dir_make((tiny_store){0});
+    mlcc_model_options options = tiny_options(&dir, 1);
+    options.weights_memory = (mlcc_weights_memory)(MLCC_WEIGHTS_COPIED + 1);
+    mlcc_model *model = NULL;
+    tiny_refused(mlcc_model_open(&options, &model), MLCC_INVALID, "weights_memory is 3", "0 … 2");
+    assert_null(model);
     tiny_dir_remove(&dir);
 }
 
@@ -196,31 +250,65 @@ static void missing_calibration(void **state) {
     tiny_dir_remove(&dir);
 }
 
+enum { N_PHASES = 3 };
+static const char *const phases[N_PHASES] = {"preparing", "keeping", "reading"};
+
 typedef struct seen_progress {
-    int n_calls;
-    uint64_t last_bytes, total_bytes;
+    int n_calls[N_PHASES];
+    uint64_t last_bytes[N_PHASES], total_bytes[N_PHASES];
 } seen_progress;
 
 static void see(void *user, const char *phase, uint64_t done_bytes, uint64_t total_bytes) {
     seen_progress *seen = user;
-    assert_string_equal(phase, "preparing");
-    assert_true(done_bytes >= seen->last_bytes);
-    *seen = (seen_progress){seen->n_calls + 1, done_bytes, total_bytes};
+    int i = 0;
+    while (i < N_PHASES && strcmp(phase, phases[i]) != 0) i++;
+    assert_true(i < N_PHASES);
+    assert_true(done_bytes >= seen->last_bytes[i]);
+    seen->n_calls[i]++;
+    seen->last_bytes[i] = done_bytes;
+    seen->total_bytes[i] = total_bytes;
+}
+
+static void expect_seen(const seen_progress *seen, int phase, int n_calls, uint64_t total_bytes) {
+    assert_int_equal(seen->n_calls[phase], n_calls);
+    assert_int_equal(seen->last_bytes[phase], total_bytes);
+    assert_int_equal(seen->total_bytes[phase], total_bytes);
 }
 
 static void progress_reaches_its_end(void **state) {
     (void)state;
     tiny_dir dir = tiny_dir_make((tiny_store){.embed_as_bf16 = true});
-    mlcc_model_options options = tiny_options(&dir, 2);
+    mlcc_model_options options = tiny_options(&dir, 1);
     seen_progress seen = {0};
     options.progress = see;
     options.progress_user = &seen;
     open_and_check(&options, false);
-    assert_int_equal(seen.n_calls, 2);
-    assert_int_equal(seen.last_bytes, seen.total_bytes);
-    assert_int_equal(seen.total_bytes, 2176 + 128);
+    expect_seen(&seen, 0, 2, 2176 + 128);
+    expect_seen(&seen, 1, 2, 2176 + 128); // at the beginning, and when all is written
+    seen = (seen_progress){0};
     open_and_check(&options, true);
-    assert_int_equal(seen.n_calls, 2);
+    for (int phase = 0; phase < N_PHASES; phase++) expect_seen(&seen, phase, 0, 0);
+    options.weights_memory = MLCC_WEIGHTS_COPIED;
+    open_and_check(&options, true);
+    expect_seen(&seen, 0, 0, 0);
+    expect_seen(&seen, 1, 0, 0);
+    expect_seen(&seen, 2, 1, 2176 + 128);
+    tiny_dir_remove(&dir);
+}
+
+// A payload and a direct param: together they are what is read.
+static void progress_counts_direct_params(void **state) {
+    (void)state;
+    tiny_dir dir = tiny_dir_make((tiny_store){0});
+    mlcc_model_options options = tiny_options(&dir, 1);
+    options.weights_memory = MLCC_WEIGHTS_COPIED;
+    open_and_check(&options, false);
+    seen_progress seen = {0};
+    options.progress = see;
+    options.progress_user = &seen;
+    open_and_check(&options, true);
+    assert_int_equal(seen.total_bytes[2], 2176 + 128);
+    assert_in_range(seen.last_bytes[2], 2116 + 128, 2176 + 128); // without padding at the end
     tiny_dir_remove(&dir);
 }
 
@@ -232,8 +320,10 @@ int main(void) {
         cmocka_unit_test(a_cache_that_cannot_be_written),
         cmocka_unit_test(the_environment_names_the_cache),
         cmocka_unit_test(nothing_to_prepare),
+        cmocka_unit_test(refuses_unknown_memory),
         cmocka_unit_test(missing_calibration),
         cmocka_unit_test(progress_reaches_its_end),
+        cmocka_unit_test(progress_counts_direct_params),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
