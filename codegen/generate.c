@@ -1,8 +1,10 @@
 // generate: the driver behind target.h. Resolve the module, measure the params, emit one object, look into it, link it.
 #include "codegen/artifact.h"
+#include "codegen/cpu/cpu_cost.h"
 #include "codegen/cpu/cpu_kernels.h"
 #include "codegen/cpu/emit_llvm.h"
 #include "codegen/cpu/features.h"
+#include "codegen/cpu/tune.h"
 #include "codegen/cuda/cuda_target.h"
 #include "codegen/link.h"
 #include "codegen/object.h"
@@ -36,6 +38,7 @@ mlcc_status *codegen_open(const codegen_options *options, mlcc_arena *keep, code
         .linker = copy_text(keep, options->linker),
         .metadata_json =
             options->metadata_json != NULL ? mlcc_arena_strdup(keep, options->metadata_json) : "{}",
+        .tuning = options->tuning,
     };
     MLCC_TRY(codegen_cpu_resolve(target->options.target, keep, &target->cpu));
     if (options->device != NULL && strcmp(options->device, "cpu") != 0) {
@@ -105,27 +108,48 @@ static const char *refusal(codegen_target *target, size_t index, const ir_functi
     return cpu_kernel_refusal(&cpu_kernel_table(&n_rows)[index], &target->cpu, group, target->keep);
 }
 
+// Of the rows that take a group: the cost model's choice on a CPU, the last on a CUDA device.
+static const char *choose_among(
+    const codegen_target *target, const ir_function *group, const char *const *accepted,
+    size_t n_accepted, mlcc_str *why) {
+    const char *chosen = accepted[n_accepted - 1];
+    if (target->cuda != NULL) return chosen;
+    chosen = cpu_cost_choose_row(&target->cpu, accepted, n_accepted, group);
+    if (why == NULL) return chosen;
+    for (size_t i = 0; i < n_accepted; i++) {
+        if (strcmp(accepted[i], chosen) != 0)
+            mlcc_str_printf(why, "  passed over: %s\n", accepted[i]);
+    }
+    cpu_cost_explain(&target->cpu, chosen, group, why);
+    return chosen;
+}
+
 mlcc_status *codegen_choose_kernel(
     void *user, const ir_function *group, const char **kernel, mlcc_str *why) {
     codegen_target *target = user;
     *kernel = NULL;
+    mlcc_arena *scratch = mlcc_arena_create();
     const ir_node *anchor = codegen_group_anchor(group);
     const ir_op op = anchor != NULL ? anchor->op : IR_N_OPS;
     const size_t n_rows = count_rows(target);
+    const char **accepted = MLCC_NEW_ARRAY(scratch, const char *, n_rows + 1);
+    size_t n_accepted = 0;
     mlcc_str refused = {0};
     for (size_t i = 0; i < n_rows; i++) {
         const candidate row = row_at(target, i);
         if (row.op != op) continue;
         const char *reason = refusal(target, i, group);
         if (reason == NULL) {
-            *kernel = row.name;
+            accepted[n_accepted++] = row.name;
             continue;
         }
         mlcc_str_printf(&refused, "%s%s %s", refused.length > 0 ? "; " : "", row.name, reason);
         if (why != NULL) mlcc_str_printf(why, "  refused: %s: %s\n", row.name, reason);
     }
     mlcc_status *status = NULL;
-    if (*kernel == NULL) {
+    if (n_accepted > 0) {
+        *kernel = choose_among(target, group, accepted, n_accepted, why);
+    } else {
         status = MLCC_ERROR(
             UNSUPPORTED, "no kernel of target '%s' fits a group around op '%s': %s",
             target->cuda != NULL ? target->options.device : target->cpu.name,
@@ -133,6 +157,7 @@ mlcc_status *codegen_choose_kernel(
             refused.length > 0 ? refused.data : "there is no row for the op");
     }
     mlcc_str_free(&refused);
+    mlcc_arena_free(scratch);
     return status;
 }
 
@@ -247,11 +272,27 @@ static mlcc_status *dump_file(
 typedef struct level_work {
     const codegen_target *target;
     codegen_artifact *artifact;
+    cpu_knobs *knobs; // per instance of the artifact, on a CPU
     emit_llvm_cuda cuda;
     codegen_object object;
     mlcc_arena *keep; // its own, because levels are compiled side by side
     mlcc_status *status;
 } level_work;
+
+// Values for every instance's knobs: the cost model's, then those of timing.
+static mlcc_status *choose_knobs(level_work *work, mlcc_arena *scratch) {
+    const codegen_target *target = work->target;
+    const codegen_artifact *artifact = work->artifact;
+    work->knobs = MLCC_NEW_ARRAY(scratch, cpu_knobs, (size_t)artifact->n_instances + 1);
+    for (int32_t i = 0; i < artifact->n_instances; i++) {
+        const codegen_instance *instance = &artifact->instances[i];
+        work->knobs[i] = cpu_cost_choose_knobs(&target->cpu, instance->kernel, instance->group);
+    }
+    if (target->options.tuning == NULL) return NULL;
+    const emit_llvm_options options = {
+        .cpu = &target->cpu, .metadata_json = "{}", .layout_version = cpu_layout_version()};
+    return cpu_tune(artifact, &options, target->options.tuning, work->knobs);
+}
 
 static mlcc_status *plan_level(const codegen_level *level, level_work *work, mlcc_arena *scratch) {
     const codegen_target *target = level->target;
@@ -262,7 +303,7 @@ static mlcc_status *plan_level(const codegen_level *level, level_work *work, mlc
     }
     MLCC_TRY(codegen_artifact_build(level->module, scratch, &work->artifact));
     MLCC_TRY(measure(target, work->artifact));
-    if (target->cuda == NULL) return NULL;
+    if (target->cuda == NULL) return choose_knobs(work, scratch);
     int major = 0, minor = 0;
     nvrtc_version(target->cuda->nvrtc, &major, &minor);
     work->cuda.nvrtc_version = major * 100 + minor;
@@ -279,6 +320,7 @@ static mlcc_status *emit_level(level_work *work, size_t level, size_t n_levels) 
         .debug_dump = target->options.debug_dump,
         .n_levels = n_levels,
         .level = level,
+        .knobs = work->knobs,
         .cuda = target->cuda != NULL ? &work->cuda : NULL,
     };
     codegen_object *object = &work->object;

@@ -1,5 +1,5 @@
 // kernel: what a kernel row is, and how one is chosen. One table per target (cpu/cpu_kernels.def); general rows first, special last, the last row
-// whose needs and condition hold wins. The portable row always matches. Names: <op>_<method>__<machine>.
+// whose needs and condition hold wins, unless the CPU's cost model (cpu/cpu_cost.h) sees another one clearly faster. The portable row always matches. Names: <op>_<method>__<machine>.
 #ifndef MLCC_CODEGEN_KERNEL_H
 #define MLCC_CODEGEN_KERNEL_H
 

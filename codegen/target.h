@@ -15,6 +15,16 @@ typedef struct codegen_cpu {
     const char *features; // comma separated features in force, sorted: "avx,avx2,avx512f,…"
 } codegen_cpu;
 
+// Knobs of kernels by timing on this machine, beside the cost model (cpu/tune.h).
+typedef struct codegen_tuning {
+    const char *cache_dir; // where results are kept; NULL = mlcc_path_cache
+    double budget_s;       // no product is begun after so many seconds
+    // As the work goes on, by what is counted in `total`; NULL = silent.
+    void (*progress)(void *user, const char *phase, uint64_t done, uint64_t total);
+    void *user;
+    mlcc_str *explain; // receives a paragraph per product; NULL = none
+} codegen_tuning;
+
 typedef struct codegen_options {
     // "cpu" (or NULL), "cuda", or "cuda:" and a list of architectures (codegen/cuda/cuda_archs.h)
     const char *device;
@@ -23,6 +33,8 @@ typedef struct codegen_options {
     const char *debug_dump;    // directory, or NULL
     const char *linker;        // --linker, or NULL (MLCC_LINKER, ld.lld-19, ld.lld, ld)
     const char *metadata_json; // goes into lib.so as it is
+    // NULL: none. For a CPU that this machine can run only, which the caller has made sure of; must outlive the target.
+    const codegen_tuning *tuning;
 } codegen_options;
 
 // The names of a list of CPU levels for one library, "x86-64-v3,x86-64-v4,znver4"; one name is a list of one. The runtime takes the last level that

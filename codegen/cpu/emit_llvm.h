@@ -4,6 +4,7 @@
 #define MLCC_CODEGEN_CPU_EMIT_LLVM_H
 
 #include "codegen/artifact.h"
+#include "codegen/cpu/knobs.h"
 #include "codegen/cuda/cuda_target.h"
 #include "codegen/target.h"
 
@@ -24,6 +25,8 @@ typedef struct emit_llvm_options {
     // Of a library with several CPU levels: how many, and which of them this object is; 0 and 0 otherwise. The first defines mlcc_model_query and
     // mlcc_model_levels, and needs the other objects beside it.
     size_t n_levels, level;
+    // A choice per instance of the artifact; NULL: fallbacks.
+    const cpu_knobs *knobs;
     // NULL: instances become host code. Otherwise only prepare functions do, and functions' `run` is NULL.
     const emit_llvm_cuda *cuda;
 } emit_llvm_options;
@@ -33,5 +36,19 @@ typedef struct emit_llvm_options {
 mlcc_status *emit_llvm_object(
     const codegen_artifact *artifact, const emit_llvm_options *options, mlcc_arena *keep,
     const void **object, size_t *object_bytes);
+
+// One instance alone, as code in this process: what `--opt tune` times. The target's CPU must be one that this machine can run.
+typedef struct emit_llvm_jit emit_llvm_jit;
+// The instance's `run` (emit_llvm_inside.h). memory: its inputs, then the results that are not in place; symbols: values of the module's symbols.
+// Every thread of a launch calls it with its own scratch and one counter, which begins at 0.
+typedef void emit_llvm_trial(
+    void *const *memory, const int64_t *symbols, void *scratch, int32_t *counter,
+    int32_t n_threads);
+// Errors as emit_llvm_object, and INTERNAL when LLVM cannot load the code.
+mlcc_status *emit_llvm_jit_open(
+    const codegen_artifact *artifact, const emit_llvm_options *options, int32_t instance,
+    emit_llvm_jit **out);
+emit_llvm_trial *emit_llvm_jit_function(const emit_llvm_jit *jit);
+void emit_llvm_jit_close(emit_llvm_jit *jit); // the code is gone afterwards; NULL is fine
 
 #endif

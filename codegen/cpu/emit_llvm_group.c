@@ -242,7 +242,8 @@ mlcc_status *emit_instance(emit *e, int32_t index) {
         .kernel = row->name,
         .instance = instance,
         .anchor = anchor,
-        .has_scratch = row->scratch_bytes != NULL};
+        .has_scratch = row->scratch_bytes != NULL,
+        .knobs = e->options->knobs != NULL ? e->options->knobs[index] : cpu_knobs_fallback()};
     const char *bitcode = cpu_kernel_bitcode(row, instance->group, e->keep);
     MLCC_TRY(emit_parse_bitcode(e, bitcode, &g.module));
     const char *name = mlcc_arena_printf(e->keep, "%s.%s", row->name, instance->group->name);

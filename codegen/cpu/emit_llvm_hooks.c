@@ -139,6 +139,16 @@ static mlcc_status *define_attr(emit_group *g, const hook *h) {
     return hook_error(g, h, "the op has no such attribute");
 }
 
+// A constant of the group. The bitcode declares it as a function that reads no memory, and so it stays.
+static mlcc_status *define_knob(emit_group *g, const hook *h) {
+    const cpu_knob knob = cpu_knob_find(h->word);
+    if (knob == CPU_N_KNOBS) return hook_error(g, h, "it is no row of codegen/cpu/knobs.def");
+    if (!cpu_knob_belongs(knob, g->kernel))
+        return hook_error(g, h, "its row of codegen/cpu/knobs.def is for other kernels");
+    LLVMBuildRet(g->e->builder, emit_i64(g->e, g->knobs.values[knob]));
+    return NULL;
+}
+
 // ---- memory -------------------------------------------------------------------------------------------
 
 static mlcc_status *define_pointer(emit_group *g, const hook *h) {
@@ -274,6 +284,7 @@ static const hook_row rows[] = {
     {"kernel_store_", 1, false, define_store},
     {"kernel_scratch", 0, false, define_scratch},
     {"kernel_attr_", -1, false, define_attr}, // followed by a word
+    {"kernel_knob_", -1, false, define_knob},
 };
 
 // Whether `name` is the row's prefix followed by what the row wants.
@@ -301,7 +312,7 @@ static mlcc_status *define_hook(emit_group *g, LLVMValueRef function) {
         emit *e = g->e;
         LLVMPositionBuilderAtEnd(
             e->builder, LLVMAppendBasicBlockInContext(e->context, function, "entry"));
-        g->env = LLVMGetParam(function, 0);
+        g->env = LLVMCountParams(function) > 0 ? LLVMGetParam(function, 0) : NULL;
         g->pushed = NULL;
         g->n_memo = 0;
         MLCC_TRY(rows[i].define(g, &h));

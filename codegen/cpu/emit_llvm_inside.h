@@ -6,6 +6,7 @@
 //   host     per function of the ABI: launches in order
 //   tables   the structures of runtime/abi.h as constants, and mlcc_model_query
 //   object   attributes, optimisation, object code
+//   jit      one instance alone, loaded into this process
 #ifndef MLCC_CODEGEN_CPU_EMIT_LLVM_INSIDE_H
 #define MLCC_CODEGEN_CPU_EMIT_LLVM_INSIDE_H
 
@@ -31,6 +32,7 @@ typedef struct emit {
     LLVMValueRef *prepares;  // per prepare
     LLVMValueRef *functions; // per function of the ABI
     LLVMValueRef wait;       // void (ptr call, i32 n_threads)
+    LLVMValueRef exported;   // a function that the object shows beside the query; NULL = none
 } emit;
 
 // ---- context
@@ -67,6 +69,7 @@ typedef struct emit_group {
     const ir_node *anchor;            // NULL: element-wise group
     const ir_type *prepared;          // prepare function: type of the param
     bool has_scratch;
+    cpu_knobs knobs;
     LLVMModuleRef module; // the kernel's bitcode
     LLVMTypeRef env_type; // { inputs…, results…, scratch, symbols… }
     bool *stored;         // per return: some hook writes it

@@ -49,7 +49,8 @@ static void close_module(emit *e) {
         size_t length = 0;
         const char *name = LLVMGetValueName2(f, &length);
         bool is_query = strcmp(name, MLCC_ABI_QUERY) == 0 || strcmp(name, MLCC_ABI_LEVELS) == 0;
-        LLVMSetLinkage(f, is_query ? LLVMExternalLinkage : LLVMInternalLinkage);
+        const bool is_shown = is_query || f == e->exported;
+        LLVMSetLinkage(f, is_shown ? LLVMExternalLinkage : LLVMInternalLinkage);
         set_target(e, f);
     }
 }

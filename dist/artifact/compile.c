@@ -10,6 +10,7 @@
 #include "passes/pipeline.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
+#include "runtime/device/cpu_features.h"
 
 #include <string.h>
 
@@ -17,6 +18,8 @@
 enum { MAX_CPU_TOKENS = 512, MAX_CPU_SEQUENCES = 128 };
 // A GPU's matrix units are busy from a few thousand tokens on.
 enum { MAX_CUDA_TOKENS = 2048, MAX_CUDA_SEQUENCES = 128 };
+// After so many seconds of timing no further product is begun.
+static const double tune_budget_s = 60;
 // What gen_config writes where nobody asks for another max_batch_size; Hugging Face's config has none.
 enum { GEN_CONFIG_SEQUENCES = 128 };
 
@@ -35,7 +38,8 @@ typedef struct compilation {
     artifact_compile_result *result;
     mlcc_arena *keep;
     hf_config_overrides overrides;
-    bool exact;             // of --opt
+    compile_opt opt;
+    codegen_tuning tuning;  // where opt.tune
     mlcc_json *chat_config; // mlc-chat-config.json; NULL when the model is a Hugging Face config
     compile_facts facts;
     hf_model_config *config;
@@ -203,7 +207,52 @@ static codegen_options codegen_options_of(const compilation *c, const compile_le
     return (codegen_options){.device = device_of(c->options),
                              .target = level->target,
                              .linker = c->options->linker,
-                             .metadata_json = "{}"};
+                             .metadata_json = "{}",
+                             .tuning = c->opt.tune ? &c->tuning : NULL};
+}
+
+// Tuning runs the code that it compiles.
+static mlcc_status *check_tuning(const codegen_cpu *cpu) {
+    const char *here = mlcc_cpu_architecture();
+    const bool is_here =
+        mlcc_text_starts_with(cpu->triple, "aarch64") == mlcc_text_starts_with(here, "aarch64");
+    mlcc_str missing = {0};
+    mlcc_status *status = NULL;
+    if (!is_here) {
+        status = MLCC_ERROR(
+            UNSUPPORTED,
+            "--opt tune times kernels on this machine, which is %s and cannot run code for target "
+            "'%s'; compile there, or without tune",
+            here, cpu->name);
+    } else if (mlcc_cpu_missing(cpu->features, &missing) > 0) {
+        status = MLCC_ERROR(
+            UNSUPPORTED,
+            "--opt tune times kernels on this machine, which cannot run code for target '%s': it "
+            "lacks %s; compile there, or without tune",
+            cpu->name, mlcc_str_text(&missing));
+    } else {
+        status = mlcc_cpu_request(cpu->features);
+    }
+    mlcc_str_free(&missing);
+    return status;
+}
+
+static mlcc_status *open_tuning(compilation *c) {
+    if (!c->opt.tune) return NULL;
+    const artifact_compile_options *options = c->options;
+    if (is_cuda(options)) {
+        return MLCC_ERROR(
+            UNSUPPORTED, "--opt tune is for the CPU, --device is '%s'; compile without tune",
+            options->device);
+    }
+    c->tuning = (codegen_tuning){.cache_dir = options->tune_dir,
+                                 .budget_s = tune_budget_s,
+                                 .progress = options->tune_progress,
+                                 .user = options->tune_user,
+                                 .explain = options->explain_kernels};
+    for (size_t i = 0; i < c->n_levels; i++)
+        MLCC_TRY(check_tuning(codegen_cpu_of(c->levels[i].chooser)));
+    return NULL;
 }
 
 static mlcc_status *open_levels(compilation *c) {
@@ -270,7 +319,7 @@ static mlcc_status *run_passes(compilation *c, const compile_level *level) {
         .scratch = scratch,
         .mode = c->facts.mode,
         .target = &target,
-        .exact = c->exact,
+        .exact = c->opt.exact,
         .explain = options->explain_kernels};
     const pass_options passes = {
         .limit = -1,
@@ -348,11 +397,12 @@ static mlcc_status *compile(compilation *c) {
     const artifact_compile_options *options = c->options;
     const double start_s = mlcc_clock_s();
     MLCC_TRY(compile_output_check(options->output, c->keep));
-    MLCC_TRY(compile_opt_parse(options->opt, &c->exact));
+    MLCC_TRY(compile_opt_parse(options->opt, &c->opt));
     MLCC_TRY(import(c));
     if (options->debug_dump != NULL) MLCC_TRY(mlcc_dir_make(options->debug_dump));
     MLCC_TRY(dump_module(c, "before.mlcir"));
     MLCC_TRY(open_levels(c));
+    MLCC_TRY(open_tuning(c));
     const double frontend_end_s = mlcc_clock_s();
     MLCC_TRY(plan_levels(c));
     const double passes_end_s = mlcc_clock_s();

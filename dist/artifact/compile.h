@@ -3,7 +3,7 @@
 //
 // mlc-chat-config.json -> IR module -> the whole pass pipeline, with the target answering its
 // questions -> metadata -> code generation. The same options and tools give the same bytes,
-// wherever it runs.
+// wherever it runs; with --opt tune the tuning cache is one of the inputs, and the machine when it is empty.
 #ifndef MLCC_DIST_ARTIFACT_COMPILE_H
 #define MLCC_DIST_ARTIFACT_COMPILE_H
 
@@ -32,6 +32,10 @@ typedef struct artifact_compile_options {
     FILE *dump_stream;         // where dump_ir goes when there is no debug_dump; NULL = stdout
     bool time_passes;          // log seconds per pass at info level
     mlcc_str *explain_kernels; // receives one paragraph per group; NULL = none
+    const char *tune_dir; // where --opt tune keeps what it found; NULL = the user's cache folder
+    // Called while --opt tune times kernels, with candidates done and in all; NULL = silent.
+    void (*tune_progress)(void *user, const char *phase, uint64_t done, uint64_t total);
+    void *tune_user;
 } artifact_compile_options;
 
 typedef struct artifact_compile_result {

@@ -25,8 +25,8 @@ static const override_key override_keys[] = {
 enum { N_OVERRIDE_KEYS = sizeof override_keys / sizeof override_keys[0] };
 
 static const char *const knobs[] = {
-    "flashinfer", "cublas_gemm", "faster_transformer",    "cudagraph",
-    "cutlass",    "exact",       "ipc_allreduce_strategy"};
+    "flashinfer", "cublas_gemm", "faster_transformer",    "cudagraph", "cutlass",
+    "exact",      "tune",        "ipc_allreduce_strategy"};
 enum { N_KNOBS = sizeof knobs / sizeof knobs[0] };
 
 static bool is_one_of(const char *text, const char *const *accepted, size_t n) {
@@ -147,14 +147,16 @@ static mlcc_status *check_knob(const char *key, const char *value) {
     return NULL;
 }
 
-mlcc_status *compile_opt_parse(const char *text, bool *exact) {
+mlcc_status *compile_opt_parse(const char *text, compile_opt *out) {
     static const char *const levels[] = {"O0", "O1", "O2", "O3"};
-    *exact = text != NULL && strcmp(text, "exact") == 0;
-    if (text == NULL || *exact || is_one_of(text, levels, 4)) return NULL;
+    *out = (compile_opt){.exact = text != NULL && strcmp(text, "exact") == 0,
+                         .tune = text != NULL && strcmp(text, "tune") == 0};
+    if (text == NULL || out->exact || out->tune || is_one_of(text, levels, 4)) return NULL;
     if (strchr(text, '=') == NULL) {
         return MLCC_ERROR(
             INVALID,
-            "--opt is '%s', accepted are O0, O1, O2, O3, exact and knobs like exact=1;cudagraph=0",
+            "--opt is '%s', accepted are O0, O1, O2, O3, exact, tune and knobs like "
+            "exact=1;tune=1;cudagraph=0",
             text);
     }
     mlcc_arena *scratch = mlcc_arena_create();
@@ -165,7 +167,8 @@ mlcc_status *compile_opt_parse(const char *text, bool *exact) {
         if (status != NULL || key == NULL) break;
         status = check_knob(key, value);
         if (status != NULL) break;
-        if (strcmp(key, "exact") == 0) *exact = strcmp(value, "1") == 0;
+        if (strcmp(key, "exact") == 0) out->exact = strcmp(value, "1") == 0;
+        if (strcmp(key, "tune") == 0) out->tune = strcmp(value, "1") == 0;
     }
     mlcc_arena_free(scratch);
     return status;

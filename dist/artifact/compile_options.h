@@ -12,9 +12,14 @@
 // INVALID.
 mlcc_status *compile_overrides_parse(
     const char *text, hf_config_overrides *out, bool *disaggregation);
-// "O0" … "O3", "exact", or knobs "name=0;name=1". MLC's are only checked, because every one of them names a GPU library; ours is
-// "exact": activations are rounded only where the mode says so. NULL = "O2".
-mlcc_status *compile_opt_parse(const char *text, bool *exact);
+// What --opt asks for beyond MLC's.
+typedef struct compile_opt {
+    bool exact; // activations are rounded only where the mode says so
+    bool tune;  // knobs of kernels are chosen by timing on this machine
+} compile_opt;
+// "O0" … "O3", "exact", "tune", or knobs "name=0;name=1" with exact and tune among them. MLC's are only checked, because every one of them
+// names a GPU library. NULL = "O2".
+mlcc_status *compile_opt_parse(const char *text, compile_opt *out);
 // INVALID or UNSUPPORTED (with the reason) unless `path` ends in ".so" and its directory exists.
 mlcc_status *compile_output_check(const char *path, mlcc_arena *scratch);
 

@@ -532,6 +532,7 @@ int kernel_check_all(void) {
             continue;
         }
         const int before = n_failures;
+        if (strncmp(unit->kernel, "linear_", 7) == 0) n_failures += kernel_check_knobs(unit);
         if (strcmp(unit->kernel, "linear_panel16") == 0)
             check_linear(unit);
         else if (strcmp(unit->kernel, "paged_attention") == 0)

@@ -18,6 +18,11 @@
 
 enum { MAX_THREADS = 8, SCRATCH_BYTES = 1 << 20 };
 
+int64_t kernel_unit_knobs[UNIT_N_KNOBS] = {
+#define KNOB(name, kernels, fallback, candidates, meaning) fallback,
+#include "codegen/cpu/knobs.def"
+};
+
 const kernel_unit *unit_find(const char *kernel, const char *variant, int32_t dtype) {
     for (size_t i = 0; kernel_units[i] != NULL; i++) {
         const kernel_unit *unit = kernel_units[i];

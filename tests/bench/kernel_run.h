@@ -52,6 +52,8 @@ double unit_peak_bytes(int32_t n_threads);
 int kernel_check_all(void);
 // One unit of linear_scaled or encode_activation; the number of failures.
 int kernel_check_scaled(const kernel_unit *unit);
+// One unit of a product: every candidate of its knobs; the number of failures.
+int kernel_check_knobs(const kernel_unit *unit);
 
 // Times all units of linear_scaled for one weight, and the best one of linear, in turn.
 typedef struct kernel_turns {

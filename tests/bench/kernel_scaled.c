@@ -93,7 +93,8 @@ static void check_linear_scaled(const kernel_unit *unit) {
         {172, 100, 40}, {65, 257, 40},   {300, 192, 400}, {37, 1500, 200}, {119, 31000, 13},
         {24, 344, 40},  {128, 576, 200}, {130, 384, 260},
     };
-    static const int64_t rows[] = {1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 31, 193, 260, 400};
+    static const int64_t rows[] = {1,  0,  2,  3,  4,  5,  6,   7,   8,  9,
+                                   11, 13, 31, 40, 48, 53, 193, 260, 400};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const scaled_case *c = &cases[i];
         if (!unit_weight_fits(unit->dtype, c->n, c->k)) continue;

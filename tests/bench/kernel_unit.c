@@ -154,6 +154,12 @@ HOOK double kernel_attr_floor(const kernel_env *env) {
     return (void)env, 1e-10;
 }
 #endif
+// Constant for as long as a launch runs.
+#define KNOB(name, kernels, fallback, candidates, meaning) \
+    HOOK __attribute__((const)) int64_t kernel_knob_##name(void) { \
+        return kernel_unit_knobs[UNIT_KNOB_##name]; \
+    }
+#include "codegen/cpu/knobs.def"
 HOOK double kernel_attr_magnitude(const kernel_env *env) {
     return env->magnitude;
 }

@@ -20,6 +20,14 @@ struct kernel_env {
     double scale, softcap, eps, magnitude;
 };
 
+// What kernel_knob_<name> says, by row of codegen/cpu/knobs.def; fallbacks to begin with. Not to be changed during a launch.
+enum kernel_unit_knob {
+#define KNOB(name, kernels, fallback, candidates, meaning) UNIT_KNOB_##name,
+#include "codegen/cpu/knobs.def"
+    UNIT_N_KNOBS
+};
+extern int64_t kernel_unit_knobs[UNIT_N_KNOBS];
+
 typedef struct kernel_unit {
     const char *kernel;  // "linear_panel16"
     const char *variant; // "x86_avx512"

@@ -26,7 +26,7 @@ function(mlcc_kernel_units variant march kernel)
         add_custom_command(OUTPUT ${object}
             COMMAND ${MLCC_CLANG} ${unit_flags} ${march} -DUNIT_NAME=${name} -DUNIT_KERNEL=${kernel} "-DUNIT_VARIANT=\"${variant}\""
                 "-DUNIT_FILE=\"${file}\"" -DUNIT_DTYPE=KERNEL_${dtype} ${prepare} -c ${CMAKE_CURRENT_SOURCE_DIR}/bench/kernel_unit.c -o ${object}
-            DEPENDS ${file} ${unit_headers} bench/kernel_unit.c bench/kernel_unit.h COMMENT "kernel unit ${variant}/${kernel} ${dtype}" VERBATIM)
+            DEPENDS ${file} ${unit_headers} bench/kernel_unit.c bench/kernel_unit.h ${CMAKE_SOURCE_DIR}/codegen/cpu/knobs.def COMMENT "kernel unit ${variant}/${kernel} ${dtype}" VERBATIM)
         list(APPEND unit_objects ${object})
         list(APPEND unit_names ${name})
     endforeach()
@@ -82,7 +82,7 @@ add_custom_command(OUTPUT ${unit_folder}/kernel_ceilings.o
     COMMAND ${MLCC_CLANG} -std=c11 -O3 -march=native -D_GNU_SOURCE -fPIE -Wall -Wextra -I${CMAKE_SOURCE_DIR}
         -c ${CMAKE_CURRENT_SOURCE_DIR}/bench/kernel_ceilings.c -o ${unit_folder}/kernel_ceilings.o
     DEPENDS bench/kernel_ceilings.c bench/kernel_run.h ${unit_headers} COMMENT "kernel ceilings" VERBATIM)
-add_executable(bench_kernels bench/kernels_bench.c bench/kernel_check.c bench/kernel_run.c bench/kernel_scaled.c ${unit_folder}/units.c ${unit_folder}/kernel_ceilings.o
+add_executable(bench_kernels ${CMAKE_SOURCE_DIR}/codegen/cpu/knobs.c bench/kernels_bench.c bench/kernel_check.c bench/kernel_knobs.c bench/kernel_run.c bench/kernel_scaled.c ${unit_folder}/units.c ${unit_folder}/kernel_ceilings.o
     ${unit_objects})
 target_link_libraries(bench_kernels PRIVATE mlcc_quantization mlcc_runtime)
 add_test(NAME kernels_units COMMAND bench_kernels --check WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
@@ -96,3 +96,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     add_test(NAME kernels_tiles COMMAND kernels_tiles WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(kernels_tiles PROPERTIES LABELS kernels SKIP_RETURN_CODE 77 TIMEOUT 600)
 endif()
+
+# What the thread pool costs.
+add_executable(bench_pool bench/pool_bench.c)
+target_link_libraries(bench_pool PRIVATE mlcc_base)

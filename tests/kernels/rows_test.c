@@ -265,6 +265,29 @@ static void test_linear_scaled(test_folder *f, const kernel_row *row) {
 
 // ---- rows ---------------------------------------------------------------------------------------------
 
+// Every head of a row by itself.
+static void test_rms_norm_groups(test_folder *f, const kernel_row *row) {
+    static const int groups[] = {1, 5, 16, 33, 64};
+    for (int i = 0; i < 5; i++) {
+        const int group = groups[i], columns = 3 * group;
+        const char *name = float_names[i % 3];
+        char text[1024];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\nparam @gain.weight : %s[%d]\n"
+            "func @forward(%%x: %s[n_tokens, %d]) {\n"
+            "  %%0 = rms_norm %%x, @gain.weight {group = %d} : %s[n_tokens, %d]\n"
+            "  return %%0\n}\n",
+            float_names[(i + 1) % 3], group, name, columns, group, name, columns);
+        subject s = open_subject(f, row, text);
+        for (int r = 0; r < N_ROW_COUNTS; r += 2) {
+            ir_tensor *x = random_matrix(float_dtypes[i % 3], row_counts[r], columns, 2, 1, s.keep);
+            run_subject(&s, &x, 1e-6, 2e-6);
+        }
+        close_subject(&s);
+    }
+}
+
 static void test_rms_norm(test_folder *f, const kernel_row *row) {
     static const int columns[] = {1, 8, 31, 33, 64, 172, 1000};
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
@@ -287,6 +310,39 @@ static void test_rms_norm(test_folder *f, const kernel_row *row) {
                 random_matrix(dtype, row_counts[r], columns[c], 2, 1, s.keep),
                 random_matrix(dtype, row_counts[r], columns[c], 2, 2, s.keep)};
             run_subject(&s, args, 1e-6, 2e-6);
+        }
+        close_subject(&s);
+    }
+    test_rms_norm_groups(f, row);
+}
+
+// With gain and bias behind a sum, with a gain alone, with neither; values far from zero, whose squares would swallow what is left of them.
+static void test_layer_norm(test_folder *f, const kernel_row *row) {
+    static const int columns[] = {1, 8, 31, 33, 64, 172, 1000};
+    for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+        ir_dtype dtype = float_dtypes[c % 3];
+        const char *name = float_names[c % 3], *gain = float_names[(c + 1) % 3];
+        const int n = columns[c];
+        char text[1024];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\nparam @gain.weight : %s[%d]\n"
+            "param @shift.weight : f32[%d]\n"
+            "func @forward(%%x: %s[n_tokens, %d], %%y: %s[n_tokens, %d]) {\n"
+            "  %%0 = add %%x, %%y : %s[n_tokens, %d]\n"
+            "  %%1 = layer_norm %%0, @gain.weight, @shift.weight : %s[n_tokens, %d]\n"
+            "  %%2 = layer_norm %%x, @gain.weight {eps = 0.1} : %s[n_tokens, %d]\n"
+            "  %%3 = layer_norm %%x {eps = 0.001} : %s[n_tokens, %d]\n"
+            "  return %%0, %%1, %%2, %%3\n}\n",
+            gain, n, n, name, n, name, n, name, n, name, n, name, n, name, n);
+        subject s = open_subject(f, row, text);
+        for (int r = 0; r < N_ROW_COUNTS; r += 2) {
+            ir_tensor *args[] = {
+                random_matrix(dtype, row_counts[r], n, 2, 1, s.keep),
+                random_matrix(dtype, row_counts[r], n, 2, 2, s.keep)};
+            for (int64_t i = 0; i < ir_tensor_count(args[0]); i++)
+                args[0]->f32[i] = ir_round_to(dtype, args[0]->f32[i] + 16.0f);
+            run_subject(&s, args, 2e-5, 2e-5);
         }
         close_subject(&s);
     }
@@ -676,6 +732,7 @@ static void test_row(test_folder *f, const kernel_row *row) {
     case IR_OP_LINEAR_SCALED: test_linear_scaled(f, row); return;
     case IR_OP_ENCODE_ACTIVATION: test_encode_activation(f, row); return;
     case IR_OP_RMS_NORM: test_rms_norm(f, row); return;
+    case IR_OP_LAYER_NORM: test_layer_norm(f, row); return;
     case IR_OP_EMBEDDING: test_embedding(f, row); return;
     case IR_OP_TAKE_ROWS: test_take_rows(f, row); return;
     case IR_OP_QUANTIZE_ACTIVATION: test_quantize_activation(f, row); return;

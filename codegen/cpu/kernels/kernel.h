@@ -23,6 +23,8 @@
 //   KERNEL_STORE(r)        void kernel_store_<r>(env, row, col, value) result r through its fused epilogue
 //   KERNEL_SCRATCH         void *kernel_scratch(env)                   scratch of this thread, 64-byte aligned; size: column of cpu_kernels.def
 //   KERNEL_ATTR_I64(name), KERNEL_ATTR_F64(name)  int64_t/double kernel_attr_<name>(env)   attribute of the anchor, a constant
+//   KERNEL_KNOB(name)      int64_t kernel_knob_<name>(void)            a row of codegen/cpu/knobs.def: a constant that is chosen for the group; may change
+//                                                                      how fast a kernel is, never a bit of what it computes
 #ifndef MLCC_CODEGEN_CPU_KERNELS_KERNEL_H
 #define MLCC_CODEGEN_CPU_KERNELS_KERNEL_H
 
@@ -75,6 +77,7 @@ enum kernel_dtype {
 #define KERNEL_SCRATCH        void *kernel_scratch(const kernel_env *env)
 #define KERNEL_ATTR_I64(name) int64_t kernel_attr_##name(const kernel_env *env)
 #define KERNEL_ATTR_F64(name) double kernel_attr_##name(const kernel_env *env)
+#define KERNEL_KNOB(name)     int64_t kernel_knob_##name(void) __attribute__((const))
 
 #define KERNEL_INLINE static inline __attribute__((always_inline))
 

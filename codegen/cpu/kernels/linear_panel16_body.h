@@ -33,6 +33,8 @@ void kernel_linear_panel16(const kernel_env *env, int64_t begin, int64_t end) {
 #    include "codegen/cpu/kernels/linear_panel16_blocked.h"
 #    include "codegen/cpu/kernels/linear_panel16_stream.h"
 
+KERNEL_KNOB(panel_chunks);
+
 KERNEL_INLINE int64_t linear_tiles(int64_t n_panels) {
     return (n_panels + LINEAR_TILE_PANELS - 1) / LINEAR_TILE_PANELS;
 }
@@ -51,9 +53,10 @@ int64_t kernel_linear_panel16_items(const kernel_env *env) {
     return (n_rows + block_rows - 1) / block_rows * linear_tiles(n_panels);
 }
 
-// Four chunks a thread, so that a slow thread costs little; streams get runs of equal length.
+// Several chunks a thread, so that a slow thread costs little; streams get runs of equal length.
 int64_t kernel_linear_panel16_chunk(const kernel_env *env, int64_t n_threads) {
-    const int64_t share = kernel_linear_panel16_items(env) / (n_threads * 4);
+    const int64_t share =
+        kernel_linear_panel16_items(env) / (n_threads * kernel_knob_panel_chunks());
     if (linear_streams(env)) {
         const int64_t runs = share / LINEAR_STREAM_MAX_PANELS;
         return (runs < 1 ? 1 : runs > 16 ? 16 : runs) * LINEAR_STREAM_MAX_PANELS;

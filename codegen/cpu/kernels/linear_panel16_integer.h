@@ -25,14 +25,15 @@ typedef int8_t i8x32 __attribute__((vector_size(32)));
 // acc + the four products in every lane: bytes of `codes` (0 … 15) times the signed bytes of `digits`.
 KERNEL_INLINE i32x16 simd_dot4(i32x16 acc, u32x16 codes, int32_t digits);
 
+KERNEL_KNOB(panel_ahead);
+KERNEL_KNOB(panel_chunks);
+
 enum {
     LINEAR_INTEGER_ROWS = 4,       // rows of a register tile
     LINEAR_INTEGER_MAX_PANELS = 4, // its panels
     LINEAR_INTEGER_BLOCK_ROWS = 128,
     LINEAR_INTEGER_CHUNK = 16,    // panels that share one preparation of a block of rows
     LINEAR_INTEGER_GROUPS = 1920, // groups of all rows that are prepared at a time
-    LINEAR_INTEGER_AHEAD =
-        2304, // bytes between the use of a weight and the one requested meanwhile
 };
 
 // One group of one row.
@@ -131,7 +132,7 @@ KERNEL_INLINE void linear_integer_group(
         u32x16 words[LINEAR_INTEGER_MAX_PANELS];
         KERNEL_UNROLL for (int p = 0; p < P; p++) {
             const char *at = words_at + p * panel_stride + w * 64;
-            __builtin_prefetch(at + LINEAR_INTEGER_AHEAD, 0, 3);
+            __builtin_prefetch(at + kernel_knob_panel_ahead(), 0, 3);
             words[p] = simd_load_u32(at);
         }
         // Panels innermost: a broadcast of digits is used by all of them at once and needs no register beyond that.
@@ -268,10 +269,11 @@ KERNEL_INLINE int64_t linear_integer_items(const kernel_env *env) {
     return (n_rows + block_rows - 1) / block_rows * n_panels;
 }
 
-// Every chunk prepares x again: one row gets two chunks a thread, more rows four.
+// Every chunk prepares x again: one row gets half as many chunks a thread as more rows.
 KERNEL_INLINE int64_t linear_integer_chunk(const kernel_env *env, int64_t n_threads) {
     const int64_t n_rows = kernel_dim_0_0(env), n_items = linear_integer_items(env);
-    const int64_t share = n_items / (n_threads * (n_rows == 1 ? 2 : 4)) / 4 * 4;
+    const int64_t chunks = kernel_knob_panel_chunks() / (n_rows == 1 ? 2 : 1);
+    const int64_t share = n_items / (n_threads * chunks) / 4 * 4;
     const int64_t limit = n_rows == 1 ? n_items : LINEAR_INTEGER_CHUNK;
     return share < 4 ? 4 : share > limit ? limit : share;
 }

@@ -12,10 +12,9 @@
 
 #include "codegen/cpu/kernels/linear_panel16_job.h"
 
-enum {
-    LINEAR_STREAM_MAX_PANELS = 4,
-    LINEAR_PREFETCH_BYTES = 2304, // how far ahead of its use a weight is requested
-};
+KERNEL_KNOB(panel_ahead);
+
+enum { LINEAR_STREAM_MAX_PANELS = 4 };
 
 // R rows by P panels. `const int R, P` are literals in every caller, so that all of this becomes registers.
 typedef struct linear_sums {
@@ -90,7 +89,7 @@ KERNEL_INLINE void linear_stream_line(
     const int R, const int P, int32_t code, const float *x, int64_t x_stride, const char *line,
     int64_t panel_stride, linear_sums *group) {
     KERNEL_UNROLL for (int p = 0; p < P; p++)
-        __builtin_prefetch(line + p * panel_stride + LINEAR_PREFETCH_BYTES, 0, 3);
+        __builtin_prefetch(line + p * panel_stride + kernel_knob_panel_ahead(), 0, 3);
     if (!kernel_code_is_int(code)) {
         KERNEL_UNROLL for (int p = 0; p < P; p++) {
             f32x16 weights[4];
@@ -149,7 +148,7 @@ KERNEL_INLINE void linear_stream_unit(
         }
     }
     KERNEL_UNROLL for (int p = 0; p < P; p++) {
-        __builtin_prefetch(unit + p * panel_stride + LINEAR_PREFETCH_BYTES, 0, 3);
+        __builtin_prefetch(unit + p * panel_stride + kernel_knob_panel_ahead(), 0, 3);
     }
 }
 
@@ -164,7 +163,7 @@ KERNEL_INLINE void linear_stream_plain(
     }
     _Pragma("clang loop unroll_count(2) vectorize(disable)") for (int64_t k = 0; k < n_k; k++) {
         KERNEL_UNROLL for (int p = 0; p < P; p++) {
-            __builtin_prefetch(element + p * panel_stride + LINEAR_PREFETCH_BYTES, 0, 3);
+            __builtin_prefetch(element + p * panel_stride + kernel_knob_panel_ahead(), 0, 3);
             const f32x16 weight = simd_load_as_f32(element + p * panel_stride, dtype, 0);
             KERNEL_UNROLL for (int r = 0; r < R; r++) {
                 group.of[r][p] = simd_fma(weight, simd_splat(x[r * x_stride + k]), group.of[r][p]);

@@ -12,11 +12,9 @@
 
 #include "codegen/cpu/kernels/linear_scaled_tile.h"
 
-enum {
-    SCALED_STREAM_AHEAD = 2304, // bytes between the use of a weight and the one requested meanwhile
-    SCALED_BLOCK_GROUPS =
-        16, // of a block that all tiles pass before the next: stays in the first cache
-};
+KERNEL_KNOB(scaled_ahead);
+KERNEL_KNOB(scaled_block);
+KERNEL_KNOB(scaled_chunks);
 
 typedef struct scaled_scratch {
     scaled_values values[LINEAR_SCALED_STREAMS];
@@ -63,7 +61,7 @@ KERNEL_INLINE void scaled_streams(
             .first = job->weights + first * job->panel_bytes,
             .stride = stride * job->panel_bytes,
             .step = (job->panel_bytes + requests - 1) / requests};
-        panels.next = panels.first + SCALED_STREAM_AHEAD;
+        panels.next = panels.first + kernel_knob_scaled_ahead();
         scaled_tile_of(
             block->n_rows, block->scratch->x, 0, block->n_groups, &panels, block->scratch->values);
         scaled_store(env, block, 0, block->n_rows, first, stride, i < n_sets ? n_side : 1);
@@ -76,19 +74,19 @@ KERNEL_INLINE void scaled_tiles(const kernel_env *env, const scaled_block *block
     const linear_job *job = block->job;
     const kernel_panel16_format format = job->format;
     const int64_t n_tiles = (block->n_rows + LINEAR_SCALED_ROWS - 1) / LINEAR_SCALED_ROWS;
-    const int64_t block_bytes = linear_k_bytes(format, SCALED_BLOCK_GROUPS * LINEAR_SCALED_GROUP);
+    const int64_t block_groups = kernel_knob_scaled_block();
+    const int64_t block_bytes = linear_k_bytes(format, block_groups * LINEAR_SCALED_GROUP);
     scaled_panels panels = {.format = format, .first = job->weights + panel * job->panel_bytes};
     panels.next = panels.first;
-    for (int64_t group = 0; group < block->n_groups; group += SCALED_BLOCK_GROUPS) {
+    for (int64_t group = 0; group < block->n_groups; group += block_groups) {
         const int64_t left = block->n_groups - group;
-        const int64_t n_groups = left < SCALED_BLOCK_GROUPS ? left : SCALED_BLOCK_GROUPS;
+        const int64_t n_groups = left < block_groups ? left : block_groups;
         const int64_t requests = n_groups * scaled_group_requests(format.code) * n_tiles;
         panels.step = (block_bytes + requests - 1) / requests;
-        panels.next =
-            left > n_groups
-                ? panels.first +
-                      linear_k_bytes(format, (group + SCALED_BLOCK_GROUPS) * LINEAR_SCALED_GROUP)
-                : panels.first + job->panel_bytes;
+        panels.next = left > n_groups
+                          ? panels.first +
+                                linear_k_bytes(format, (group + block_groups) * LINEAR_SCALED_GROUP)
+                          : panels.first + job->panel_bytes;
         const char *x = block->scratch->x;
         for (int64_t row = 0, height; row < block->n_rows; row += height) {
             height = scaled_tile_rows(block->n_rows - row);
@@ -149,12 +147,12 @@ int64_t LINEAR_SCALED_NAME(_items)(const kernel_env *env) {
     return (n_rows + block_rows - 1) / block_rows * kernel_panel16_panels(kernel_dim_1_0(env));
 }
 
-// Four chunks a thread, so that a slow thread costs little; but every chunk packs x, which takes as long as a panel, so fewer where
+// Several chunks a thread, so that a slow thread costs little; but every chunk packs x, which takes as long as a panel, so fewer where
 // they would be small.
 int64_t LINEAR_SCALED_NAME(_chunk)(const kernel_env *env, int64_t n_threads) {
     const int64_t n_items = LINEAR_SCALED_NAME(_items)(env), n_rows = kernel_dim_0_0(env);
     const int64_t least = n_rows < 8 ? 4 * n_rows : 32, whole = n_items / n_threads;
-    int64_t chunk = n_items / (n_threads * 4);
+    int64_t chunk = n_items / (n_threads * kernel_knob_scaled_chunks());
     if (chunk < least) chunk = whole < least ? whole : least;
     return chunk < 4 ? 4 : chunk / 4 * 4;
 }

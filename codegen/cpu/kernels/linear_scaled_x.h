@@ -81,17 +81,13 @@ KERNEL_INLINE f32x16 scaled_add(i32x16 whole, f32x16 weight_scale, float scale, 
     return simd_fma(__builtin_convertvector(whole, f32x16), weight_scale * scale, sum);
 }
 
+// In bytes without a sign, which machines add up at once: every chunk packs x anew.
 KERNEL_INLINE int32_t scaled_sum(i8x32 codes) {
-    typedef int16_t i16x8 __attribute__((vector_size(16)));
-    const i16x32 wide = __builtin_convertvector(codes, i16x32);
-    const i16x16 half = (i16x16)(simd_low((u16x32)wide) + simd_high((u16x32)wide));
-    const i16x8 quarter = __builtin_shufflevector(half, half, 0, 1, 2, 3, 4, 5, 6, 7) +
-                          __builtin_shufflevector(half, half, 8, 9, 10, 11, 12, 13, 14, 15);
-    typedef int32_t i32x8 __attribute__((vector_size(32)));
-    i32x8 v = __builtin_convertvector(quarter, i32x8);
-    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7);
-    v += __builtin_shufflevector(v, v, 2, 3, 2, 3, 2, 3, 2, 3);
-    return v[0] + v[1];
+    typedef uint8_t u8x32 __attribute__((vector_size(32)));
+    typedef uint32_t u32x32 __attribute__((vector_size(128)));
+    const u8x32 bytes = (u8x32)codes ^ (uint8_t)128;
+    return (int32_t)__builtin_reduce_add(__builtin_convertvector(bytes, u32x32)) -
+           LINEAR_SCALED_GROUP * 128;
 }
 
 // ---- packing ----------------------------------------------------------------------------------------------------------------

@@ -65,9 +65,11 @@ KERNEL_INLINE void attention_open(
         KERNEL_UNROLL for (int64_t half = 0; half < 2; half++) {
             const int64_t begin = half * (job->head_dim / 2),
                           end = half == 0 ? job->head_dim / 2 : job->head_dim;
-            KERNEL_VECTOR_LOOP for (int64_t d = begin; d < end; d++) query[d] =
+            KERNEL_VECTOR_LOOP for (int64_t d = begin; d < end; d++) scratch->query[d] =
                 kernel_load_0(env, token, column + d) * job->scale;
         }
+        for (int64_t d = 0; d < job->head_dim; d++)
+            query[attention_key_slot(job, d)] = scratch->query[d];
         const int64_t last = job->positions[token];
         const int64_t first = job->window > 0 && last >= job->window ? last - job->window + 1 : 0;
         scratch->first[i] = (int32_t)first;
@@ -122,7 +124,24 @@ KERNEL_INLINE void attention_all_tiles(
 #endif
 }
 
-// One step for a slice. `direct`: few queries use what is read from the cache, so it is not kept as float32.
+// A weight of zero hides no NaN and no infinity. Where a key that some queries do not see has such a value, each query sums
+// the rows that it sees.
+KERNEL_INLINE void attention_sums_apart(
+    const attention_job *job, attention_scratch *scratch, const attention_span *span,
+    int64_t n_rows) {
+    for (int64_t row = 0; row < n_rows; row++) {
+        attention_span own = *span;
+        for (int64_t page = 0; page < ATTENTION_PAGES; page++) {
+            const int64_t at = span->base + page * ATTENTION_PAGE, first = scratch->first[row] - at,
+                          end = scratch->last[row] + 1 - at;
+            own.first[page] = first > span->first[page] ? first : span->first[page];
+            own.end[page] = end < span->end[page] ? end : span->end[page];
+        }
+        attention_sums(1, job, scratch, &own, false, row);
+    }
+}
+
+// One step for a slice. `direct`: few queries of one token use what is read from the cache, so it is not kept as float32.
 KERNEL_INLINE void attention_step(
     const attention_job *job, attention_scratch *scratch, const attention_slice *slice,
     const bool direct, int64_t base) {
@@ -135,10 +154,13 @@ KERNEL_INLINE void attention_step(
     if (!direct) attention_load_values(job, scratch, &span);
     attention_all_tiles(ATTENTION_SCORES, job, scratch, &span, direct, slice->n_queries);
     if (job->softcap > 0.0f) attention_cap(job, scratch, slice->n_queries);
-    if (base < slice->all_from || base + ATTENTION_STEP - 1 > slice->all_to)
-        attention_mask(scratch, slice->n_queries, base);
+    const bool masks = base < slice->all_from || base + ATTENTION_STEP - 1 > slice->all_to;
+    if (masks) attention_mask(scratch, slice->n_queries, base);
     attention_soften(scratch, slice->n_queries);
-    attention_all_tiles(ATTENTION_SUMS, job, scratch, &span, direct, slice->n_queries);
+    if (!direct && masks && !attention_values_finite(job, scratch, &span))
+        attention_sums_apart(job, scratch, &span, slice->n_queries);
+    else
+        attention_all_tiles(ATTENTION_SUMS, job, scratch, &span, direct, slice->n_queries);
 }
 
 KERNEL_INLINE void attention_run_slice(
@@ -146,7 +168,8 @@ KERNEL_INLINE void attention_run_slice(
     attention_slice *slice) {
     attention_open(env, job, scratch, slice);
     int64_t base = slice->lowest / ATTENTION_STEP * ATTENTION_STEP;
-    if (slice->n_queries <= ATTENTION_DIRECT_QUERIES) {
+    const bool alike = slice->lowest == slice->all_from && slice->highest == slice->all_to;
+    if (slice->n_queries <= ATTENTION_DIRECT_QUERIES && alike) {
         for (; base <= slice->highest; base += ATTENTION_STEP)
             attention_step(job, scratch, slice, true, base);
     } else {
@@ -171,9 +194,10 @@ typedef struct attention_work {
     int64_t part, n_parts;   // queries of a part; of a block of one token
 } attention_work;
 
-// Few tokens: one a block, for the most items. Many: blocks whose queries fill a slice, so that neighbours share their keys.
+// Few tokens: one a block and one query a part, for the most items. Many: blocks whose queries fill a slice, so that
+// neighbours share their keys.
 KERNEL_INLINE attention_work attention_work_of(const attention_job *job) {
-    attention_work work = {.block = 1, .part = 4};
+    attention_work work = {.block = 1, .part = 1};
     if (job->n_tokens >= 2 * ATTENTION_LEAST_BLOCK) work.block = ATTENTION_LEAST_BLOCK;
     while (work.block > 1 && work.block * 2 * job->n_groups <= KERNEL_ATTENTION_MAX_QUERIES &&
            work.block * 4 <= job->n_tokens)
@@ -190,13 +214,24 @@ int64_t kernel_paged_attention_items(const kernel_env *env) {
     return work.n_blocks * job.n_kv_heads * work.n_parts;
 }
 
-// All parts of a head go together, as they read the same keys and values, unless that would leave threads without work.
+// What reading and transposing a head's keys costs, in queries that use them.
+enum { ATTENTION_HEAD_COST = 3 };
+
+// All parts of a head go together, as they read the same keys and values, unless shares of a head (equal ones: no chunk holds
+// ends of two heads) are done sooner because more threads have work.
 int64_t kernel_paged_attention_chunk(const kernel_env *env, int64_t n_threads) {
     const attention_job job = attention_job_of(env);
     const attention_work work = attention_work_of(&job);
-    const int64_t n_heads = work.n_blocks * job.n_kv_heads;
-    const bool splits = n_heads < 2 * n_threads && n_heads % n_threads != 0;
-    return splits ? 1 : work.n_parts;
+    const int64_t n_items = kernel_paged_attention_items(env);
+    int64_t best = work.n_parts, least = INT64_MAX;
+    for (int64_t chunk = work.n_parts; chunk >= 1; chunk--) {
+        if (work.n_parts % chunk != 0) continue;
+        const int64_t rounds = (n_items / chunk + n_threads - 1) / n_threads;
+        const int64_t cost = rounds * (chunk + ATTENTION_HEAD_COST);
+        if (cost < least) best = chunk;
+        least = cost < least ? cost : least;
+    }
+    return best;
 }
 
 // Queries [first, end) of a kv head and the tokens [run, run_end) of one sequence, slice by slice.

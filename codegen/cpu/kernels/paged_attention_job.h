@@ -30,8 +30,8 @@ enum {
     ATTENTION_PAGES = KERNEL_ATTENTION_STEP / KERNEL_ATTENTION_PAGE
 };
 
-// Below every finite score; finite, so that a difference of two of them is 0 and not NaN.
-#define ATTENTION_NO_SCORE -1e30f
+// Below no finite score; finite, so that a difference of two of them is 0 and not NaN.
+#define ATTENTION_NO_SCORE (-0x1.fffffep127f)
 
 typedef struct attention_job {
     const char *cache;
@@ -43,10 +43,13 @@ typedef struct attention_job {
     int64_t head_bytes;  // one head of one page
     int64_t value_bytes; // from the keys of a head to its values
     int32_t dtype;
-    float scale, softcap;
+    float scale;   // of queries
+    float softcap; // bound of scores, 0: none
+    float bound;   // the same in the unit that scores have from then on
 } attention_job;
 
-// Scratch. A slice has as many queries as fit; rows of queries and sums have `padded` columns.
+// Scratch. A slice has as many queries as fit; rows of queries and sums have `padded` columns. Columns of queries and keys
+// are in the order of attention_key_slot.
 typedef struct attention_scratch {
     float queries[KERNEL_ATTENTION_QUERY_FLOATS];
     float sums[KERNEL_ATTENTION_QUERY_FLOATS];
@@ -54,6 +57,7 @@ typedef struct attention_scratch {
     float values[ATTENTION_STEP * KERNEL_ATTENTION_MAX_HEAD_DIM]; // [step][padded]
     float weights[KERNEL_ATTENTION_MAX_QUERIES][ATTENTION_STEP];  // scores, then p of this step
     float totals[KERNEL_ATTENTION_MAX_QUERIES][16];               // running sum of p, lane by lane
+    float query[KERNEL_ATTENTION_MAX_HEAD_DIM];                   // one, columns in their own order
     float maxima[KERNEL_ATTENTION_MAX_QUERIES];
     float factors[KERNEL_ATTENTION_MAX_QUERIES]; // exp(old maximum - new) of this step
     int32_t first[KERNEL_ATTENTION_MAX_QUERIES]; // positions that the query sees: first … last
@@ -79,8 +83,11 @@ KERNEL_INLINE attention_job attention_job_of(const kernel_env *env) {
     job.dtype = kernel_dtype_1(env);
     job.head_bytes = ATTENTION_PAGE * job.head_dim * (job.dtype == KERNEL_F32 ? 4 : 2);
     job.value_bytes = job.n_kv_heads * job.head_bytes;
-    job.scale = (float)kernel_attr_scale(env);
-    job.softcap = (float)kernel_attr_softcap(env);
+    // Scores are multiples of ln 2, as powers of 2 are cheaper than those of e.
+    const double log2_e = 1.44269504088896340736, softcap = kernel_attr_softcap(env);
+    job.scale = (float)(kernel_attr_scale(env) * (softcap > 0.0 ? 1.0 : log2_e));
+    job.softcap = (float)softcap;
+    job.bound = (float)(softcap * log2_e);
     return job;
 }
 

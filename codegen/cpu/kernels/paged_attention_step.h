@@ -12,6 +12,16 @@
 
 typedef uint64_t u64x8 __attribute__((vector_size(64)));
 
+// The same address, but the compiler cannot know. Scalars that multiply two vectors are loaded through two such addresses, or
+// it would load them once into a register: a multiply-add that takes its scalar from memory leaves more of the decoder and the
+// vector units to others (Zen 4: a tenth of the time of a step).
+KERNEL_INLINE const float *attention_again(const float *address) {
+#if defined(__AVX512F__)
+    __asm__ volatile("" : "+r"(address));
+#endif
+    return address;
+}
+
 // ---- keys ---------------------------------------------------------------------------------------------
 
 // 16 rows of 32 halves become rows[2c + h]: columns 16h + c and 16h + 8 + c. Three steps inside 128-bit lanes, one that
@@ -72,6 +82,13 @@ KERNEL_INLINE int64_t attention_key_columns(const attention_job *job) {
     return (job->padded + 31) / 32 * 32;
 }
 
+// Where column d of the keys lies in scratch, and that of the queries likewise. Whole blocks of 32 halves keep the order in
+// which the transposition leaves them, as it costs nothing to multiply them in that order.
+KERNEL_INLINE int64_t attention_key_slot(const attention_job *job, int64_t d) {
+    if (job->dtype == KERNEL_F32 || d / 32 * 32 + 32 > job->head_dim) return d;
+    return d / 32 * 32 + d % 8 * 4 + d % 32 / 16 * 2 + d % 16 / 8;
+}
+
 KERNEL_INLINE void attention_store_key(
     const attention_job *job, attention_scratch *scratch, int64_t at, u16x16 key,
     const bool widen) {
@@ -81,47 +98,63 @@ KERNEL_INLINE void attention_store_key(
         __builtin_memcpy((uint16_t *)scratch->keys + at, &key, sizeof key);
 }
 
-// One page, transposed, to pages[page][column][16]: as float32 where `widen`, else as in the cache.
+// Columns d … d + 31 of one page, transposed, to pages[page][slot][16]: as float32 where `widen`, else as in the cache.
+KERNEL_INLINE void attention_load_halves(
+    const attention_job *job, attention_scratch *scratch, const char *keys, int64_t page, int64_t d,
+    const bool widen) {
+    const int64_t start = page * attention_key_columns(job) * 16;
+    const uint16_t *source = (const uint16_t *)keys + d;
+    const int64_t n_columns = job->head_dim - d;
+    u16x32 rows[16];
+    if (n_columns >= 32) {
+        KERNEL_UNROLL for (int64_t i = 0; i < 16; i++)
+            __builtin_memcpy(&rows[i], source + i * job->head_dim, sizeof rows[i]);
+    } else {
+        for (int64_t i = 0; i < 16; i++) {
+            uint16_t part[32] = {0};
+            for (int64_t c = 0; c < n_columns; c++) part[c] = source[i * job->head_dim + c];
+            __builtin_memcpy(&rows[i], part, sizeof rows[i]);
+        }
+    }
+    attention_transpose_halves(rows);
+    KERNEL_UNROLL for (int64_t i = 0; i < 16; i++) {
+        if (n_columns >= 32 && !widen) {
+            __builtin_memcpy(
+                (uint16_t *)scratch->keys + start + (d + 2 * i) * 16, &rows[i], sizeof rows[i]);
+            continue;
+        }
+        const int64_t low = n_columns >= 32 ? 2 * i : i % 2 * 16 + i / 2,
+                      high = n_columns >= 32 ? low + 1 : low + 8;
+        attention_store_key(job, scratch, start + (d + low) * 16, simd_low(rows[i]), widen);
+        attention_store_key(job, scratch, start + (d + high) * 16, simd_high(rows[i]), widen);
+    }
+}
+
+// Columns d … d + 15 of a page of float32.
+KERNEL_INLINE void attention_load_floats(
+    const attention_job *job, attention_scratch *scratch, const char *keys, int64_t page,
+    int64_t d) {
+    float *target = scratch->keys + (page * attention_key_columns(job) + d) * 16;
+    f32x16 rows[16];
+    if (job->head_dim - d >= 16) {
+        KERNEL_UNROLL for (int64_t i = 0; i < 16; i++) rows[i] =
+            simd_load((const float *)keys + i * job->head_dim + d);
+    } else {
+        for (int64_t i = 0; i < 16; i++) rows[i] = attention_load(job, keys, i, d);
+    }
+    simd_transpose(rows);
+    KERNEL_UNROLL for (int64_t i = 0; i < 16; i++) simd_store(target + i * 16, rows[i]);
+}
+
 KERNEL_INLINE void attention_load_keys(
     const attention_job *job, attention_scratch *scratch, const char *keys, int64_t page,
     const bool widen) {
-    const int64_t start = page * attention_key_columns(job) * 16;
-    float *target = scratch->keys + start;
     if (job->dtype == KERNEL_F32) {
-        for (int64_t d = 0; d < job->padded; d += 16) {
-            f32x16 rows[16];
-            if (job->head_dim - d >= 16) {
-                KERNEL_UNROLL for (int64_t i = 0; i < 16; i++) rows[i] =
-                    simd_load((const float *)keys + i * job->head_dim + d);
-            } else {
-                for (int64_t i = 0; i < 16; i++) rows[i] = attention_load(job, keys, i, d);
-            }
-            simd_transpose(rows);
-            KERNEL_UNROLL for (int64_t i = 0; i < 16; i++)
-                simd_store(target + (d + i) * 16, rows[i]);
-        }
-        return;
-    }
-    for (int64_t d = 0; d < job->padded; d += 32) {
-        const uint16_t *source = (const uint16_t *)keys + d;
-        const int64_t n_columns = job->head_dim - d;
-        u16x32 rows[16];
-        if (n_columns >= 32) {
-            KERNEL_UNROLL for (int64_t i = 0; i < 16; i++)
-                __builtin_memcpy(&rows[i], source + i * job->head_dim, sizeof rows[i]);
-        } else {
-            for (int64_t i = 0; i < 16; i++) {
-                uint16_t part[32] = {0};
-                for (int64_t c = 0; c < n_columns; c++) part[c] = source[i * job->head_dim + c];
-                __builtin_memcpy(&rows[i], part, sizeof rows[i]);
-            }
-        }
-        attention_transpose_halves(rows);
-        KERNEL_UNROLL for (int64_t i = 0; i < 16; i++) {
-            const int64_t column = d + i % 2 * 16 + i / 2;
-            attention_store_key(job, scratch, start + column * 16, simd_low(rows[i]), widen);
-            attention_store_key(job, scratch, start + (column + 8) * 16, simd_high(rows[i]), widen);
-        }
+        for (int64_t d = 0; d < job->padded; d += 16)
+            attention_load_floats(job, scratch, keys, page, d);
+    } else {
+        for (int64_t d = 0; d < job->padded; d += 32)
+            attention_load_halves(job, scratch, keys, page, d, widen);
     }
 }
 
@@ -195,6 +228,19 @@ KERNEL_INLINE void attention_load_values(
     }
 }
 
+// Whether the values of the step, which are in scratch, are numbers.
+KERNEL_INLINE bool attention_values_finite(
+    const attention_job *job, const attention_scratch *scratch, const attention_span *span) {
+    f32x16 nothing = simd_splat(0.0f); // times a number: nothing
+    for (int64_t page = 0; page < ATTENTION_PAGES; page++) {
+        const float *rows = scratch->values + page * ATTENTION_PAGE * job->padded;
+        const int64_t end = span->end[page] * job->padded;
+        for (int64_t i = span->first[page] * job->padded; i < end; i += 16)
+            nothing = simd_fma(simd_load(rows + i), simd_splat(0.0f), nothing);
+    }
+    return simd_sum(nothing) == 0.0f;
+}
+
 // ---- scores -------------------------------------------------------------------------------------------
 
 // Scores of Q queries and P pages in scratch, which are keys `slot` … of the step.
@@ -203,7 +249,9 @@ KERNEL_INLINE void attention_scores(
     const attention_span *span, const bool direct, int64_t query, int64_t slot) {
     f32x16 score[ATTENTION_TILE_QUERIES][2];
     KERNEL_UNROLL for (int q = 0; q < Q; q++) score[q][0] = score[q][1] = simd_splat(0.0f);
-    const float *queries = scratch->queries + query * job->padded;
+    const float *queries[2];
+    KERNEL_UNROLL for (int p = 0; p < P; p++) queries[p] =
+        attention_again(scratch->queries + query * job->padded);
     const int32_t dtype = direct ? job->dtype : KERNEL_F32;
     const int64_t line_bytes =
         job->dtype == KERNEL_F32 ? 64 : 32; // of a page, for each of its columns
@@ -213,9 +261,8 @@ KERNEL_INLINE void attention_scores(
         KERNEL_UNROLL for (int p = 0; p < P; p++) key[p] = simd_load_as_f32(
             scratch->keys, dtype, ((slot / 16 + p) * attention_key_columns(job) + d) * 16);
         KERNEL_UNROLL for (int q = 0; q < Q; q++) {
-            const f32x16 factor = simd_splat(queries[q * job->padded + d]);
             KERNEL_UNROLL for (int p = 0; p < P; p++) score[q][p] =
-                simd_fma(key[p], factor, score[q][p]);
+                simd_fma(key[p], simd_splat(queries[p][q * job->padded + d]), score[q][p]);
         }
         if (direct && d * line_bytes % 64 == 0) {
             KERNEL_UNROLL for (int p = 0; p < P; p++)
@@ -234,7 +281,7 @@ KERNEL_INLINE void attention_cap(
     for (int64_t row = 0; row < n_rows; row++) {
         for (int64_t slot = 0; slot < ATTENTION_STEP; slot += 16) {
             float *score = scratch->weights[row] + slot;
-            simd_store(score, job->softcap * simd_tanh(simd_load(score) * inverse));
+            simd_store(score, job->bound * simd_tanh(simd_load(score) * inverse));
         }
     }
 }
@@ -255,21 +302,21 @@ KERNEL_INLINE void attention_mask(attention_scratch *scratch, int64_t n_rows, in
 
 // ---- softmax ------------------------------------------------------------------------------------------
 
-// New maxima and factors of 16 queries in one vector, as exp costs the same for one and for sixteen.
+// New maxima and factors of 16 queries in one vector, as a power costs the same for one and for sixteen.
 KERNEL_INLINE void attention_raise(attention_scratch *scratch, int64_t row, int64_t n_rows) {
-    float highest[16];
-    simd_store(highest, simd_splat(ATTENTION_NO_SCORE));
+    const i32x16 lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    f32x16 highest = simd_splat(ATTENTION_NO_SCORE);
     for (int64_t q = 0; q < n_rows; q++) {
         const float *scores = scratch->weights[row + q];
         f32x16 high = simd_load(scores);
         KERNEL_UNROLL for (int i = 16; i < ATTENTION_STEP; i += 16) high =
             simd_max(high, simd_load(scores + i));
-        highest[q] = simd_max_of(high);
+        highest = simd_select(lanes == (int32_t)q, simd_splat(simd_max_of(high)), highest);
     }
     const f32x16 before = simd_load(scratch->maxima + row);
-    const f32x16 maximum = simd_max(simd_load(highest), before);
+    const f32x16 maximum = simd_max(highest, before);
     simd_store(scratch->maxima + row, maximum);
-    simd_store(scratch->factors + row, simd_exp_negative(before - maximum));
+    simd_store(scratch->factors + row, simd_exp2_negative(before - maximum));
 }
 
 // p in place of the scores, and the totals.
@@ -280,7 +327,7 @@ KERNEL_INLINE void attention_soften(attention_scratch *scratch, int64_t n_rows) 
         float *weights = scratch->weights[row];
         f32x16 total = simd_load(scratch->totals[row]) * scratch->factors[row];
         KERNEL_UNROLL for (int i = 0; i < ATTENTION_STEP; i += 16) {
-            const f32x16 p = simd_exp_negative(simd_load(weights + i) - scratch->maxima[row]);
+            const f32x16 p = simd_exp2_negative(simd_load(weights + i) - scratch->maxima[row]);
             simd_store(weights + i, p);
             total += p;
         }
@@ -291,10 +338,12 @@ KERNEL_INLINE void attention_soften(attention_scratch *scratch, int64_t n_rows) 
 // ---- sums ---------------------------------------------------------------------------------------------
 
 KERNEL_INLINE void attention_sums_page(
-    const int Q, const int C, const attention_job *job, const float *weights,
+    const int Q, const int C, const attention_job *job, const float *all_weights,
     const attention_rows *rows, int64_t first, int64_t end, int64_t d,
     f32x16 sum[ATTENTION_TILE_QUERIES][ATTENTION_SUM_VECTORS]) {
     const int64_t element = rows->dtype == KERNEL_F32 ? 4 : 2;
+    const float *weights[ATTENTION_SUM_VECTORS];
+    KERNEL_UNROLL for (int c = 0; c < C; c++) weights[c] = attention_again(all_weights);
     _Pragma("clang loop unroll_count(2) vectorize(disable)") for (int64_t i = first; i < end; i++) {
         f32x16 value[ATTENTION_SUM_VECTORS];
         KERNEL_UNROLL for (int c = 0; c < C; c++) {
@@ -304,9 +353,8 @@ KERNEL_INLINE void attention_sums_page(
                     Q > 1, job, rows->ahead, (i * rows->stride + d + c * 16) * element);
         }
         KERNEL_UNROLL for (int q = 0; q < Q; q++) {
-            const f32x16 weight = simd_splat(weights[q * ATTENTION_STEP + i]);
             KERNEL_UNROLL for (int c = 0; c < C; c++) sum[q][c] =
-                simd_fma(value[c], weight, sum[q][c]);
+                simd_fma(value[c], simd_splat(weights[c][q * ATTENTION_STEP + i]), sum[q][c]);
         }
     }
 }

@@ -31,7 +31,7 @@ enum {
                                       + 2 * KERNEL_LINEAR_SCALED_ROWS * 64 // values
                                       + KERNEL_LINEAR_AMX_GROUPS * 640,    // x
 
-    // rms_norm, quantize_activation: one row as float32; wider rows are refused.
+    // rms_norm, layer_norm, quantize_activation: one row as float32; wider rows are refused.
     KERNEL_ROW_MAX_COLUMNS = 65536,
 
     // paged_attention: queries and sums of one slice, one step of keys and values; larger heads are refused.

@@ -151,7 +151,7 @@ KERNEL_INLINE int32_t simd_max_of_i32(i32x16 v) {
     return v[0] > v[1] ? v[0] : v[1];
 }
 
-// exp(x) for x <= 0: 1.1 ulp, 0 below -87.
+// exp(x) for x <= 0: 1.1 ulp, 0 below -87, NaN stays NaN.
 KERNEL_INLINE f32x16 simd_exp_negative(f32x16 x) {
     // As kernel_exp; where the exponent underflows, the result is replaced.
     f32x16 shifted = x * 1.44269504f + 12582912.0f;
@@ -166,7 +166,23 @@ KERNEL_INLINE f32x16 simd_exp_negative(f32x16 x) {
     p = p * r + 1.0f;
     p = p * r + 1.0f;
     f32x16 result = p * (f32x16)((exponent + 127u) << 23);
-    return simd_select(x >= -87.0f, result, simd_splat(0.0f));
+    return simd_select(x < -87.0f, simd_splat(0.0f), result);
+}
+
+// 2^x for x <= 0: 1.1 ulp, 0 below -126, NaN stays NaN. The polynomial is that of exp in powers of r ln 2.
+KERNEL_INLINE f32x16 simd_exp2_negative(f32x16 x) {
+    f32x16 shifted = x + 12582912.0f;
+    u32x16 exponent = (u32x16)shifted - 0x4b400000u;
+    f32x16 r = x - (shifted - 12582912.0f);
+    f32x16 p = simd_splat(1.52834254e-4f);
+    p = p * r + 1.33972251e-3f;
+    p = p * r + 9.61879154e-3f;
+    p = p * r + 5.55034604e-2f;
+    p = p * r + 2.40226435e-1f;
+    p = p * r + 6.93147181e-1f;
+    p = p * r + 1.0f;
+    f32x16 result = p * (f32x16)((exponent + 127u) << 23);
+    return simd_select(x < -126.0f, simd_splat(0.0f), result);
 }
 
 // tanh(x), as kernel_tanh.

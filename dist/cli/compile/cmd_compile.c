@@ -14,7 +14,7 @@ static const args_option options[] = {
     {.name = "model-type", .kind = ARGS_TEXT, .value_name = "TYPE", .help = "auto = the config's", .fallback = "auto"},
     {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, cuda, cuda:sm_80,sm_90a,compute_80, cuda:native (this machine's devices), or auto (which is cpu)", .fallback = "auto"},
     {.name = "target", .kind = ARGS_TEXT, .value_name = "CPU[,CPU]", .help = "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, an LLVM CPU name, or a list, see below; without it native, beside a GPU any of the family"},
-    {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|exact|K=V;…", .help = "exact: round activations only where the mode does, not to bytes where that is faster; the rest are MLC's, checked and without effect", .fallback = "O2"},
+    {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|exact|tune|K=V;…", .help = "exact: round activations only where the mode does, not to bytes where that is faster; tune: time kernels on this machine, see below; the rest are MLC's, checked and without effect", .fallback = "O2"},
     {.name = "overrides", .kind = ARGS_TEXT, .value_name = "K=V;K=V", .help = "context_window_size, prefill_chunk_size, max_batch_size, …"},
     {.name = "host", .kind = ARGS_TEXT, .value_name = "TRIPLE", .help = "MLC's triple of the host code; only auto, which follows --target", .fallback = "auto"},
     {.name = "enable-subgroups", .kind = ARGS_FLAG, .help = "MLC's WebGPU switch; accepted, without effect on the CPU"},
@@ -23,7 +23,7 @@ static const args_option options[] = {
     {.name = "looking inside", .kind = ARGS_HEADING},
     {.name = "debug-dump", .kind = ARGS_TEXT, .value_name = "DIR", .help = "keep IR, LLVM IR and the report there"},
     {.name = "dump-ir", .kind = ARGS_TEXT, .value_name = "WHEN", .help = "all, changed, after:PASS[,PASS], before:PASS[,PASS]; into --debug-dump or to standard error"},
-    {.name = "explain-kernels", .kind = ARGS_FLAG, .help = "say for every group which kernel rows were refused and why"},
+    {.name = "explain-kernels", .kind = ARGS_FLAG, .help = "say for every group which kernel rows were refused and why, how long the chosen one takes at best, its knobs, and what tune has timed"},
     {.name = "time-passes", .kind = ARGS_FLAG, .help = "log the seconds of every pass (with MLCC_LOG=info)"},
 };
 // clang-format on
@@ -56,6 +56,7 @@ static mlcc_status *run_compile(const args_values *values) {
         output = mlcc_path_join(keep, directory, "lib.so");
     }
     mlcc_str explain = {0};
+    console_progress progress = {.unit = "candidates"};
     artifact_compile_options o = {
         .model = model,
         .quantization = args_text(values, "quantization"),
@@ -71,9 +72,12 @@ static mlcc_status *run_compile(const args_values *values) {
         .dump_stream = stderr,
         .time_passes = args_flag(values, "time-passes"),
         .explain_kernels = args_flag(values, "explain-kernels") ? &explain : NULL,
+        .tune_progress = console_progress_report,
+        .tune_user = &progress,
     };
     artifact_compile_result result;
     mlcc_status *status = artifact_compile(&o, &result);
+    console_progress_end(&progress);
     if (status == NULL) {
         char library[24], workspace[24], levels[48] = "";
         if (result.n_levels > 1)
@@ -98,13 +102,19 @@ const args_command cmd_compile = {
     .min_operands = 1,
     .max_operands = 1,
     .summary = "compile a model into one self-contained lib.so",
-    .details = "MODEL is a model directory or its mlc-chat-config.json. Weights are not needed to "
-               "compile. The same input gives the same bytes.\n\n"
-               "A list of CPUs (--target x86-64-v2,x86-64-v3,znver4) makes one library with "
-               "several CPU levels, the most general first.\nThe last level that a machine can run "
-               "is taken there, or the one that MLCC_CPU_LEVEL names; mlcc inspect lists them.\n\n"
-               "example\n  mlcc compile ./TinyLlama-q4f16_1-MLC -o ./TinyLlama-q4f16_1-MLC/lib.so "
-               "--target x86-64-v3",
+    .details =
+        "MODEL is a model directory or its mlc-chat-config.json. Weights are not needed to "
+        "compile. The same input gives the same bytes.\n\n"
+        "A list of CPUs (--target x86-64-v2,x86-64-v3,znver4) makes one library with "
+        "several CPU levels, the most general first.\nThe last level that a machine can run "
+        "is taken there, or the one that MLCC_CPU_LEVEL names; mlcc inspect lists them.\n\n"
+        "--opt tune times the candidates for tile sizes, chunks and prefetch of every product "
+        "on this machine, for at most a minute or so,\nand keeps what it found in the cache "
+        "folder: the next compile for this machine reads it and gives the same bytes.\n"
+        "Results are those of the library without it, bit for bit. exact=1;tune=1 asks for "
+        "both.\n\n"
+        "example\n  mlcc compile ./TinyLlama-q4f16_1-MLC -o ./TinyLlama-q4f16_1-MLC/lib.so "
+        "--target x86-64-v3",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .run = run_compile,

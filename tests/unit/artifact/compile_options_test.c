@@ -60,21 +60,34 @@ static void opt(void **state) {
         "O3",
         "flashinfer=1;cublas_gemm=0;faster_transformer=0;cudagraph=1;cutlass=1;ipc_allreduce_"
         "strategy=AUTO"};
-    bool exact = true;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        must(compile_opt_parse(good[i], &exact));
-        assert_false(exact);
+        compile_opt opt = {.exact = true, .tune = true};
+        must(compile_opt_parse(good[i], &opt));
+        assert_false(opt.exact);
+        assert_false(opt.tune);
     }
-    must(compile_opt_parse("exact", &exact));
-    assert_true(exact);
-    must(compile_opt_parse("cutlass=1;exact=1;", &exact));
-    assert_true(exact);
-    must(compile_opt_parse("exact=1;exact=0", &exact));
-    assert_false(exact);
-    must_fail(compile_opt_parse("O4", &exact), MLCC_INVALID, "O0, O1, O2, O3, exact");
-    must_fail(compile_opt_parse("cutlas=1", &exact), MLCC_INVALID, "did you mean 'cutlass'");
-    must_fail(compile_opt_parse("cutlass=2", &exact), MLCC_INVALID, "accepted are 0 and 1");
-    must_fail(compile_opt_parse("ipc_allreduce_strategy=1", &exact), MLCC_INVALID, "ONESHOT");
+    static const struct {
+        const char *text;
+        bool exact, tune;
+    } ours[] = {
+        {"exact", true, false},
+        {"tune", false, true},
+        {"cutlass=1;exact=1;", true, false},
+        {"exact=1;exact=0", false, false},
+        {"tune=1;exact=1", true, true},
+        {"tune=1;tune=0;cutlass=0", false, false},
+    };
+    compile_opt opt = {0};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        must(compile_opt_parse(ours[i].text, &opt));
+        assert_int_equal(opt.exact, ours[i].exact);
+        assert_int_equal(opt.tune, ours[i].tune);
+    }
+    must_fail(compile_opt_parse("tune=2", &opt), MLCC_INVALID, "accepted are 0 and 1");
+    must_fail(compile_opt_parse("O4", &opt), MLCC_INVALID, "O0, O1, O2, O3, exact");
+    must_fail(compile_opt_parse("cutlas=1", &opt), MLCC_INVALID, "did you mean 'cutlass'");
+    must_fail(compile_opt_parse("cutlass=2", &opt), MLCC_INVALID, "accepted are 0 and 1");
+    must_fail(compile_opt_parse("ipc_allreduce_strategy=1", &opt), MLCC_INVALID, "ONESHOT");
 }
 
 static void output(void **state) {

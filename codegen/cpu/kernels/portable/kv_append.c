@@ -43,8 +43,12 @@ void kernel_kv_append(const kernel_env *env, int64_t begin, int64_t end) {
         char *keys = cache + row * head_dim * element_bytes;
         char *values = keys + n_heads * page_tokens * head_dim * element_bytes;
         const int64_t column = head * head_dim;
-        KERNEL_VECTOR_LOOP for (int64_t d = 0; d < head_dim; d++)
-            kernel_store_as(keys, dtype, d, kernel_load_1(env, token, column + d));
+        // Half by half: a fused rotation treats a half's columns alike, which makes each loop plain vector code.
+        KERNEL_UNROLL for (int64_t half = 0; half < 2; half++) {
+            const int64_t first = half * (head_dim / 2), last = half == 0 ? head_dim / 2 : head_dim;
+            KERNEL_VECTOR_LOOP for (int64_t d = first; d < last; d++)
+                kernel_store_as(keys, dtype, d, kernel_load_1(env, token, column + d));
+        }
         KERNEL_VECTOR_LOOP for (int64_t d = 0; d < head_dim; d++)
             kernel_store_as(values, dtype, d, kernel_load_2(env, token, column + d));
     }
