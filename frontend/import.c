@@ -73,20 +73,69 @@ const char *const *import_model_types(size_t *n_types) {
     return arch_model_types(n_types);
 }
 
+// Of a weight of the model; NULL when the family has none.
+static const char *source_of(const arch_decoder *decoder, arch_role role) {
+    const arch_weight *weight = arch_decoder_find(decoder, role);
+    return weight == NULL ? NULL : arch_weight_source(decoder, weight, -1, NULL);
+}
+
 const char *import_source_alternative(const hf_model_config *config, const char *source) {
     const arch_info *arch = arch_find(config->model_type);
-    if (arch == NULL || !config->tie_word_embeddings) return NULL;
-    if (strcmp(source, arch->decoder->embedding) == 0) return arch->decoder->head;
-    if (strcmp(source, arch->decoder->head) == 0) return arch->decoder->embedding;
-    return NULL;
+    if (arch == NULL) return NULL;
+    const char *prefix = arch->decoder->optional_prefix;
+    if (prefix != NULL && mlcc_text_starts_with(source, prefix)) return source + strlen(prefix);
+    if (!config->tie_word_embeddings) return NULL;
+    const char *embedding = source_of(arch->decoder, ARCH_EMBEDDING);
+    const char *head = source_of(arch->decoder, ARCH_HEAD);
+    if (strcmp(source, embedding) == 0) return head;
+    return head != NULL && strcmp(source, head) == 0 ? embedding : NULL;
+}
+
+// ---- arrangement ----------------------------------------------------------------------------------------
+
+static void add_arrangement(
+    const hf_model_config *config, const arch_decoder *decoder, const arch_weight *weight,
+    int64_t layer, mlcc_arena *keep, hf_arrangement *rows, size_t *n_rows) {
+    const bool is_zero = weight->addend >= 0 && weight->addend <= 0;
+    if (weight->name == NULL || !arch_weight_exists(weight, config) ||
+        (weight->form == HF_AS_IT_IS && is_zero))
+        return;
+    rows[(*n_rows)++] = (hf_arrangement){.optional_prefix = decoder->optional_prefix,
+                                         .name = arch_weight_source(decoder, weight, layer, keep),
+                                         .form = weight->form,
+                                         .addend = weight->addend,
+                                         .n_groups = config->n_kv_heads,
+                                         .queries_per_group = config->n_heads / config->n_kv_heads,
+                                         .head_dim = config->head_dim};
+}
+
+mlcc_status *import_arrange_source(
+    const hf_model_config *config, hf_weight_source *base, mlcc_arena *keep,
+    hf_weight_source **out) {
+    *out = base;
+    const arch_info *arch = arch_find(config->model_type);
+    if (arch == NULL) return arch_unknown(config->model_type);
+    const arch_decoder *decoder = arch->decoder;
+    const size_t capacity =
+        (size_t)config->n_layers * decoder->n_layer_weights + decoder->n_model_weights;
+    hf_arrangement *rows = MLCC_NEW_ARRAY(keep, hf_arrangement, capacity + 1);
+    size_t n_rows = 0;
+    for (size_t i = 0; i < decoder->n_model_weights; i++)
+        add_arrangement(config, decoder, &decoder->model[i], -1, keep, rows, &n_rows);
+    for (int64_t layer = 0; layer < config->n_layers; layer++)
+        for (size_t i = 0; i < decoder->n_layer_weights; i++)
+            add_arrangement(config, decoder, &decoder->layer[i], layer, keep, rows, &n_rows);
+    return hf_arranged_source_open(base, rows, n_rows, keep, out);
 }
 
 bool import_source_is_unused(const hf_model_config *config, const char *source) {
     const arch_info *arch = arch_find(config->model_type);
     if (arch == NULL) return false;
     const arch_decoder *decoder = arch->decoder;
-    if (config->tie_word_embeddings && strcmp(source, decoder->head) == 0) return true;
-    for (const char *const *ending = decoder->unused; *ending != NULL; ending++)
+    const char *head = source_of(decoder, ARCH_HEAD);
+    if (config->tie_word_embeddings && head != NULL && strcmp(source, head) == 0) return true;
+    const char *const *ending = decoder->unused;
+    for (; ending != NULL && *ending != NULL; ending++)
         if (mlcc_text_ends_with(source, *ending)) return true;
     return false;
 }

@@ -12,6 +12,7 @@
 #define MLCC_FRONTEND_IMPORT_H
 
 #include "frontend/hf/model_config.h"
+#include "frontend/hf/weight_source.h"
 
 // Larger ones do not fit the bits that a GPU's kernel keeps of them; their logits go to the host.
 #define IMPORT_MAX_SAMPLED_VOCAB ((int64_t)3 << 17)
@@ -34,6 +35,11 @@ mlcc_status *import_model(
 // float. From the checkpoint's own files for a config read from Hugging Face's, else what mlc-chat-config.json carries (hf_model_config.quantization).
 mlcc_status *import_quant_options(
     const hf_model_config *config, mlcc_arena *keep, quant_options *out);
+// The checkpoint's tensors as the params have them: rows in MLC LLM's order, Conv1D weights transposed, 1 added to gains that are stored without it.
+// *out is `base` itself when nothing is to be done; otherwise a source that owns it. Errors: `base` stays the caller's.
+mlcc_status *import_arrange_source(
+    const hf_model_config *config, hf_weight_source *base, mlcc_arena *keep,
+    hf_weight_source **out);
 // Another tensor that may stand for `source` where a file lacks it: a tied model may store its one table as the embedding or as the head. NULL = none.
 const char *import_source_alternative(const hf_model_config *config, const char *source);
 // A source tensor that may stay unread without a warning: derived tables of old files, the head of a tied model. Ask it only about sources that no

@@ -14,11 +14,12 @@ static mlcc_status *find_float_modules(
     for (int64_t layer = 0; layer < model->n_layers; layer++) {
         for (size_t i = 0; i < decoder->n_layer_weights; i++) {
             const arch_weight *weight = &decoder->layer[i];
-            if (weight->columns == ARCH_ABSENT || !mlcc_text_ends_with(weight->name, ".weight"))
+            if (weight->columns == ARCH_ABSENT || !arch_weight_exists(weight, model) ||
+                !mlcc_text_ends_with(weight->name, ".weight"))
                 continue;
-            const char *module = mlcc_arena_printf(
-                keep, "%s%lld.%.*s", decoder->layers, (long long)layer,
-                (int)(strlen(weight->name) - strlen(".weight")), weight->name);
+            const char *source = arch_weight_source(decoder, weight, layer, keep);
+            const char *module =
+                mlcc_arena_printf(keep, "%.*s", (int)(strlen(source) - strlen(".weight")), source);
             bool is_float = false;
             MLCC_TRY(hf_quantization_config_ignores(config, module, &is_float));
             if (!is_float) continue;

@@ -124,9 +124,20 @@ ir_value *ir_linear(ir_build *b, ir_value *x, ir_value *weight, ir_value *bias, 
 }
 
 ir_value *ir_rms_norm(ir_build *b, ir_value *x, ir_value *gain, double eps) {
+    return ir_rms_norm_groups(b, x, gain, eps, 0);
+}
+
+ir_value *ir_rms_norm_groups(ir_build *b, ir_value *x, ir_value *gain, double eps, int64_t group) {
     ir_value *operands[] = {x, gain};
-    const ir_attr attrs[] = {attr_f64("eps", eps)};
+    const ir_attr attrs[] = {attr_f64("eps", eps), attr_i64("group", group)};
     return build_value(b, IR_OP_RMS_NORM, operands, 2, attrs, COUNT(attrs), IR_N_DTYPES);
+}
+
+ir_value *ir_layer_norm(ir_build *b, ir_value *x, ir_value *gain, ir_value *bias, double eps) {
+    ir_value *operands[] = {x, gain, bias};
+    const ir_attr attrs[] = {attr_f64("eps", eps)};
+    const int32_t n_operands = gain == NULL ? 1 : bias == NULL ? 2 : 3;
+    return build_value(b, IR_OP_LAYER_NORM, operands, n_operands, attrs, COUNT(attrs), IR_N_DTYPES);
 }
 
 ir_value *ir_binary(ir_build *b, ir_op op, ir_value *a, ir_value *b_operand) {

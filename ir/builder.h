@@ -46,6 +46,10 @@ ir_value *ir_linear(
     ir_build *b, ir_value *x, ir_value *weight, ir_value *bias,
     ir_dtype result); // bias may be NULL; IR_N_DTYPES = dtype of x
 ir_value *ir_rms_norm(ir_build *b, ir_value *x, ir_value *gain, double eps);
+// Every `group` columns by themselves: the heads of q or k. gain [group].
+ir_value *ir_rms_norm_groups(ir_build *b, ir_value *x, ir_value *gain, double eps, int64_t group);
+// gain and bias may be NULL; no bias without a gain.
+ir_value *ir_layer_norm(ir_build *b, ir_value *x, ir_value *gain, ir_value *bias, double eps);
 ir_value *ir_binary(ir_build *b, ir_op op, ir_value *a, ir_value *b_operand);
 ir_value *ir_unary(ir_build *b, ir_op op, ir_value *x);
 ir_value *ir_scale(ir_build *b, ir_value *x, double factor);

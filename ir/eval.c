@@ -125,6 +125,7 @@ static mlcc_status *eval_op(
     case IR_OP_EMBEDDING: return ir_eval_embedding(&call);
     case IR_OP_LINEAR: return ir_eval_linear(&call);
     case IR_OP_RMS_NORM: return ir_eval_rms_norm(&call);
+    case IR_OP_LAYER_NORM: return ir_eval_layer_norm(&call);
     case IR_OP_ADD: return ir_eval_add(&call);
     case IR_OP_MUL: return ir_eval_mul(&call);
     case IR_OP_SCALE: return ir_eval_scale(&call);

@@ -34,6 +34,7 @@ mlcc_status *ir_eval_embedding(const eval_call *call);
 mlcc_status *ir_eval_linear(const eval_call *call);
 mlcc_status *ir_eval_linear_scaled(const eval_call *call);
 mlcc_status *ir_eval_rms_norm(const eval_call *call);
+mlcc_status *ir_eval_layer_norm(const eval_call *call);
 mlcc_status *ir_eval_take_rows(const eval_call *call);
 // eval_elementwise.c
 mlcc_status *ir_eval_add(const eval_call *call);

@@ -172,8 +172,28 @@ static mlcc_status *ir_shape_linear(const ir_shape_query *query, shape_results *
 static mlcc_status *check_rms_norm(const ir_shape_query *query) {
     MLCC_TRY(need_float(query, 0, 2));
     MLCC_TRY(need_float(query, 1, 1));
-    MLCC_TRY(need_extent(
-        query, 1, 0, operand_type(query, 0)->dims[1], "length", "(the columns of operand 0)"));
+    MLCC_TRY(need_attr_i64(query, "group", 0));
+    const int64_t group = attr_of(query, "group")->as.i64;
+    const ir_dim columns = operand_type(query, 0)->dims[1];
+    if (group == 0) {
+        MLCC_TRY(need_extent(query, 1, 0, columns, "length", "(the columns of operand 0)"));
+        return need_attr_finite(query, "eps", 0.0);
+    }
+    if (columns.symbol != NULL || columns.value % group != 0) {
+        return extent_error(
+            query, 0, "columns that are a multiple of", ir_dim_const(group), "(group)");
+    }
+    MLCC_TRY(need_extent(query, 1, 0, ir_dim_const(group), "length", "(group)"));
+    return need_attr_finite(query, "eps", 0.0);
+}
+
+static mlcc_status *check_layer_norm(const ir_shape_query *query) {
+    MLCC_TRY(need_float(query, 0, 2));
+    for (int32_t i = 1; i < query->n_operands; i++) {
+        MLCC_TRY(need_float(query, i, 1));
+        MLCC_TRY(need_extent(
+            query, i, 0, operand_type(query, 0)->dims[1], "length", "(the columns of operand 0)"));
+    }
     return need_attr_finite(query, "eps", 0.0);
 }
 
@@ -202,6 +222,7 @@ static mlcc_status *check_rope(const ir_shape_query *query) {
 static mlcc_status *ir_shape_same(const ir_shape_query *query, shape_results *results) {
     MLCC_TRY(need_float_tensor(query, 0));
     if (query->op == IR_OP_RMS_NORM) MLCC_TRY(check_rms_norm(query));
+    if (query->op == IR_OP_LAYER_NORM) MLCC_TRY(check_layer_norm(query));
     if (query->op == IR_OP_ROPE) MLCC_TRY(check_rope(query));
     if (query->op == IR_OP_SCALE) MLCC_TRY(need_attr_finite(query, "factor", -HUGE_VAL));
     if (query->op == IR_OP_SOFTCAP) {

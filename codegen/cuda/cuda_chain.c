@@ -69,6 +69,7 @@ static const char *check_norm(const ir_function *function, const cuda_chain *cha
         norm->operands[1]->kind == IR_VALUE_RESULT) {
         return "the norm reads more than arguments";
     }
+    if (ir_attr_i64(norm, "group") != 0) return "the norm works on groups of columns";
     const ir_dtype gain = norm->operands[1]->type.dtype;
     if (gain != IR_F16 && gain != IR_BF16 && gain != IR_F32) return "the gain is no float";
     return n_columns(norm->results[0]) % 2 == 0 ? NULL : "rows have an odd number of columns";

@@ -14,8 +14,9 @@ cuda_extent cuda_extent_constant(int64_t value);
 
 // ---- cuda_grid_rows.c: element-wise groups, rows, tables
 void cuda_grid_elementwise(const ir_function *group, cuda_extent grid[3]); // rows, 512 columns
-void cuda_grid_take_rows(const ir_function *group, cuda_extent grid[3]);  // taken rows, 512 columns
-void cuda_grid_rms_norm(const ir_function *group, cuda_extent grid[3]);   // rows
+void cuda_grid_take_rows(const ir_function *group, cuda_extent grid[3]); // taken rows, 512 columns
+void cuda_grid_rms_norm(const ir_function *group, cuda_extent grid[3]);  // rows, groups of columns
+const char *cuda_refuse_rms_norm(const ir_function *group);
 void cuda_grid_rope_table(const ir_function *group, cuda_extent grid[3]); // tokens
 void cuda_grid_kv_append(const ir_function *group, cuda_extent grid[3]);  // tokens, heads
 void cuda_grid_quantize_activation(

@@ -32,8 +32,16 @@ static void set_rows(const ir_function *group, cuda_extent grid[3]) {
     set_grid(grid, cuda_extent_of(rows, 1, 1), cuda_extent_constant(1));
 }
 
+// Columns that share a root; 0 = all of them. layer_norm has no groups.
+static int64_t norm_columns(const ir_function *group) {
+    const ir_node *anchor = codegen_group_anchor(group);
+    return anchor->op == IR_OP_RMS_NORM ? ir_attr_i64(anchor, "group") : 0;
+}
+
 void cuda_grid_rms_norm(const ir_function *group, cuda_extent grid[3]) {
+    const int64_t columns = norm_columns(group);
     set_rows(group, grid);
+    if (columns > 0) grid[1] = cuda_extent_of(cuda_operand_type(group, 0)->dims[1], 1, columns);
 }
 
 void cuda_grid_rope_table(const ir_function *group, cuda_extent grid[3]) {
@@ -72,6 +80,10 @@ int64_t cuda_shared_sample(const ir_function *group) {
 const char *cuda_refuse_elementwise(const ir_function *group) {
     const int32_t rank = cuda_operand_type(group, 0)->rank;
     return rank == 1 || rank == 2 ? NULL : "the result is neither a matrix nor a vector";
+}
+
+const char *cuda_refuse_rms_norm(const ir_function *group) {
+    return norm_columns(group) % 2 == 0 ? NULL : "a group has an odd number of columns";
 }
 
 // What every device of sm_80 and newer has for one block, without the kernel's own arrays.

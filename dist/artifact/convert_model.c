@@ -66,7 +66,7 @@ static mlcc_status *open_files(
     MLCC_TRY(hf_weight_files_open(
         model->source_path, options->source_format, &quantization, keep, &model->source));
     model->owns_source = true;
-    return NULL;
+    return import_arrange_source(model->config, model->source, keep, &model->source);
 }
 
 static mlcc_status *open_source(

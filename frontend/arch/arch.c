@@ -10,12 +10,12 @@ typedef struct arch_row {
 } arch_row;
 
 static const char *const model_types[] = {
-#define ARCH(id, task, traits) #id,
+#define ARCH(id, text, task, traits) text,
 #include "frontend/arch/arch.def"
 };
 
 static const arch_row rows[] = {
-#define ARCH(id, task, traits) {task, &arch_##id},
+#define ARCH(id, text, task, traits) {task, &arch_##id},
 #include "frontend/arch/arch.def"
 };
 

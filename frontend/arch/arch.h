@@ -9,12 +9,14 @@
 #include "frontend/hf/model_config.h"
 
 typedef enum arch_field_kind {
-    ARCH_FIELD_INTEGER,    // int64_t, 1 … max; 0 and null count as "not given"
-    ARCH_FIELD_WINDOW,     // int64_t, 1 … max or -1 = off; 0 and null count as "not given"
-    ARCH_FIELD_COUNT,      // int64_t, 0 … max
-    ARCH_FIELD_REAL,       // double
-    ARCH_FIELD_BOOL,       // bool
-    ARCH_FIELD_ACTIVATION, // const char *: name of an activation, "silu" when not given
+    ARCH_FIELD_INTEGER, // int64_t, 1 … max; 0 and null count as "not given"
+    ARCH_FIELD_WINDOW,  // int64_t, 1 … max or -1 = off; 0 and null count as "not given"
+    ARCH_FIELD_COUNT,   // int64_t, 0 … max
+    ARCH_FIELD_REAL,    // double
+    ARCH_FIELD_BOOL,    // bool
+    ARCH_FIELD_ACTIVATION, // const char *: name of an activation (activations.def); fallback: the id of the one when not given
+    ARCH_FIELD_KEPT, // nothing that mlcc reads: carried from file to file as it is found, null when absent
+    ARCH_FIELD_LAYER_TYPES, // array that says for every layer whether it has a window
     ARCH_FIELD_DTYPE, // const char *: "float32", which is also the default, "float16", "bfloat16"
     ARCH_FIELD_ROPE_BASE,    // double; an integer in the file stays one when written back
     ARCH_FIELD_ROPE_SCALING, // hf_rope_scaling
@@ -24,7 +26,7 @@ typedef enum arch_field_kind {
 typedef enum arch_presence {
     ARCH_OPTIONAL,
     ARCH_REQUIRED,
-    // MLC's model class lacks it, Hugging Face's has it: stands in mlc-chat-config.json only when it says something (true, a scaling).
+    // MLC's model class lacks it, Hugging Face's has it: stands in mlc-chat-config.json only when it says something (true, a scaling, a number).
     ARCH_EXTRA
 } arch_presence;
 
@@ -38,11 +40,18 @@ typedef struct arch_field {
     arch_presence presence;
     int64_t max;      // INTEGER, WINDOW, COUNT: largest accepted value
     int64_t fallback; // the same and BOOL: value when not given; 0 = derived afterwards
+    double otherwise; // REAL, ROPE_BASE: value when not given
     const char
         *aliases[ARCH_MAX_ALIASES]; // Hugging Face's names where they differ, tried in this order
 } arch_field;
 
 #define ARCH_MAX_ACCEPTED 2
+
+typedef enum arch_activation {
+#define ARCH_ACTIVATION(id, text, op, squared) ARCH_ACTIVATION_##id,
+#include "frontend/arch/activations.def"
+    ARCH_N_ACTIVATIONS
+} arch_activation;
 
 // A key of Hugging Face's config that mlcc has no choice about: absent, null or one of these JSON texts, or the model is refused.
 typedef struct arch_condition {
@@ -54,18 +63,23 @@ typedef struct arch_condition {
 typedef struct arch_info {
     const arch_field *fields;
     size_t n_fields;
+    size_t
+        n_nested; // the first so many stand in an object "text_config" of MLC's model_config; 0 = none
     const arch_condition *conditions;
     size_t n_conditions;
     // Hugging Face keys that this type has and that say nothing here, NULL-terminated; NULL = none.
     const char *const *ignored_keys;
-    int64_t max_prefill_chunk;   // default of prefill_chunk_size where the context is longer
+    int64_t max_prefill_chunk; // default of prefill_chunk_size where the context is longer
+    bool rolls_context;        // a sliding window takes the limit off the context, as in MLC LLM
+    // Computes what the type's own fields amount to in the skeleton's terms; NULL = nothing. Called once, before overrides.
+    mlcc_status *(*finish)(hf_model_config *config);
     const arch_decoder *decoder; // how the module is built
 } arch_info;
 
-#define ARCH(id, task, traits) extern const arch_info arch_##id;
+#define ARCH(id, text, task, traits) extern const arch_info arch_##id;
 #include "frontend/arch/arch.def"
 
-// Llama's structure and names, which other families share.
+// Structures and names that several types share: Llama's; the same with biases on q, k, v and o.
 extern const arch_decoder arch_decoder_llama;
 
 // Row of a model type; NULL when unknown.

@@ -1,69 +1,125 @@
-// decoder: the skeleton that all decoder-only models share. A family is a table of weights plus a few choices; the skeleton declares the params
-// and builds @forward from them:
+// decoder: the skeleton that all decoder-only models share. A family is two tables of weights plus a few choices; the skeleton declares the params
+// and builds @forward from them. What has no weight in the tables is left out, so the tables are the structure:
 //
-//   x = embedding(ids)
-//   per layer:   h = rms_norm(x);  q, k, v = linear(h);  q, k = rope(q), rope(k);  cache' = kv_append(cache, k, v)
-//                x = x + linear(paged_attention(q, cache'))                scale 1/sqrt(head_dim), the config's sliding window
-//                h = rms_norm(x);  x = x + linear(activation(gate) * up)
-//   at the end:  logits = linear(rms_norm(take_rows(x, logit_rows)), head) as f32
+//   x = embedding(ids) (+ position_embedding(positions)), times the config's embedding_scale
+//   per layer:   h = input_norm(x);  q, k, v = linear(h), one by one or cut out of one product;  q, k = q_norm(q), k_norm(k), per head or per row;
+//                q, k = rope(q), rope(k);  cache' = kv_append(cache, k, v)
+//                a = attention_output_norm(linear(paged_attention(q, cache')))      the config's scale or 1/sqrt(head_dim), soft cap, layer's window
+//                one after the other:  x = x + a;  h = mlp_norm(x);  x = x + mlp_output_norm(mlp(h))
+//                side by side:         x = x + a + mlp(mlp_norm(x), or the h above where there is no mlp_norm)
+//                mlp(h) = linear(activation(gate) * up), or linear(activation(up)) where there is no gate
+//   at the end:  logits = linear(final_norm(take_rows(x, logit_rows)), head) as f32, times the config's logit_scale, soft cap
 //
 // Rows are taken before the last norm, so that a prefill norms and projects only the rows whose logits somebody reads.
-// Projections stand alone; those that MLC LLM stores joined carry the joined name in `fused_name`, for the pass fuse_projections.
+// Projections stand alone; those that MLC LLM stores joined carry the joined name in `fused_name`, for the pass fuse_projections. Where Hugging Face's
+// file has them joined already, a row with a joint role says so.
 #ifndef MLCC_FRONTEND_ARCH_DECODER_H
 #define MLCC_FRONTEND_ARCH_DECODER_H
 
+#include "frontend/hf/arranged_source.h"
 #include "frontend/hf/model_config.h"
 #include "frontend/import.h"
 
 #define ARCH_PAGE_TOKENS 16 // tokens in one page of the KV cache; runtime/abi.h has the same number
 
-// What a weight of one layer is for. The skeleton asks for it by role; biases may be absent.
+// What a weight is for. The skeleton asks for it by role; a bias stands right behind its weight.
 typedef enum arch_role {
     ARCH_Q,
-    ARCH_K,
-    ARCH_V,
-    ARCH_O,
     ARCH_Q_BIAS,
+    ARCH_K,
     ARCH_K_BIAS,
+    ARCH_V,
     ARCH_V_BIAS,
+    ARCH_QKV, // rows of q, then k, then v
+    ARCH_QKV_BIAS,
+    ARCH_O,
     ARCH_O_BIAS,
     ARCH_GATE,
+    ARCH_GATE_BIAS,
     ARCH_UP,
+    ARCH_UP_BIAS,
+    ARCH_GATE_UP, // rows of gate, then up
+    ARCH_GATE_UP_BIAS,
     ARCH_DOWN,
-    ARCH_INPUT_NORM,
-    ARCH_POST_ATTENTION_NORM,
+    ARCH_DOWN_BIAS,
+    ARCH_INPUT_NORM, // before attention
+    ARCH_INPUT_NORM_BIAS,
+    ARCH_ATTENTION_OUTPUT_NORM,
+    ARCH_ATTENTION_OUTPUT_NORM_BIAS,
+    ARCH_MLP_NORM, // before the MLP
+    ARCH_MLP_NORM_BIAS,
+    ARCH_MLP_OUTPUT_NORM,
+    ARCH_MLP_OUTPUT_NORM_BIAS,
+    ARCH_Q_NORM, // of every head by itself where it has head_dim elements
+    ARCH_Q_NORM_BIAS,
+    ARCH_K_NORM,
+    ARCH_K_NORM_BIAS,
+    // of the model
+    ARCH_EMBEDDING,
+    ARCH_POSITION_EMBEDDING,
+    ARCH_FINAL_NORM,
+    ARCH_FINAL_NORM_BIAS,
+    ARCH_HEAD, // of a tied model: the embedding
+    ARCH_HEAD_BIAS,
     ARCH_N_ROLES
 } arch_role;
 
 // A dimension of a weight, in terms of the config.
 typedef enum arch_extent {
-    ARCH_ABSENT, // second dimension of a vector
+    ARCH_ABSENT, // second dimension of a vector; both: a norm without weights
     ARCH_D_MODEL,
     ARCH_D_FF,
-    ARCH_Q_WIDTH, // n_heads * head_dim
-    ARCH_KV_WIDTH // n_kv_heads * head_dim
+    ARCH_GATE_UP_WIDTH, // 2 * d_ff
+    ARCH_Q_WIDTH,       // n_heads * head_dim
+    ARCH_KV_WIDTH,      // n_kv_heads * head_dim
+    ARCH_QKV_WIDTH,     // q and twice kv
+    ARCH_HEAD_WIDTH,    // head_dim
+    ARCH_VOCAB,
+    ARCH_POSITIONS // max_position
 } arch_extent;
 
 typedef struct arch_weight {
     arch_role role;
-    const char
-        *name; // below the layer, in MLC's file and in Hugging Face's: "self_attn.q_proj.weight"
+    const char *
+        name; // in MLC's file, below the layer: "self_attn.q_proj.weight"; NULL: a norm without weights
     const char *fused_name; // "self_attn.qkv_proj.weight"; NULL = stays alone
     arch_extent rows, columns;
+    const char *source;       // Hugging Face's name where it differs
+    hf_arrangement_form form; // how Hugging Face's tensor becomes the param
+    double addend;            // added to every element of it
+    size_t
+        when; // offset of a bool of hf_model_config that says whether the weight is there; 0 = always
 } arch_weight;
 
+typedef enum arch_positions {
+    ARCH_ROPE,
+    ARCH_LEARNED // a table with role ARCH_POSITION_EMBEDDING
+} arch_positions;
+
 typedef struct arch_decoder {
-    const char *embedding;  // "model.embed_tokens.weight"
-    const char *layers;     // "model.layers."; the layer's number and a dot follow
-    const char *final_norm; // "model.norm.weight"
-    const char *
-        head; // "lm_head.weight"; a tied model uses the embedding, which its file may store under this name
-    const arch_weight *layer; // in the order of MLC's modules, which is the order of the params
+    const char *layers;          // "model.layers."; the layer's number and a dot follow
+    const char *layers_source;   // Hugging Face's where it differs
+    const char *optional_prefix; // of all source names, which some files leave out; NULL = none
+    const arch_weight *layer;    // in the order of MLC's modules, which is the order of the params
     size_t n_layer_weights;
-    ir_op activation; // of the gate: IR_OP_SILU, …
+    const arch_weight
+        *model; // embedding … head; the embeddings stand before the layers, the rest behind them
+    size_t n_model_weights;
+    bool has_layer_norms;  // layer_norm instead of rms_norm
+    bool rope_interleaves; // pairs (2i, 2i + 1)
+    bool is_parallel; // attention and MLP side by side; or as the config's parallel_residual says
+    arch_positions positions;
     const char *const *
-        unused; // endings of source names that nobody reads, NULL-terminated: derived tables that old files store
+        unused; // endings of source names that nobody reads, NULL-terminated: derived tables that old files store; NULL = none
 } arch_decoder;
+
+// Whether the config's model has the weight.
+bool arch_weight_exists(const arch_weight *weight, const hf_model_config *config);
+// The row of a role among the model's own weights; NULL when there is none.
+const arch_weight *arch_decoder_find(const arch_decoder *decoder, arch_role role);
+// Names in Hugging Face's file. `layer` -1: a weight of the model.
+const char *arch_weight_source(
+    const arch_decoder *decoder, const arch_weight *weight, int64_t layer, mlcc_arena *keep);
 
 // A verified-by-construction module at GRAPH level, in `keep`.
 mlcc_status *arch_decoder_build(

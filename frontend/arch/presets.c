@@ -9,15 +9,18 @@ typedef struct preset {
     int32_t llama3_factor;
     bool is_tied;
     const char *eps, *bos, *eos, *pad;
+    const char *members; // of a row that is text; NULL: the columns above
 } preset;
 
 static const char *const preset_names[] = {
-#define PRESET(model, name, ...) name,
+#define PRESET(model, name, ...)       name,
+#define PRESET_TEXT(model, name, json) name,
 #include "frontend/arch/presets.def"
 };
 
 static const preset presets[] = {
-#define PRESET(model, name, ...) {#model, __VA_ARGS__},
+#define PRESET(model, name, ...)       {#model, __VA_ARGS__, NULL},
+#define PRESET_TEXT(model, name, json) {.model_type = #model, .members = json},
 #include "frontend/arch/presets.def"
 };
 
@@ -58,6 +61,10 @@ mlcc_status *arch_preset_config(const char *name, mlcc_str *text) {
     const preset *chosen = &presets[row];
 
     mlcc_str_printf(text, "{\n  \"model_type\": \"%s\"", chosen->model_type);
+    if (chosen->members != NULL) {
+        mlcc_str_printf(text, ",\n  %s\n}\n", chosen->members);
+        return NULL;
+    }
     put_integer(text, "hidden_size", chosen->hidden);
     put_integer(text, "intermediate_size", chosen->ffn);
     put_integer(text, "num_hidden_layers", chosen->layers);

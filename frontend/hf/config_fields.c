@@ -3,6 +3,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +120,13 @@ static bool is_not_given(const arch_field *field, const mlcc_json_value *value) 
             mlcc_json_kind_of(value) == MLCC_JSON_REAL);
 }
 
+// Of the object, or of the text_config inside it, where composite models keep their language model.
+static const mlcc_json_value *lookup(const config_source *source, const char *key) {
+    const mlcc_json_value *value = mlcc_json_get(source->object, key);
+    return !is_null(value) ? value
+                           : mlcc_json_get(mlcc_json_get(source->object, "text_config"), key);
+}
+
 // The first of the field's names that is given, overlay before object; *key is the name found. NULL when none is.
 static const mlcc_json_value *find_value(
     const arch_field *field, const config_source *source, const char **key) {
@@ -127,11 +135,11 @@ static const mlcc_json_value *find_value(
         source->overlay != NULL ? mlcc_json_get(source->overlay, field->name) : NULL;
     bool is_absent_mark = mlcc_json_kind_of(value) == MLCC_JSON_INT && mlcc_json_int(value) == -1;
     if (!is_not_given(field, value) && !is_absent_mark) return value;
-    value = mlcc_json_get(source->object, field->name);
+    value = lookup(source, field->name);
     if (!is_not_given(field, value)) return value;
     for (size_t i = 0; i < ARCH_MAX_ALIASES && field->aliases[i] != NULL; i++) {
         *key = field->aliases[i];
-        value = mlcc_json_get(source->object, field->aliases[i]);
+        value = lookup(source, field->aliases[i]);
         if (!is_not_given(field, value)) return value;
     }
     *key = field->name;
@@ -174,11 +182,11 @@ static mlcc_status *read_integer(
     return NULL;
 }
 
-// One of the texts; *out points at the table's own, which outlives every document. The first is the default.
+// One of the texts; *out points at the table's own, which outlives every document. `fallback`: index of the default.
 static mlcc_status *read_choice(
     const config_source *source, const char *key, const mlcc_json_value *value,
-    const char *const *texts, size_t n_texts, const char **out) {
-    *out = texts[0];
+    const char *const *texts, size_t n_texts, int64_t fallback, const char **out) {
+    *out = texts[fallback];
     if (value == NULL) return NULL;
     const char *text = mlcc_json_text(value, NULL);
     for (size_t i = 0; text != NULL && i < n_texts; i++)
@@ -200,12 +208,16 @@ static bool is_number(const mlcc_json_value *value) {
 }
 
 static mlcc_status *read_rope_base(
-    const config_source *source, const char *key, const mlcc_json_value *value,
-    hf_model_config *config) {
+    const arch_field *field, const config_source *source, const char *key,
+    const mlcc_json_value *value, hf_model_config *config) {
     if (value == NULL) { // newer configs keep it beside the scaling
-        value = mlcc_json_get(mlcc_json_get(source->object, "rope_parameters"), "rope_theta");
+        value = mlcc_json_get(lookup(source, "rope_parameters"), "rope_theta");
         key = "rope_parameters.rope_theta";
-        if (is_null(value)) return NULL;
+        if (is_null(value)) {
+            config->rope_theta = field->otherwise;
+            config->rope_theta_is_integer = true;
+            return NULL;
+        }
     }
     if (!is_number(value)) return wrong_value(source, key, value, "a number");
     config->rope_theta = mlcc_json_number(value);
@@ -213,12 +225,61 @@ static mlcc_status *read_rope_base(
     return NULL;
 }
 
-static const char *const activations[] = {"silu", "swish"};
+static size_t index_of(const arch_field *field, const config_source *source) {
+    return (size_t)(field - source->arch->fields);
+}
+
+static mlcc_status *read_real(
+    const arch_field *field, const config_source *source, const char *key,
+    const mlcc_json_value *value, hf_model_config *config) {
+    double *member = (double *)(void *)((char *)config + field->offset);
+    *member = field->otherwise;
+    if (value == NULL && field->offset == offsetof(hf_model_config, partial_rotary_factor)) {
+        // newer configs keep it beside the scaling
+        value = mlcc_json_get(lookup(source, "rope_parameters"), "partial_rotary_factor");
+        key = "rope_parameters.partial_rotary_factor";
+    }
+    if (is_null(value)) return NULL;
+    if (!is_number(value) || !isfinite(mlcc_json_number(value)))
+        return wrong_value(source, key, value, "a number");
+    *member = mlcc_json_number(value);
+    config->spelling[index_of(field, source)] =
+        mlcc_json_kind_of(value) == MLCC_JSON_INT ? HF_AS_INTEGER : HF_AS_REAL;
+    return NULL;
+}
+
+static mlcc_status *read_layer_types(
+    const config_source *source, const char *key, const mlcc_json_value *value,
+    hf_model_config *config) {
+    static const char expected[] =
+        "an array with \"sliding_attention\" or \"full_attention\" for every layer";
+    if (value == NULL) return NULL;
+    if (mlcc_json_kind_of(value) != MLCC_JSON_ARRAY ||
+        (int64_t)mlcc_json_count(value) != config->n_layers)
+        return wrong_value(source, key, value, expected);
+    for (size_t i = 0; i < mlcc_json_count(value); i++) {
+        const char *type = mlcc_json_text(mlcc_json_at(value, i), NULL);
+        if (type == NULL ||
+            (strcmp(type, "sliding_attention") != 0 && strcmp(type, "full_attention") != 0))
+            return wrong_value(source, key, value, expected);
+    }
+    config->layer_types = value;
+    return NULL;
+}
+
+static const char *const activations[] = {
+#define ARCH_ACTIVATION(id, text, op, squared) text,
+#include "frontend/arch/activations.def"
+};
 static const char *const dtypes[] = {"float32", "float16", "bfloat16"};
 enum {
     N_ACTIVATIONS = sizeof activations / sizeof activations[0],
     N_DTYPES = sizeof dtypes / sizeof dtypes[0]
 };
+
+const char *config_activation(int64_t id) {
+    return activations[id];
+}
 
 static mlcc_status *read_field(
     const arch_field *field, const config_source *source, hf_model_config *config) {
@@ -231,14 +292,12 @@ static mlcc_status *read_field(
     case ARCH_FIELD_WINDOW:
     case ARCH_FIELD_COUNT: return read_integer(field, source, key, value, member);
     case ARCH_FIELD_ACTIVATION:
-        return read_choice(source, key, value, activations, N_ACTIVATIONS, member);
-    case ARCH_FIELD_DTYPE: return read_choice(source, key, value, dtypes, N_DTYPES, member);
-    case ARCH_FIELD_ROPE_BASE: return read_rope_base(source, key, value, config);
-    case ARCH_FIELD_REAL:
-        if (value == NULL) return NULL;
-        if (!is_number(value)) return wrong_value(source, key, value, "a number");
-        *(double *)member = mlcc_json_number(value);
-        return NULL;
+        return read_choice(source, key, value, activations, N_ACTIVATIONS, field->fallback, member);
+    case ARCH_FIELD_DTYPE: return read_choice(source, key, value, dtypes, N_DTYPES, 0, member);
+    case ARCH_FIELD_ROPE_BASE: return read_rope_base(field, source, key, value, config);
+    case ARCH_FIELD_REAL: return read_real(field, source, key, value, config);
+    case ARCH_FIELD_KEPT: config->found[index_of(field, source)] = value; return NULL;
+    case ARCH_FIELD_LAYER_TYPES: return read_layer_types(source, key, value, config);
     case ARCH_FIELD_BOOL:
         *(bool *)member = value != NULL ? mlcc_json_is_true(value) : field->fallback != 0;
         if (value != NULL && mlcc_json_kind_of(value) != MLCC_JSON_BOOL)
@@ -248,7 +307,7 @@ static mlcc_status *read_field(
         bool keep_json = false;
         if (value == NULL) return NULL;
         MLCC_TRY_NOTE(
-            config_read_rope_scaling(value, key, member, &keep_json), "reading %s", source->what);
+            config_read_rope_scaling(value, key, config, &keep_json), "reading %s", source->what);
         config->rope_scaling_json = keep_json ? value : NULL;
         return NULL;
     }
@@ -263,7 +322,10 @@ bool config_gives(const config_source *source, const char *name) {
 }
 
 mlcc_status *config_read_fields(
-    const arch_info *arch, const config_source *source, hf_model_config *config) {
+    const arch_info *arch, const config_source *given, hf_model_config *config) {
+    config_source with_arch = *given;
+    const config_source *source = &with_arch;
+    with_arch.arch = arch;
     for (size_t i = 0; i < arch->n_fields; i++)
         MLCC_TRY(read_field(&arch->fields[i], source, config));
     return NULL;
@@ -271,7 +333,7 @@ mlcc_status *config_read_fields(
 
 static mlcc_status *check_condition(
     const arch_condition *condition, const config_source *source, mlcc_str *found) {
-    const mlcc_json_value *value = mlcc_json_get(source->object, condition->key);
+    const mlcc_json_value *value = lookup(source, condition->key);
     if (is_null(value)) return NULL;
     value_text(value, found);
     for (size_t i = 0; i < ARCH_MAX_ACCEPTED && condition->accepted[i] != NULL; i++)
@@ -294,7 +356,7 @@ mlcc_status *config_check_conditions(const arch_info *arch, const config_source 
     return NULL;
 }
 
-static bool is_known(const arch_info *arch, const char *key) {
+static bool has_row(const arch_info *arch, const char *key) {
     for (size_t i = 0; i < arch->n_fields; i++) {
         if (strcmp(arch->fields[i].name, key) == 0) return true;
         for (size_t k = 0; k < ARCH_MAX_ALIASES && arch->fields[i].aliases[k] != NULL; k++)
@@ -304,6 +366,73 @@ static bool is_known(const arch_info *arch, const char *key) {
         if (strcmp(arch->conditions[i].key, key) == 0) return true;
     for (const char *const *name = arch->ignored_keys; name != NULL && *name != NULL; name++)
         if (strcmp(*name, key) == 0) return true;
+    return false;
+}
+
+// What such a key says when it changes nothing: null always, and one of these.
+typedef struct arithmetic_key {
+    const char *key;
+    const char *neutral[2];
+} arithmetic_key;
+
+static const arithmetic_key arithmetic_keys[] = {
+    {"alibi", {"false"}},
+    {"attn_logit_softcapping", {NULL}},
+    {"attention_multiplier", {NULL}},
+    {"clip_qkv", {NULL}},
+    {"dim_model_base", {NULL}},
+    {"embedding_multiplier", {"1.0", "1"}},
+    {"final_logit_softcapping", {NULL}},
+    {"logit_scale", {"1.0", "1"}},
+    {"logits_scaling", {"1.0", "1"}},
+    {"partial_rotary_factor", {"1.0", "1"}},
+    {"qk_layernorm", {"false"}},
+    {"query_pre_attn_scalar", {NULL}},
+    {"residual_multiplier", {"1.0", "1"}},
+    {"rotary_dim", {NULL}},
+    {"rotary_pct", {"1.0", "1"}},
+    {"scale_attn_by_inverse_layer_idx", {"false"}},
+    {"scale_depth", {NULL}},
+    {"scale_emb", {"1.0", "1"}},
+    {"use_qk_norm", {"false"}},
+    {"use_parallel_residual", {"false"}},
+    {"parallel_attn", {"false"}},
+    {"num_experts", {"0"}},
+    {"num_local_experts", {"0"}},
+    {"n_routed_experts", {"0"}},
+};
+
+mlcc_status *config_check_arithmetic(const arch_info *arch, const config_source *source) {
+    for (size_t i = 0; i < sizeof arithmetic_keys / sizeof arithmetic_keys[0]; i++) {
+        const arithmetic_key *row = &arithmetic_keys[i];
+        const mlcc_json_value *value = mlcc_json_get(source->object, row->key);
+        if (is_null(value) || has_row(arch, row->key)) continue;
+        mlcc_str text = {0};
+        value_text(value, &text);
+        bool is_neutral = false;
+        for (int k = 0; k < 2 && row->neutral[k] != NULL; k++)
+            is_neutral |= strcmp(row->neutral[k], mlcc_str_text(&text)) == 0;
+        mlcc_status *status =
+            is_neutral
+                ? NULL
+                : MLCC_ERROR(
+                      UNSUPPORTED,
+                      "%s: key '%s' is %.120s, which changes the model's arithmetic in a way "
+                      "that its model_type does not have%s%s; remove it, or name the right "
+                      "type with --model-type",
+                      source->what, row->key, mlcc_str_text(&text),
+                      row->neutral[0] != NULL ? "; without effect is " : "",
+                      row->neutral[0] != NULL ? row->neutral[0] : "");
+        mlcc_str_free(&text);
+        if (status != NULL) return status;
+    }
+    return NULL;
+}
+
+static bool is_known(const arch_info *arch, const char *key) {
+    if (has_row(arch, key)) return true;
+    for (size_t i = 0; i < sizeof arithmetic_keys / sizeof arithmetic_keys[0]; i++)
+        if (strcmp(arithmetic_keys[i].key, key) == 0) return true;
     for (size_t i = 0; i < sizeof harmless_keys / sizeof harmless_keys[0]; i++)
         if (strcmp(harmless_keys[i], key) == 0) return true;
     return false;
@@ -316,7 +445,7 @@ void config_report_unknown(const arch_info *arch, const config_source *source) {
     size_t n_unknown = 0;
     for (const mlcc_json_iter *it = mlcc_json_first(source->object); it != NULL;
          it = mlcc_json_next(source->object, it)) {
-        if (is_known(arch, mlcc_json_iter_key(it))) continue;
+        if (is_known(arch, mlcc_json_iter_key(it)) || is_null(mlcc_json_iter_value(it))) continue;
         if (n_unknown++ < MAX_REPORTED_KEYS)
             mlcc_str_printf(&keys, "%s'%.60s'", n_unknown > 1 ? ", " : "", mlcc_json_iter_key(it));
     }

@@ -1,6 +1,8 @@
 #include "frontend/hf/model_config.h"
 
+#include "frontend/arch/arch.h"
 #include "frontend/arch/presets.h"
+#include "frontend/arch/rope_frequencies.h"
 #include "frontend/hf/config_fields.h"
 #include "runtime/base/file.h"
 #include "runtime/base/log.h"
@@ -13,6 +15,7 @@
     ((int64_t)1 << 24) // n_heads * head_dim: keeps the sizes of caches and weights within 63 bits
 
 #define MAX_ROPE_THETA 1e15
+#define MAX_FACTOR     1e15
 
 // ---- what follows from the fields ---------------------------------------------------------------------
 
@@ -23,7 +26,7 @@ static void derive_chunk(const arch_info *arch, hf_model_config *config) {
     if (config->prefill_chunk_size > 0 && fits) return;
     int64_t chunk = arch->max_prefill_chunk;
     if (context != -1 && context < chunk) chunk = context;
-    if (window != -1 && window < chunk) chunk = window;
+    if (arch->rolls_context && window != -1 && window < chunk) chunk = window;
     config->prefill_chunk_size = chunk;
 }
 
@@ -39,6 +42,7 @@ static mlcc_status *derive(const arch_info *arch, const char *what, hf_model_con
         config->rope_theta = 10000;
         config->rope_theta_is_integer = true;
     }
+    if (config->max_position == 0) config->max_position = config->context_window_size;
     if (config->n_kv_heads == 0) config->n_kv_heads = config->n_heads;
     if (config->head_dim == 0) {
         if (config->d_model % config->n_heads != 0)
@@ -49,18 +53,74 @@ static mlcc_status *derive(const arch_info *arch, const char *what, hf_model_con
                 what, (long long)config->d_model, (long long)config->n_heads);
         config->head_dim = config->d_model / config->n_heads;
     }
+    if (config->rotary_dim == 0) {
+        const double part =
+            config->partial_rotary_factor != 0 ? config->partial_rotary_factor : 1.0;
+        if (!(part > 0 && part <= 1))
+            return MLCC_ERROR(
+                INVALID, "%s: the rotated part of a head is %g; expected a number above 0, up to 1",
+                what, part);
+        config->rotary_dim = (int64_t)((double)config->head_dim * part);
+    }
     derive_chunk(arch, config);
     return NULL;
 }
 
-static mlcc_status *validate(const char *what, const hf_model_config *config) {
+// What a type's own words amount to, once, before overrides.
+static mlcc_status *finish(const arch_info *arch, const char *what, hf_model_config *config) {
+    if (arch->finish == NULL) return NULL;
+    return mlcc_status_note(arch->finish(config), "reading %s", what);
+}
+
+// As the type calls it.
+static const char *norm_eps_name(const arch_info *arch) {
+    for (size_t i = 0; i < arch->n_fields; i++)
+        if (arch->fields[i].offset == offsetof(hf_model_config, norm_eps))
+            return arch->fields[i].name;
+    return "the epsilon of norms";
+}
+
+// What the skeleton multiplies with and caps by.
+static mlcc_status *validate_factors(const char *what, const hf_model_config *config) {
+    const struct {
+        const char *name;
+        double value, least;
+    } rows[] = {
+        {"factor of the embedding", config->embedding_scale, -MAX_FACTOR},
+        {"factor of the residual branches", config->residual_scale, -MAX_FACTOR},
+        {"factor of the attention scores", config->attention_scale, 0},
+        {"factor of the logits", config->logit_scale, -MAX_FACTOR},
+        {"soft cap of the attention scores", config->attention_softcap, 0},
+        {"soft cap of the logits", config->logit_softcap, 0},
+        {"rope base of local layers", config->rope_local_theta, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (!(rows[i].value >= rows[i].least && rows[i].value <= MAX_FACTOR))
+            return MLCC_ERROR(
+                INVALID, "%s: the %s is %g; expected a number from %g to %g", what, rows[i].name,
+                rows[i].value, rows[i].least, MAX_FACTOR);
+    return NULL;
+}
+
+static mlcc_status *validate(
+    const arch_info *arch, const char *what, const hf_model_config *config) {
+    const bool has_rope = arch->decoder->positions == ARCH_ROPE;
     if (config->n_heads % config->n_kv_heads != 0)
         return MLCC_ERROR(
             INVALID, "%s: num_attention_heads %lld is no multiple of num_key_value_heads %lld",
             what, (long long)config->n_heads, (long long)config->n_kv_heads);
-    if (config->head_dim % 2 != 0)
+    if (has_rope && config->rotary_dim % 2 != 0)
         return MLCC_ERROR(
-            INVALID, "%s: head_dim %lld is odd; rotary embedding needs pairs", what,
+            INVALID, "%s: %s %lld is odd; rotary embedding needs pairs", what,
+            config->rotary_dim == config->head_dim ? "head_dim" : "the rotated part of head_dim",
+            (long long)config->rotary_dim);
+    if (has_rope && config->rotary_dim > config->head_dim)
+        return MLCC_ERROR(
+            INVALID, "%s: %lld columns of a head rotate, but head_dim is %lld", what,
+            (long long)config->rotary_dim, (long long)config->head_dim);
+    if (has_rope && config->rotary_dim < 2)
+        return MLCC_ERROR(
+            INVALID, "%s: no pair of columns of a head rotates; head_dim is %lld", what,
             (long long)config->head_dim);
     if (config->n_heads * config->head_dim > MAX_HEADS_WIDTH)
         return MLCC_ERROR(
@@ -69,13 +129,17 @@ static mlcc_status *validate(const char *what, const hf_model_config *config) {
             (long long)MAX_HEADS_WIDTH);
     if (!(config->norm_eps >= 0 && config->norm_eps < 1))
         return MLCC_ERROR(
-            INVALID, "%s: rms_norm_eps is %g; expected a number from 0 to below 1", what,
+            INVALID, "%s: %s is %g; expected a number from 0 to below 1", what, norm_eps_name(arch),
             config->norm_eps);
     if (!(config->rope_theta > 0 && config->rope_theta <= MAX_ROPE_THETA))
         return MLCC_ERROR(
             INVALID, "%s: rope_theta is %g; expected a number above 0, up to %g", what,
             config->rope_theta, MAX_ROPE_THETA);
-    return NULL;
+    MLCC_TRY(validate_factors(what, config));
+    double magnitude = 0;
+    if (!has_rope) return NULL;
+    return mlcc_status_note(
+        arch_rope_frequencies(config, false, NULL, &magnitude), "reading %s", what);
 }
 
 // ---- overrides ------------------------------------------------------------------------------------------
@@ -170,7 +234,10 @@ static const hf_model_config absent_fields = {
     .attention_sink_size = -1,
     .tensor_parallel_shards = 1,
     .pipeline_parallel_stages = 1,
-    .max_batch_size = 1};
+    .max_batch_size = 1,
+    .embedding_scale = 1,
+    .residual_scale = 1,
+    .logit_scale = 1};
 
 static mlcc_status *read_config(
     const config_source *source, const char *wanted_type, const hf_config_overrides *overrides,
@@ -181,15 +248,17 @@ static mlcc_status *read_config(
     MLCC_TRY(find_model_type(source, wanted_type, &config->model_type));
     const arch_info *arch = arch_find(config->model_type);
     MLCC_TRY(config_check_conditions(arch, source));
+    MLCC_TRY(config_check_arithmetic(arch, source));
     MLCC_TRY(config_read_fields(arch, source, config));
     config_report_unknown(arch, source);
-    roll_context(source, overrides, config);
+    if (arch->rolls_context) roll_context(source, overrides, config);
     MLCC_TRY(derive(arch, source->what, config));
+    MLCC_TRY(finish(arch, source->what, config));
     MLCC_TRY(apply_overrides(arch, overrides, config));
-    roll_context(source, overrides, config);
+    if (arch->rolls_context) roll_context(source, overrides, config);
     MLCC_TRY(derive(arch, source->what, config));
     MLCC_TRY(check_context(source->what, config));
-    return validate(source->what, config);
+    return validate(arch, source->what, config);
 }
 
 // ---- Hugging Face ------------------------------------------------------------------------------------------
@@ -307,23 +376,52 @@ mlcc_status *hf_model_config_from_mlc(
 }
 
 // Fields that MLC's class lacks are written only where they change something.
-static bool says_something(const arch_field *field, const hf_model_config *config) {
+static bool says_something(
+    const arch_field *field, hf_spelling spelling, const hf_model_config *config) {
     if (field->presence != ARCH_EXTRA) return true;
-    if (field->kind == ARCH_FIELD_ROPE_SCALING) return config->rope_scaling_json != NULL;
-    return field->kind == ARCH_FIELD_BOOL &&
-           *(const bool *)((const char *)config + field->offset) != (field->fallback != 0);
+    const void *member = (const char *)config + field->offset;
+    switch (field->kind) {
+    case ARCH_FIELD_ROPE_SCALING: return config->rope_scaling_json != NULL;
+    case ARCH_FIELD_LAYER_TYPES: return config->layer_types != NULL;
+    case ARCH_FIELD_ROPE_BASE:
+        return config->rope_theta < field->otherwise || config->rope_theta > field->otherwise;
+    case ARCH_FIELD_ACTIVATION:
+        return strcmp(config->hidden_act, config_activation(field->fallback)) != 0;
+    case ARCH_FIELD_BOOL: return *(const bool *)member != (field->fallback != 0);
+    case ARCH_FIELD_INTEGER:
+    case ARCH_FIELD_WINDOW:
+    case ARCH_FIELD_COUNT:
+        return *(const int64_t *)member != field->fallback &&
+               *(const int64_t *)member != config->context_window_size;
+    default: return spelling != HF_NOT_GIVEN;
+    }
+}
+
+static void put_found(mlcc_json_writer *writer, const mlcc_json_value *value) {
+    if (value != NULL)
+        mlcc_json_put_value(writer, value);
+    else
+        mlcc_json_put_null(writer);
 }
 
 static void write_field(
     const arch_field *field, const hf_model_config *config, mlcc_json_writer *writer) {
-    if (!says_something(field, config)) return;
+    const size_t index = (size_t)(field - arch_find(config->model_type)->fields);
+    const hf_spelling spelling = config->spelling[index];
+    if (!says_something(field, spelling, config)) return;
     const void *member = (const char *)config + field->offset;
     mlcc_json_key(writer, field->name);
     switch (field->kind) {
     case ARCH_FIELD_INTEGER:
     case ARCH_FIELD_WINDOW:
     case ARCH_FIELD_COUNT: mlcc_json_put_i64(writer, *(const int64_t *)member); break;
-    case ARCH_FIELD_REAL: mlcc_json_put_f64(writer, *(const double *)member); break;
+    case ARCH_FIELD_REAL:
+        if (spelling == HF_AS_INTEGER)
+            mlcc_json_put_i64(writer, (int64_t)*(const double *)member);
+        else
+            mlcc_json_put_f64(writer, *(const double *)member);
+        break;
+    case ARCH_FIELD_KEPT: put_found(writer, config->found[index]); break;
     case ARCH_FIELD_BOOL: mlcc_json_put_bool(writer, *(const bool *)member); break;
     case ARCH_FIELD_ACTIVATION:
     case ARCH_FIELD_DTYPE: mlcc_json_put_text(writer, *(const char *const *)member); break;
@@ -333,12 +431,8 @@ static void write_field(
         else
             mlcc_json_put_f64(writer, config->rope_theta);
         break;
-    case ARCH_FIELD_ROPE_SCALING:
-        if (config->rope_scaling_json != NULL)
-            mlcc_json_put_value(writer, config->rope_scaling_json);
-        else
-            mlcc_json_put_null(writer);
-        break;
+    case ARCH_FIELD_ROPE_SCALING: put_found(writer, config->rope_scaling_json); break;
+    case ARCH_FIELD_LAYER_TYPES: put_found(writer, config->layer_types); break;
     case ARCH_N_FIELD_KINDS: break;
     }
 }
@@ -346,8 +440,25 @@ static void write_field(
 void hf_model_config_write(const hf_model_config *config, mlcc_json_writer *writer) {
     const arch_info *arch = arch_find(config->model_type);
     mlcc_json_begin_object(writer);
-    for (size_t i = 0; i < arch->n_fields; i++) write_field(&arch->fields[i], config, writer);
+    if (arch->n_nested > 0) {
+        mlcc_json_key(writer, "text_config");
+        mlcc_json_begin_object(writer);
+    }
+    for (size_t i = 0; i < arch->n_fields; i++) {
+        if (i > 0 && i == arch->n_nested) mlcc_json_end(writer);
+        write_field(&arch->fields[i], config, writer);
+    }
     mlcc_json_end(writer);
+}
+
+int64_t hf_model_config_window(const hf_model_config *config, int64_t layer) {
+    if (config->sliding_window_size <= 0) return 0;
+    bool is_global = config->global_period > 0 && (layer + 1) % config->global_period == 0;
+    if (config->layer_types != NULL) {
+        const char *type = mlcc_json_text(mlcc_json_at(config->layer_types, (size_t)layer), NULL);
+        is_global = type == NULL || strcmp(type, "sliding_attention") != 0;
+    }
+    return is_global ? 0 : config->sliding_window_size;
 }
 
 void hf_model_config_free(hf_model_config *config) {

@@ -14,14 +14,27 @@
 typedef enum hf_rope_scaling_kind {
     HF_ROPE_NONE,
     HF_ROPE_LLAMA3,
-    HF_ROPE_LINEAR
+    HF_ROPE_LINEAR,
+    HF_ROPE_YARN,
+    HF_ROPE_LONGROPE
 } hf_rope_scaling_kind;
 
 typedef struct hf_rope_scaling {
     hf_rope_scaling_kind kind;
-    double factor, low_freq_factor, high_freq_factor;
-    int64_t original_context;
+    double factor;                            // longrope: 0 = the config's contexts divided
+    double low_freq_factor, high_freq_factor; // llama3
+    double beta_fast, beta_slow;              // yarn
+    bool truncates;                           // yarn: the ends of the ramp are whole numbers
+    double magnitude;                         // of cosines and sines; 0 = longrope's own rule
+    int64_t original_context;                 // 0 = hf_model_config.original_context
+    // longrope: arrays of rotary_dim / 2 numbers, as found
+    const mlcc_json_value *short_factors, *long_factors;
 } hf_rope_scaling;
+
+typedef enum hf_spelling { HF_NOT_GIVEN, HF_AS_INTEGER, HF_AS_REAL } hf_spelling;
+
+// More fields than any model class has.
+#define HF_MAX_FIELDS 48
 
 typedef struct hf_model_config {
     const char *model_type; // registry key: "llama"
@@ -29,20 +42,42 @@ typedef struct hf_model_config {
     const char *dtype;      // MLC's key of some model types, "float32" by default; decides nothing
     int64_t d_model, d_ff, n_layers, n_heads, n_kv_heads, head_dim, vocab;
     double norm_eps;
+    // Columns of a head that turn with the position: given, or a part of head_dim.
+    int64_t rotary_dim;
+    double partial_rotary_factor; // 0 = 1
     double rope_theta;
+    double
+        rope_local_theta; // of layers with a window; 0 = rope_theta, and the scaling is theirs, too
     bool
         rope_theta_is_integer; // as found, so that MLC's file gets 10000 where MLC writes 10000 and 10000.0 where it writes that
     hf_rope_scaling rope_scaling;
     const mlcc_json_value *
         rope_scaling_json; // as found (belongs to `document`, or to the caller of _from_mlc), NULL when null or dropped
+    int64_t max_position,
+        original_context; // as some types have them beside context_window_size; 0 = not given
     bool tie_word_embeddings;
-    bool attention_bias, mlp_bias;
-    int64_t context_window_size; // > 0, or -1: no limit (types with a sliding window)
-    int64_t sliding_window_size; // tokens that a token sees; -1 = all
-    int64_t attention_sink_size; // of MLC's rolling cache; -1 = the type has none
-    int64_t prefill_chunk_size;  // > 0, ≤ context_window_size where that has a limit
+    bool attention_bias, mlp_bias, head_bias;
+    bool parallel_residual, multi_query, new_decoder, scales_by_layer;
+    // Of types whose structure depends on their config; arch_info.finish sets them.
+    bool has_mlp_norm, has_one_norm, has_plain_head, has_unit_head;
+    // Numbers that a type's arithmetic has; 0 = none. As the skeleton uses them (arch_info.finish computes what a config says in other words):
+    double embedding_scale, residual_scale, attention_scale, logit_scale; // factors
+    double attention_softcap, logit_softcap;
+    // … and as configs say them.
+    double query_pre_attn_scalar, scale_depth, logits_divisor, rope_ratio;
+    int64_t dim_model_base;
+    // Layers that see the whole context although there is a window: every global_period-th; 0 = none. An array of names says it layer by layer.
+    int64_t global_period;
+    const mlcc_json_value *layer_types; // as found (see rope_scaling_json); NULL = by global_period
+    int64_t context_window_size;        // > 0, or -1: no limit (types with a sliding window)
+    int64_t sliding_window_size;        // tokens that a token sees; -1 = all
+    int64_t attention_sink_size;        // of MLC's rolling cache; -1 = the type has none
+    int64_t prefill_chunk_size;         // > 0, ≤ context_window_size where that has a limit
     int64_t tensor_parallel_shards, pipeline_parallel_stages, max_batch_size;
     bool disaggregation;
+    // By index in the type's table. Kept fields: as found (see rope_scaling_json). Real ones: how the number was spelled.
+    const mlcc_json_value *found[HF_MAX_FIELDS];
+    hf_spelling spelling[HF_MAX_FIELDS];
     quant_options
         quantization; // of _from_mlc: key "quantization_options"; all zero otherwise (import_quant_options)
     const char *
@@ -70,6 +105,8 @@ mlcc_status *hf_model_config_parse(
 mlcc_status *hf_model_config_from_mlc(
     const mlcc_json_value *mlc_chat_config, const char *what, const hf_config_overrides *overrides,
     mlcc_arena *keep, hf_model_config **out);
+// Tokens that a token of `layer` sees; 0 = all.
+int64_t hf_model_config_window(const hf_model_config *config, int64_t layer);
 // The model_config object of mlc-chat-config.json: MLC's fields in MLC's order.
 void hf_model_config_write(const hf_model_config *config, mlcc_json_writer *writer);
 void hf_model_config_free(hf_model_config *config); // NULL is fine

@@ -11,20 +11,26 @@
 #include "ir/walk.h"
 #include "passes/graph/grouping.h"
 
+// Of the group; NULL: no row norm.
+static const char *name_of(ir_op op) {
+    return op == IR_OP_RMS_NORM ? "add_rms_norm" : op == IR_OP_LAYER_NORM ? "add_layer_norm" : NULL;
+}
+
 mlcc_status *pass_fuse_norm(ir_module *module, pass_context *context) {
     for (size_t f = module->n_functions; f-- > 0;) {
         ir_function *function = module->functions[f];
         if (function->is_group) continue;
         for (ir_node *node = function->first, *next; node != NULL; node = next) {
             next = node->next;
-            if (node->op != IR_OP_RMS_NORM) continue;
+            const char *name = name_of(node->op);
+            if (name == NULL) continue;
             ir_value *x = node->operands[0];
             if (x->kind != IR_VALUE_RESULT || x->def->op != IR_OP_ADD) continue;
             grouping set = {0};
             grouping_add(&set, x->def);
             grouping_add(&set, node);
             if (!grouping_can_move(&set)) continue;
-            MLCC_TRY(grouping_extract(&set, "add_rms_norm", context->scratch));
+            MLCC_TRY(grouping_extract(&set, name, context->scratch));
         }
     }
     module->level = IR_LEVEL_FUSED;

@@ -33,7 +33,8 @@ static cuda_subject write_module(const char *dtype, const char *folder) {
     mlcc_str_printf(&text, "  %%9 = quantize_activation %%3 : %s[n_tokens, 4096]\n", dtype);
     mlcc_str_puts(&text, "  %10 = observe_max %m, %3 : f32[1]\n");
     mlcc_str_printf(&text, "  %%11 = take_rows %%2, %%rows : %s[n_logits, 4096]\n", dtype);
-    mlcc_str_puts(&text, "  return %1, %2, %7, %8, %9, %10, %11\n}\n");
+    mlcc_str_printf(&text, "  %%12 = layer_norm %%x, @gain.weight : %s[n_tokens, 4096]\n", dtype);
+    mlcc_str_puts(&text, "  return %1, %2, %7, %8, %9, %10, %11, %12\n}\n");
     cuda_subject s = cuda_subject_write(mlcc_str_text(&text), NULL, folder);
     mlcc_str_free(&text);
     return s;
@@ -63,9 +64,8 @@ static void test_compile(void **state) {
     const nvrtc_library *library = *state;
     static const char *const dtypes[] = {"f32", "f16", "bf16"};
     static const char *const kernels[] = {
-        "elementwise__sm80",         "take_rows__sm80", "rms_norm__sm80",
-        "rope_table__sm80",          "kv_append__sm80", "observe_max__sm80",
-        "quantize_activation__sm80",
+        "elementwise__sm80", "take_rows__sm80", "rms_norm__sm80",    "layer_norm__sm80",
+        "rope_table__sm80",  "kv_append__sm80", "observe_max__sm80", "quantize_activation__sm80",
     };
     enum { N_KERNELS = sizeof kernels / sizeof kernels[0] };
     for (int d = 0; d < 3; d++) {

@@ -100,6 +100,62 @@ static void test_rms_norm(void **state) {
     }
 }
 
+// Every head of a row by itself.
+static void test_rms_norm_groups(void **state) {
+    test_folder *f = *state;
+    static const int groups[] = {2, 34, 64, 128, 1100};
+    for (int i = 0; i < 5; i++) {
+        const int group = groups[i], n = 3 * group;
+        const char *name = float_names[i % 3];
+        char text[1024];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\nparam @gain.weight : %s[%d]\n"
+            "func @forward(%%x: %s[n_tokens, %d]) {\n"
+            "  %%0 = rms_norm %%x, @gain.weight {group = %d} : %s[n_tokens, %d]\n"
+            "  return %%0\n}\n",
+            float_names[(i + 1) % 3], group, name, n, group, name, n);
+        cuda_subject s = cuda_subject_open(text, "rms_norm__sm80", f->path);
+        for (int r = 0; r < N_ROW_COUNTS; r++) {
+            ir_tensor *x = random_matrix(float_dtypes[i % 3], row_counts[r], n, 2, 1, s.keep);
+            cuda_subject_check(&s, &x, 1e-6, 4e-6);
+        }
+        cuda_subject_close(&s);
+    }
+}
+
+// With gain and bias behind a sum, with a gain alone, with neither, and rows too long for registers.
+static void test_layer_norm(void **state) {
+    test_folder *f = *state;
+    static const int columns[] = {1, 8, 33, 172, 2050, 17001};
+    for (int c = 0; c < 6; c++) {
+        const ir_dtype dtype = float_dtypes[c % 3];
+        const char *name = float_names[c % 3], *gain = float_names[(c + 1) % 3];
+        const int n = columns[c];
+        char text[1024];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 256\nparam @gain.weight : %s[%d]\n"
+            "param @shift.weight : f32[%d]\n"
+            "func @forward(%%x: %s[n_tokens, %d], %%y: %s[n_tokens, %d]) {\n"
+            "  %%0 = add %%x, %%y : %s[n_tokens, %d]\n"
+            "  %%1 = layer_norm %%0, @gain.weight, @shift.weight : %s[n_tokens, %d]\n"
+            "  %%2 = layer_norm %%x, @gain.weight {eps = 0.1} : %s[n_tokens, %d]\n"
+            "  %%3 = layer_norm %%x {eps = 0.001} : %s[n_tokens, %d]\n"
+            "  return %%0, %%1, %%2, %%3\n}\n",
+            gain, n, n, name, n, name, n, name, n, name, n, name, n, name, n);
+        cuda_subject s = cuda_subject_open(text, "layer_norm__sm80", f->path);
+        for (int r = 0; r < N_ROW_COUNTS; r++) {
+            if (n > 10000 && r != 1) continue;
+            ir_tensor *args[] = {
+                random_matrix(dtype, row_counts[r], n, 2, 1, s.keep),
+                random_matrix(dtype, row_counts[r], n, 2, 2, s.keep)};
+            cuda_subject_check(&s, args, 2e-5, 2e-5);
+        }
+        cuda_subject_close(&s);
+    }
+}
+
 static void test_rope_table(void **state) {
     test_folder *f = *state;
     static const char text[] =
@@ -256,6 +312,9 @@ int main(void) {
             test_elementwise, test_folder_set_up, test_folder_tear_down),
         cmocka_unit_test_setup_teardown(test_take_rows, test_folder_set_up, test_folder_tear_down),
         cmocka_unit_test_setup_teardown(test_rms_norm, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_rms_norm_groups, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(test_layer_norm, test_folder_set_up, test_folder_tear_down),
         cmocka_unit_test_setup_teardown(test_rope_table, test_folder_set_up, test_folder_tear_down),
         cmocka_unit_test_setup_teardown(test_kv_append, test_folder_set_up, test_folder_tear_down),
         cmocka_unit_test_setup_teardown(

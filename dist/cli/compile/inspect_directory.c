@@ -30,6 +30,8 @@ static const char *rope_scaling_text(const hf_model_config *config) {
     switch (config->rope_scaling.kind) {
     case HF_ROPE_LLAMA3: return "llama3";
     case HF_ROPE_LINEAR: return "linear";
+    case HF_ROPE_YARN: return "yarn";
+    case HF_ROPE_LONGROPE: return "longrope";
     case HF_ROPE_NONE: break;
     }
     return NULL;

@@ -202,7 +202,7 @@ static void put_architectures(inspect_report *report) {
     static const struct {
         const char *name, *task, *traits;
     } rows[] = {
-#define ARCH(id, task, traits) {#id, task, traits},
+#define ARCH(id, text, task, traits) {text, task, traits},
 #include "frontend/arch/arch.def"
     };
     static const inspect_column columns[] = {{"name", false}, {"task", false}, {"traits", false}};

@@ -129,6 +129,17 @@ typedef struct bad_config {
     const char *key, *accepted;
 } bad_config;
 
+#define MISTRAL(rest) \
+    "{\"model_type\":\"mistral\"," REQUIRED ",\"max_position_embeddings\":32768" rest "}"
+#define STABLELM(rest) \
+    "{\"model_type\":\"stablelm\",\"hidden_size\":64,\"intermediate_size\":4," \
+    "\"num_attention_heads\":8,\"num_hidden_layers\":1,\"layer_norm_eps\":1e-05," \
+    "\"vocab_size\":5,\"max_position_embeddings\":8" rest "}"
+#define GEMMA2(rest) \
+    "{\"model_type\":\"gemma2\",\"hidden_size\":64,\"intermediate_size\":4," \
+    "\"num_attention_heads\":8,\"num_hidden_layers\":2,\"rms_norm_eps\":1e-05," \
+    "\"vocab_size\":5,\"max_position_embeddings\":8" rest "}"
+
 static void test_bad_configs(void **state) {
     fixture *self = *state;
     static const bad_config cases[] = {
@@ -144,9 +155,29 @@ static void test_bad_configs(void **state) {
          "an object"},
         {LLAMA(",\"hidden_act\":\"gelu\""), MLCC_UNSUPPORTED, "'hidden_act' is \"gelu\"",
          "\"silu\", \"swish\""},
-        {LLAMA(",\"attention_bias\":true"), MLCC_UNSUPPORTED, "'attention_bias' is true",
+        {MISTRAL(",\"attention_bias\":true"), MLCC_UNSUPPORTED, "'attention_bias' is true",
          "accepted: false"},
-        {LLAMA(",\"mlp_bias\":true"), MLCC_UNSUPPORTED, "'mlp_bias'", "accepted: false"},
+        {MISTRAL(",\"mlp_bias\":true"), MLCC_UNSUPPORTED, "'mlp_bias'", "accepted: false"},
+        {LLAMA(",\"scale_emb\":12"), MLCC_UNSUPPORTED, "'scale_emb' is 12",
+         "without effect is 1.0"},
+        {LLAMA(",\"attn_logit_softcapping\":50.0"), MLCC_UNSUPPORTED,
+         "'attn_logit_softcapping' is 50.0", "--model-type"},
+        {LLAMA(",\"num_experts\":8"), MLCC_UNSUPPORTED, "'num_experts' is 8", "arithmetic"},
+        {LLAMA(",\"alibi\":true"), MLCC_UNSUPPORTED, "'alibi' is true", "without effect is false"},
+        {STABLELM(",\"partial_rotary_factor\":1.5"), MLCC_INVALID, "rotated part of a head is 1.5",
+         "up to 1"},
+        {STABLELM(",\"partial_rotary_factor\":0.4"), MLCC_INVALID, "rotated part of head_dim 3",
+         "odd"},
+        {STABLELM(",\"partial_rotary_factor\":\"x\""), MLCC_INVALID,
+         "'partial_rotary_factor' is \"x\"", "a number"},
+        {STABLELM(",\"qk_layernorm\":true"), MLCC_UNSUPPORTED, "'qk_layernorm' is true",
+         "accepted: false"},
+        {GEMMA2(",\"layer_types\":[\"full_attention\"]"), MLCC_INVALID, "'layer_types'",
+         "for every layer"},
+        {GEMMA2(",\"layer_types\":[\"full_attention\",\"chunked\"]"), MLCC_INVALID, "'layer_types'",
+         "sliding_attention"},
+        {GEMMA2(",\"hidden_activation\":\"silu\""), MLCC_UNSUPPORTED,
+         "'hidden_activation' is \"silu\"", "gelu_pytorch_tanh"},
         {LLAMA(",\"partial_rotary_factor\":0.5"), MLCC_UNSUPPORTED,
          "'partial_rotary_factor' is 0.5", "1.0, 1"},
         {LLAMA(",\"num_key_value_heads\":3"), MLCC_INVALID, "num_key_value_heads 3", "8"},
@@ -157,8 +188,15 @@ static void test_bad_configs(void **state) {
          "true or false"},
         {LLAMA(",\"rope_theta\":-1"), MLCC_INVALID, "rope_theta is -1", "above 0"},
         {LLAMA(",\"rope_theta\":\"x\""), MLCC_INVALID, "'rope_theta' is \"x\"", "a number"},
-        {LLAMA(",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4}"), MLCC_UNSUPPORTED,
-         "'yarn'", "'llama3', 'linear'"},
+        {LLAMA(",\"rope_scaling\":{\"rope_type\":\"ntk\",\"factor\":4}"), MLCC_UNSUPPORTED, "'ntk'",
+         "'llama3', 'linear'"},
+        {LLAMA(",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":-1}"), MLCC_INVALID, "factor",
+         "above 0"},
+        {LLAMA(",\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1]}"), MLCC_INVALID,
+         "long_factor", "rope_scaling"},
+        {LLAMA(",\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1,0],"
+               "\"long_factor\":[1,2]}"),
+         MLCC_INVALID, "entry 1", "above 0"},
         {LLAMA(",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":4}"), MLCC_INVALID,
          "low_freq_factor", "rope_scaling"},
         {LLAMA(",\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":0}"), MLCC_INVALID, "factor",
@@ -330,7 +368,9 @@ static void test_presets_equal_real_configs(void **state) {
     const char *const *names = arch_preset_names(&n_names);
     for (size_t i = 0; i < n_names; i++) {
         hf_model_config *preset = NULL, *real = NULL;
-        const char *path = mlcc_arena_printf(self->keep, "%s/%s.json", folder, names[i]);
+        char *path = mlcc_arena_printf(self->keep, "%s/%s.json", folder, names[i]);
+        for (char *at = path + strlen(folder); *at != '\0'; at++)
+            if (*at == '-') *at = '_'; // as the files spell it
         expect_ok(hf_model_config_read(names[i], NULL, NULL, self->keep, &preset));
         expect_ok(hf_model_config_read(path, NULL, NULL, self->keep, &real));
         preset->rope_scaling_json = real->rope_scaling_json = NULL; // equal up to the order of keys
@@ -360,10 +400,17 @@ static void test_llama3_frequencies(void **state) {
     (void)state;
     hf_model_config config = {
         .head_dim = 128,
+        .rotary_dim = 128,
         .rope_theta = 500000.0,
-        .rope_scaling = {HF_ROPE_LLAMA3, 8.0, 1.0, 4.0, 8192}};
+        .rope_scaling = {
+            .kind = HF_ROPE_LLAMA3,
+            .factor = 8.0,
+            .low_freq_factor = 1.0,
+            .high_freq_factor = 4.0,
+            .original_context = 8192}};
     float frequencies[64];
-    arch_rope_frequencies(&config, frequencies);
+    double magnitude = 0;
+    expect_ok(arch_rope_frequencies(&config, false, frequencies, &magnitude));
     size_t n_band[3] = {0};
     for (int i = 0; i < 64; i++) {
         double plain = 1.0 / pow(500000.0, (double)(2 * i) / 128.0);
@@ -384,16 +431,20 @@ static void test_llama3_frequencies(void **state) {
     assert_true(frequencies[0] == 1.0f);
 
     config.rope_scaling = (hf_rope_scaling){.kind = HF_ROPE_LINEAR, .factor = 4.0};
-    arch_rope_frequencies(&config, frequencies);
+    expect_ok(arch_rope_frequencies(&config, false, frequencies, &magnitude));
     assert_true(frequencies[0] == 0.25f);
-    config = (hf_model_config){.head_dim = 8, .rope_theta = 10000.0};
-    arch_rope_frequencies(&config, frequencies);
+    config = (hf_model_config){.head_dim = 12, .rotary_dim = 8, .rope_theta = 10000.0};
+    expect_ok(arch_rope_frequencies(&config, false, frequencies, &magnitude));
     const float expected[4] = {1.0f, 0.1f, 0.01f, 0.001f};
     assert_memory_equal(frequencies, expected, sizeof expected);
+    assert_true(magnitude == 1.0);
+    // Layers with a window of their own base, which no scaling touches.
+    config.rope_local_theta = 16.0;
+    config.rope_scaling = (hf_rope_scaling){.kind = HF_ROPE_LINEAR, .factor = 4.0};
+    expect_ok(arch_rope_frequencies(&config, true, frequencies, &magnitude));
+    const float local[4] = {1.0f, 0.5f, 0.25f, 0.125f};
+    assert_memory_equal(frequencies, local, sizeof local);
 }
-
-#define MISTRAL(rest) \
-    "{\"model_type\":\"mistral\"," REQUIRED ",\"max_position_embeddings\":32768" rest "}"
 
 // The window decides about the context, the chunk and what attention sees; null and -1 are off.
 static void test_mistral_windows(void **state) {

@@ -201,6 +201,38 @@ static void rms_norm(void **state) {
         (const double[]){1 / root, 4 / root, -2 / root, 0, 0, 0}, 1e-7);
 }
 
+static void rms_norm_groups(void **state) {
+    (void)state;
+    ir_tensor *operands[] = {
+        tensor_f32(keep, 1, 4, (const float[]){3, 4, 0, 0}),
+        vector_f32(keep, 2, (const float[]){1, -2}),
+    };
+    // mean of squares 12.5 and 0; eps 12.5 makes the roots 5 and sqrt(12.5).
+    ir_value *heads = ir_rms_norm_groups(&b, arg_like(operands[0]), arg_like(operands[1]), 12.5, 2);
+    expect_floats(eval_value(heads, operands), (const double[]){0.6, -1.6, 0, 0}, 1e-7);
+}
+
+static void layer_norm(void **state) {
+    (void)state;
+    ir_tensor *operands[] = {
+        tensor_f32(keep, 2, 3, (const float[]){1, 4, 7, 5, 5, 5}),
+        vector_f32(keep, 3, (const float[]){1, 2, -1}),
+        vector_f32(keep, 3, (const float[]){0.5, 0, 1}),
+    };
+    // Mean 4, variance 6; eps 3 makes the root 3.
+    ir_value *x = arg_like(operands[0]), *gain = arg_like(operands[1]),
+             *bias = arg_like(operands[2]);
+    expect_floats(
+        eval_value(ir_layer_norm(&b, x, NULL, NULL, 3.0), operands),
+        (const double[]){-1, 0, 1, 0, 0, 0}, 0);
+    expect_floats(
+        eval_value(ir_layer_norm(&b, x, gain, NULL, 3.0), operands),
+        (const double[]){-1, 0, -1, 0, 0, 0}, 0);
+    expect_floats(
+        eval_value(ir_layer_norm(&b, x, gain, bias, 3.0), operands),
+        (const double[]){-0.5, 0, 0, 0.5, 0, 1}, 0);
+}
+
 static void embedding_and_take_rows(void **state) {
     (void)state;
     ir_tensor *operands[] = {
@@ -306,6 +338,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(linear, setup, teardown),
         cmocka_unit_test_setup_teardown(sums_run_in_double, setup, teardown),
         cmocka_unit_test_setup_teardown(rms_norm, setup, teardown),
+        cmocka_unit_test_setup_teardown(rms_norm_groups, setup, teardown),
+        cmocka_unit_test_setup_teardown(layer_norm, setup, teardown),
         cmocka_unit_test_setup_teardown(embedding_and_take_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(rope_table, setup, teardown),
         cmocka_unit_test_setup_teardown(rope, setup, teardown),

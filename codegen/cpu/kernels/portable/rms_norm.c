@@ -1,4 +1,4 @@
-// rms_norm: x * gain / sqrt(mean(x^2) + eps) per row; an item is a row. x passes its prologue once per element, is kept for the
+// rms_norm: x * gain / sqrt(mean(x^2) + eps) per row, or per group of its columns; an item is a row. x passes its prologue once per element, is kept for the
 // group's other result if it has one, and waits in scratch for the second pass.
 #include "codegen/cpu/kernels/scratch.h"
 #include "codegen/cpu/kernels/simd.h"
@@ -12,6 +12,7 @@ KERNEL_KEEP(0);
 KERNEL_STORE(0);
 KERNEL_SCRATCH;
 KERNEL_ATTR_F64(eps);
+KERNEL_ATTR_I64(group);
 
 int64_t kernel_rms_norm_items(const kernel_env *env) {
     return kernel_dim_0_0(env);
@@ -44,6 +45,7 @@ void kernel_rms_norm(const kernel_env *env, int64_t begin, int64_t end) {
     const void *gain = kernel_pointer_1(env);
     const int32_t dtype = kernel_dtype_1(env);
     const double eps = kernel_attr_eps(env);
+    const int64_t group = kernel_attr_group(env) > 0 ? kernel_attr_group(env) : columns;
     float *row = (float *)kernel_scratch(env);
     for (int64_t r = begin; r < end; r++) {
         KERNEL_VECTOR_LOOP for (int64_t c = 0; c < columns; c++) {
@@ -51,10 +53,13 @@ void kernel_rms_norm(const kernel_env *env, int64_t begin, int64_t end) {
             kernel_keep_0(env, r, c, value);
             row[c] = value;
         }
-        const double mean = (double)rms_norm_squares(row, columns) / (double)columns;
-        const float factor = (float)(1.0 / __builtin_sqrt(mean + eps));
-        KERNEL_VECTOR_LOOP for (int64_t c = 0; c < columns; c++) {
-            kernel_store_0(env, r, c, row[c] * factor * kernel_load_as_f32(gain, dtype, c));
+        for (int64_t first = 0; first < columns; first += group) {
+            const double mean = (double)rms_norm_squares(row + first, group) / (double)group;
+            const float factor = (float)(1.0 / __builtin_sqrt(mean + eps));
+            KERNEL_VECTOR_LOOP for (int64_t c = 0; c < group; c++) {
+                const float y = row[first + c] * factor * kernel_load_as_f32(gain, dtype, c);
+                kernel_store_0(env, r, first + c, y);
+            }
         }
     }
 }

@@ -1,0 +1,112 @@
+// gpt2: GPT-2. Layer norms, learned positions, biases everywhere; matrices are stored transposed (Conv1D) and the embedding serves as head. Files come with
+// and without the prefix `transformer.`.
+// Source: Radford et al. 2019; GPT2Model of Hugging Face transformers for names and arithmetic.
+#include "frontend/arch/fields.h"
+
+// clang-format off
+static const arch_field fields[] = {
+    VOCAB_SIZE,
+    INTEGER_FIELD("n_embd", d_model, ARCH_REQUIRED, 1 << 24, "hidden_size"),
+    INTEGER_FIELD("n_layer", n_layers, ARCH_REQUIRED, 1024, "num_hidden_layers"),
+    INTEGER_FIELD("n_head", n_heads, ARCH_REQUIRED, 1 << 16, "num_attention_heads"),
+    REAL_FIELD("layer_norm_epsilon", norm_eps, ARCH_REQUIRED, 0, NONE),
+    FIELD("n_inner", ARCH_FIELD_WINDOW, d_ff, ARCH_OPTIONAL, 1 << 28, -1, 0, NONE),
+    CONTEXT_WINDOW("n_positions", "max_sequence_length"),
+    PREFILL_CHUNK_SIZE,
+    BOOL_FIELD("scale_attn_by_inverse_layer_idx", scales_by_layer, ARCH_OPTIONAL, 0, NONE),
+    TENSOR_PARALLEL_SHARDS,
+    HEAD_DIM,
+    MAX_BATCH_SIZE,
+    INTEGER_EXTRA("n_positions", max_position, NONE),
+    ACTIVATION_FIELD("activation_function", ARCH_EXTRA, GELU_NEW, NONE),
+    TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 1),
+};
+// clang-format on
+
+// clang-format off
+static const arch_condition conditions[] = {
+    {"scale_attn_by_inverse_layer_idx", {"false"}, NULL},
+    {"scale_attn_weights", {"true"}, NULL},
+    {"add_cross_attention", {"false"}, NULL},
+};
+// clang-format on
+
+static const char *const ignored_keys[] = {
+    "attn_pdrop",
+    "embd_pdrop",
+    "n_ctx",
+    "n_special",
+    "predict_special_tokens",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+    "reorder_and_upcast_attn",
+    "attention_softmax_in_fp32",
+    "scale_attention_softmax_in_fp32",
+    "runner_max_sequence_length",
+    "inference_runner",
+    "validate_runner_input",
+    "pre_allocate_kv_cache",
+    "max_sequence_length",
+    "max_batch_size",
+    NULL};
+
+// No size of the MLP given: four times the model's.
+static mlcc_status *finish(hf_model_config *config) {
+    if (config->d_ff < 1) config->d_ff = 4 * config->d_model;
+    return NULL;
+}
+
+// clang-format off
+static const arch_weight weights[] = {
+    NORM(ARCH_INPUT_NORM, "ln_1", ALWAYS),
+    NORM_BIAS(ARCH_INPUT_NORM_BIAS, "ln_1", ALWAYS),
+    WEIGHT(ARCH_QKV, "attn.c_attn.weight", NULL, ARCH_QKV_WIDTH, ARCH_D_MODEL, .form = HF_TRANSPOSED),
+    VECTOR(ARCH_QKV_BIAS, "attn.c_attn.bias", NULL, ARCH_QKV_WIDTH, .form = HF_AS_IT_IS),
+    WEIGHT(ARCH_O, "attn.c_proj.weight", NULL, ARCH_D_MODEL, ARCH_Q_WIDTH, .form = HF_TRANSPOSED),
+    VECTOR(ARCH_O_BIAS, "attn.c_proj.bias", NULL, ARCH_D_MODEL, ALWAYS),
+    NORM(ARCH_MLP_NORM, "ln_2", ALWAYS),
+    NORM_BIAS(ARCH_MLP_NORM_BIAS, "ln_2", ALWAYS),
+    WEIGHT(ARCH_UP, "mlp.c_fc.weight", NULL, ARCH_D_FF, ARCH_D_MODEL, .form = HF_TRANSPOSED),
+    VECTOR(ARCH_UP_BIAS, "mlp.c_fc.bias", NULL, ARCH_D_FF, ALWAYS),
+    WEIGHT(ARCH_DOWN, "mlp.c_proj.weight", NULL, ARCH_D_MODEL, ARCH_D_FF, .form = HF_TRANSPOSED),
+    VECTOR(ARCH_DOWN_BIAS, "mlp.c_proj.bias", NULL, ARCH_D_MODEL, ALWAYS),
+};
+// clang-format on
+
+// clang-format off
+static const arch_weight model_weights[] = {
+    EMBEDDING_WEIGHT("transformer.wte.weight", ALWAYS),
+    WEIGHT(ARCH_POSITION_EMBEDDING, "transformer.wpe.weight", NULL, ARCH_POSITIONS, ARCH_D_MODEL),
+    NORM(ARCH_FINAL_NORM, "transformer.ln_f", ALWAYS),
+    NORM_BIAS(ARCH_FINAL_NORM_BIAS, "transformer.ln_f", ALWAYS),
+    HEAD_WEIGHT("lm_head.weight", ALWAYS),
+};
+// clang-format on
+
+static const char *const unused[] = {"attn.bias", "attn.masked_bias", NULL};
+
+static const arch_decoder decoder = {
+    .layers = "transformer.h.",
+    .layer = weights,
+    .n_layer_weights = COUNT_OF(weights),
+    .model = model_weights,
+    .n_model_weights = COUNT_OF(model_weights),
+    .optional_prefix = "transformer.",
+    .has_layer_norms = true,
+    .positions = ARCH_LEARNED,
+    .unused = unused,
+};
+
+const arch_info arch_gpt2 = {
+    .fields = fields,
+    .n_fields = COUNT_OF(fields),
+    .conditions = conditions,
+    .n_conditions = COUNT_OF(conditions),
+    .ignored_keys = ignored_keys,
+    .max_prefill_chunk = 8192,
+    .finish = finish,
+    .decoder = &decoder,
+};

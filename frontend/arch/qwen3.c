@@ -1,0 +1,75 @@
+// qwen3: Qwen 3. A Llama whose heads of q and k are normed one by one before they turn.
+// Source: Yang et al. 2025 (arXiv 2505.09388); Qwen3Model of Hugging Face transformers for names and arithmetic.
+#include "frontend/arch/fields.h"
+
+// clang-format off
+static const arch_field fields[] = {
+    HIDDEN_ACT(SILU),
+    HIDDEN_SIZE,
+    INTERMEDIATE_SIZE,
+    BOOL_FIELD("attention_bias", attention_bias, ARCH_OPTIONAL, 0, NONE),
+    NUM_ATTENTION_HEADS,
+    NUM_HIDDEN_LAYERS,
+    NUM_KEY_VALUE_HEADS,
+    RMS_NORM_EPS,
+    ROPE_THETA,
+    VOCAB_SIZE,
+    TIE_WORD_EMBEDDINGS(ARCH_OPTIONAL, 0),
+    CONTEXT_WINDOW_SIZE,
+    PREFILL_CHUNK_SIZE,
+    TENSOR_PARALLEL_SHARDS,
+    HEAD_DIM,
+    DTYPE,
+    MAX_BATCH_SIZE,
+    KEPT_FIELD("weight_block_size", NONE),
+    ROPE_SCALING(ARCH_EXTRA),
+};
+// clang-format on
+
+// clang-format off
+static const arch_condition conditions[] = {
+    {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
+    {"use_sliding_window", {"false"}, "set it to false to attend to the whole context, as MLC LLM does"},
+};
+// clang-format on
+
+static const char *const ignored_keys[] = {
+    "sliding_window", "max_window_layers", "layer_types", NULL};
+
+// clang-format off
+static const arch_weight weights[] = {
+    ATTENTION_WEIGHTS("self_attn.c_attn"),
+    ATTENTION_BIASES("self_attn.c_attn", .when = WHEN(attention_bias)),
+    OUTPUT_WEIGHT,
+    OUTPUT_BIAS(.when = WHEN(attention_bias)),
+    VECTOR(ARCH_Q_NORM, "self_attn.q_norm.weight", NULL, ARCH_HEAD_WIDTH, ALWAYS),
+    VECTOR(ARCH_K_NORM, "self_attn.k_norm.weight", NULL, ARCH_HEAD_WIDTH, ALWAYS),
+    GATED_MLP_WEIGHTS,
+    NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
+    NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
+};
+// clang-format on
+
+// clang-format off
+static const arch_weight model_weights[] = {
+    USUAL_MODEL_WEIGHTS,
+};
+// clang-format on
+
+static const arch_decoder decoder = {
+    .layers = "model.layers.",
+    .layer = weights,
+    .n_layer_weights = COUNT_OF(weights),
+    .model = model_weights,
+    .n_model_weights = COUNT_OF(model_weights),
+};
+
+const arch_info arch_qwen3 = {
+    .fields = fields,
+    .n_fields = COUNT_OF(fields),
+    .conditions = conditions,
+    .n_conditions = COUNT_OF(conditions),
+    .ignored_keys = ignored_keys,
+    .max_prefill_chunk = 2048,
+    .decoder = &decoder,
+};
