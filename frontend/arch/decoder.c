@@ -7,6 +7,7 @@
 
 typedef struct layer_params {
     ir_value *by_role[ARCH_N_ROLES]; // NULL: the family has none
+    arch_experts_params experts;
 } layer_params;
 
 // Everything that lives while one module is built.
@@ -57,6 +58,11 @@ static mlcc_status *add_layer_params(builder *b, int64_t layer) {
         const arch_weight *weight = &b->decoder->layer[i];
         const char *prefix =
             mlcc_arena_printf(b->keep, "%s%lld.", b->decoder->layers, (long long)layer);
+        if (weight->role == ARCH_EXPERTS) {
+            MLCC_TRY(arch_experts_add(
+                b->decoder->experts, b->config, prefix, b->module, &b->layers[layer].experts));
+            continue;
+        }
         const char *name = mlcc_arena_printf(b->keep, "%s%s", prefix, weight->name);
         const char *fused_name =
             weight->fused_name != NULL
@@ -160,6 +166,11 @@ static ir_value *build_mlp(builder *b, ir_value *x, const layer_params *layer) {
     ir_dtype dtype = b->options->activation_dtype;
     ir_value *h =
         ir_rms_norm(build, x, layer->by_role[ARCH_POST_ATTENTION_NORM], b->config->norm_eps);
+    if (b->decoder->experts != NULL) {
+        return arch_experts_build(
+            b->decoder->experts, b->config, &layer->experts, b->decoder->activation, dtype, h,
+            build);
+    }
     ir_value *gate = ir_linear(build, h, layer->by_role[ARCH_GATE], NULL, dtype);
     ir_value *up = ir_linear(build, h, layer->by_role[ARCH_UP], NULL, dtype);
     ir_value *product =

@@ -12,6 +12,7 @@
 #ifndef MLCC_FRONTEND_ARCH_DECODER_H
 #define MLCC_FRONTEND_ARCH_DECODER_H
 
+#include "frontend/arch/experts.h"
 #include "frontend/hf/model_config.h"
 #include "frontend/import.h"
 
@@ -32,6 +33,7 @@ typedef enum arch_role {
     ARCH_DOWN,
     ARCH_INPUT_NORM,
     ARCH_POST_ATTENTION_NORM,
+    ARCH_EXPERTS, // the place of arch_decoder.experts among the params; the row has no name
     ARCH_N_ROLES
 } arch_role;
 
@@ -60,7 +62,8 @@ typedef struct arch_decoder {
         head; // "lm_head.weight"; a tied model uses the embedding, which its file may store under this name
     const arch_weight *layer; // in the order of MLC's modules, which is the order of the params
     size_t n_layer_weights;
-    ir_op activation; // of the gate: IR_OP_SILU, …
+    const arch_experts *experts; // instead of gate, up and down; NULL: none
+    ir_op activation;            // of the gate: IR_OP_SILU, …
     const char *const *
         unused; // endings of source names that nobody reads, NULL-terminated: derived tables that old files store
 } arch_decoder;
