@@ -339,7 +339,9 @@ static mlcc_status *build_function(
 
 // ---- params -------------------------------------------------------------------------------------------
 
-static int32_t find_prepare(codegen_artifact *artifact, const char *layout, const ir_type *type) {
+// Layouts know matrices; a stack is one with the rows of all.
+static int32_t find_prepare(codegen_artifact *artifact, const char *layout, const ir_type *stored) {
+    const ir_type flat = ir_type_flat(stored), *type = &flat;
     for (int32_t i = 0; i < artifact->n_prepares; i++) {
         const codegen_prepare *prepare = &artifact->prepares[i];
         if (strcmp(prepare->layout, layout) == 0 && ir_type_equal(&prepare->type, type)) return i;

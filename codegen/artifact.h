@@ -60,7 +60,7 @@ typedef struct codegen_function {
 // Rewriting of stored pieces into one device layout for one element format and shape.
 typedef struct codegen_prepare {
     const char *layout;
-    ir_type type;
+    ir_type type; // a stack's is that of a matrix (ir_type_flat)
 } codegen_prepare;
 
 typedef struct codegen_param {

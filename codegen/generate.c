@@ -194,7 +194,7 @@ static int64_t round_up(int64_t size_bytes, int64_t multiple) {
 }
 
 static bool measure_layout(const codegen_target *target, codegen_param *param) {
-    const ir_type *type = &param->param->value.type;
+    const ir_type flat = ir_type_flat(&param->param->value.type), *type = &flat;
     const char *name = param->param->layout;
     if (target->cuda != NULL) {
         return cuda_layout_measure(name, type, &param->prepared_bytes, &param->n_prepare_items);

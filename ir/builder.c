@@ -168,6 +168,12 @@ ir_value *ir_slice(ir_build *b, ir_value *x, int64_t begin, int64_t end) {
     return build_value(b, IR_OP_SLICE, &x, 1, attrs, COUNT(attrs), IR_N_DTYPES);
 }
 
+ir_value *ir_slice_parts(ir_build *b, ir_value *x, int64_t parts, int64_t begin, int64_t end) {
+    const ir_attr attrs[] = {
+        attr_i64("begin", begin), attr_i64("end", end), attr_i64("parts", parts)};
+    return build_value(b, IR_OP_SLICE, &x, 1, attrs, COUNT(attrs), IR_N_DTYPES);
+}
+
 ir_value *ir_rope_table(ir_build *b, ir_value *positions, ir_value *inv_freq, double magnitude) {
     ir_value *operands[] = {positions, inv_freq};
     const ir_attr attrs[] = {attr_f64("magnitude", magnitude)};
@@ -250,6 +256,34 @@ ir_value *ir_sample(
     ir_value *const history[3]) {
     ir_value *operands[] = {logits, settings, random, history[0], history[1], history[2]};
     return build_value(b, IR_OP_SAMPLE, operands, COUNT(operands), NULL, 0, IR_N_DTYPES);
+}
+
+ir_node *ir_route_experts(
+    ir_build *b, ir_value *logits, ir_value *bias, const ir_routing *routing) {
+    ir_value *operands[] = {logits, bias};
+    const ir_routing *r = routing;
+    const ir_attr attrs[] = {
+        attr_i64("k", r->k),
+        attr_i64("scoring", r->scoring),
+        attr_bool("renormalize", r->renormalize),
+        attr_f64("scale", r->scale == 0.0 ? 1.0 : r->scale),
+        attr_i64("n_groups", r->n_groups == 0 ? 1 : r->n_groups),
+        attr_i64("top_groups", r->top_groups == 0 ? 1 : r->top_groups),
+        attr_i64("group_best", r->group_best == 0 ? 1 : r->group_best),
+    };
+    return ir_build_node(
+        b, IR_OP_ROUTE_EXPERTS, operands, bias != NULL ? 2 : 1, attrs, COUNT(attrs), IR_N_DTYPES);
+}
+
+ir_value *ir_linear_experts(
+    ir_build *b, ir_value *x, ir_value *weight, ir_value *experts, ir_value *bias,
+    ir_dtype result) {
+    ir_value *operands[] = {x, weight, experts, bias};
+    return build_value(b, IR_OP_LINEAR_EXPERTS, operands, bias != NULL ? 4 : 3, NULL, 0, result);
+}
+
+ir_value *ir_combine_experts(ir_build *b, ir_value *y, ir_value *weights) {
+    return ir_binary(b, IR_OP_COMBINE_EXPERTS, y, weights);
 }
 
 ir_node *ir_call(ir_build *b, ir_function *callee, ir_value *const *operands, int32_t n_operands) {

@@ -56,6 +56,8 @@ ir_value *ir_scale(ir_build *b, ir_value *x, double factor);
 ir_value *ir_softcap(ir_build *b, ir_value *x, double cap);
 ir_value *ir_cast(ir_build *b, ir_value *x, ir_dtype dtype);
 ir_value *ir_slice(ir_build *b, ir_value *x, int64_t begin, int64_t end);
+// Of every one of `parts` equal blocks of columns.
+ir_value *ir_slice_parts(ir_build *b, ir_value *x, int64_t parts, int64_t begin, int64_t end);
 ir_value *ir_rope_table(ir_build *b, ir_value *positions, ir_value *inv_freq, double magnitude);
 ir_value *ir_rope(ir_build *b, ir_value *x, ir_value *table, int64_t head_dim, bool interleaved);
 ir_value *ir_kv_append(
@@ -79,6 +81,19 @@ ir_value *ir_observe_max(ir_build *b, ir_value *maximum, ir_value *x);
 ir_value *ir_sample(
     ir_build *b, ir_value *logits, ir_value *settings, ir_value *random,
     ir_value *const history[3]);
+// Attributes of route_experts (ir/attrs.def); n_groups, top_groups and group_best 0 = 1, scale 0 = 1.
+typedef struct ir_routing {
+    int64_t k, scoring;
+    bool renormalize;
+    double scale;
+    int64_t n_groups, top_groups, group_best;
+} ir_routing;
+// results[0]: experts, results[1]: weights; NULL after an error. `bias` may be NULL.
+ir_node *ir_route_experts(ir_build *b, ir_value *logits, ir_value *bias, const ir_routing *routing);
+ir_value *ir_linear_experts(
+    ir_build *b, ir_value *x, ir_value *weight, ir_value *experts, ir_value *bias,
+    ir_dtype result); // bias may be NULL; IR_N_DTYPES = dtype of x
+ir_value *ir_combine_experts(ir_build *b, ir_value *y, ir_value *weights);
 ir_node *ir_call(ir_build *b, ir_function *callee, ir_value *const *operands, int32_t n_operands);
 
 #endif

@@ -147,6 +147,9 @@ static mlcc_status *eval_op(
     case IR_OP_LINEAR_SCALED: return ir_eval_linear_scaled(&call);
     case IR_OP_OBSERVE_MAX: return ir_eval_observe_max(&call);
     case IR_OP_SAMPLE: return ir_eval_sample(&call);
+    case IR_OP_ROUTE_EXPERTS: return ir_eval_route_experts(&call);
+    case IR_OP_LINEAR_EXPERTS: return ir_eval_linear_experts(&call);
+    case IR_OP_COMBINE_EXPERTS: return ir_eval_combine_experts(&call);
     case IR_OP_CALL:
     case IR_OP_LAUNCH: return eval_callee(r, node, operands, results);
     case IR_N_OPS: break;

@@ -122,13 +122,16 @@ mlcc_status *ir_eval_softcap(const eval_call *call) {
 
 mlcc_status *ir_eval_slice(const eval_call *call) {
     const ir_tensor *x = call->operands[0];  // [rows, columns]
-    const ir_tensor *out = call->results[0]; // [rows, end - begin]
-    int64_t begin = ir_attr_i64(call->node, "begin");
+    const ir_tensor *out = call->results[0]; // [rows, parts * (end - begin)]
+    const int64_t begin = ir_attr_i64(call->node, "begin");
+    const int64_t columns = ir_attr_i64(call->node, "end") - begin;
+    const int64_t stride = x->dims[1] / ir_attr_i64(call->node, "parts");
     for (int64_t row = 0; row < out->dims[0]; row++) {
         const float *from = x->f32 + row * x->dims[1] + begin;
         float *to = out->f32 + row * out->dims[1];
         for (int64_t column = 0; column < out->dims[1]; column++) {
-            to[column] = eval_round(out->dtype, (double)from[column]);
+            const int64_t source = column / columns * stride + column % columns;
+            to[column] = eval_round(out->dtype, (double)from[source]);
         }
     }
     return NULL;

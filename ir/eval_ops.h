@@ -57,6 +57,10 @@ mlcc_status *ir_eval_rope_table(const eval_call *call);
 mlcc_status *ir_eval_rope(const eval_call *call);
 mlcc_status *ir_eval_kv_append(const eval_call *call);
 mlcc_status *ir_eval_paged_attention(const eval_call *call);
+// eval_experts.c: mixtures of experts
+mlcc_status *ir_eval_route_experts(const eval_call *call);
+mlcc_status *ir_eval_linear_experts(const eval_call *call);
+mlcc_status *ir_eval_combine_experts(const eval_call *call);
 // eval_sample.c: in whole numbers, which kernels repeat exactly
 mlcc_status *ir_eval_sample(const eval_call *call);
 

@@ -36,8 +36,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IR_MAX_RANK     6
-#define IR_MAX_OPERANDS 64
+#define IR_MAX_RANK           6
+#define IR_MAX_OPERANDS       64
+// Of a mixture of experts: in all, and chosen for one row.
+#define IR_MAX_EXPERTS        4096
+#define IR_MAX_CHOSEN_EXPERTS 64
 
 typedef enum ir_dtype {
 #define DTYPE(id, text, kind, bits, group, scale, meaning) IR_##id,
@@ -98,6 +101,8 @@ bool ir_type_equal(const ir_type *a, const ir_type *b);
 bool ir_type_same_shape(const ir_type *a, const ir_type *b); // whatever the dtypes are
 ir_type ir_type_vector(ir_dtype dtype, ir_dim d0);
 ir_type ir_type_matrix(ir_dtype dtype, ir_dim d0, ir_dim d1);
+// A stack of matrices [E, N, K] as the matrix [E*N, K] that its elements are in memory; any other type as it is.
+ir_type ir_type_flat(const ir_type *type);
 // Elements, and bytes of a FLOAT, INT or FLOAT8 tensor, with every symbol at its bound; false when 63 bits do not hold it.
 bool ir_type_bound_elements(const ir_type *type, int64_t *elements);
 bool ir_type_bound_bytes(const ir_type *type, int64_t *size_bytes);

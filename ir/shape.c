@@ -263,13 +263,19 @@ static mlcc_status *ir_shape_slice(const ir_shape_query *query, shape_results *r
     }
     long long begin = attr_of(query, "begin")->as.i64;
     long long end = attr_of(query, "end")->as.i64;
-    if (begin < 0 || begin >= end || end > type.dims[1].value) {
-        return MLCC_ERROR(
-            INVALID,
-            "slice: begin = %lld, end = %lld do not lie within the %lld columns of operand 0",
-            begin, end, (long long)type.dims[1].value);
+    long long parts = attr_of(query, "parts")->as.i64;
+    MLCC_TRY(need_attr_i64(query, "parts", 1));
+    if (type.dims[1].value % parts != 0) {
+        return extent_error(
+            query, 0, "columns that are a multiple of", ir_dim_const(parts), "(parts)");
     }
-    type.dims[1] = ir_dim_const(end - begin);
+    const long long columns = type.dims[1].value / parts;
+    if (begin < 0 || begin >= end || end > columns) {
+        return MLCC_ERROR(
+            INVALID, "slice: begin = %lld, end = %lld do not lie within the %lld columns of %s",
+            begin, end, columns, parts == 1 ? "operand 0" : "a part of operand 0");
+    }
+    type.dims[1] = ir_dim_const(parts * (end - begin));
     return one_result(results, type);
 }
 
@@ -486,6 +492,123 @@ static mlcc_status *ir_shape_sample(const ir_shape_query *query, shape_results *
     return one_result(results, ir_type_vector(IR_I32, logits->dims[0]));
 }
 
+// ---- rules: mixture of experts -----------------------------------------------------------------
+
+// experts i32 or weights f32 [T, k]: rows as operand 0, a constant k.
+static mlcc_status *need_choice(
+    const ir_shape_query *query, int32_t operand, ir_dtype dtype, int64_t *k) {
+    const ir_type *type = operand_type(query, operand);
+    const bool fits = type->dtype == dtype && type->rank == 2 && type->dims[1].symbol == NULL &&
+                      type->dims[1].value >= 1 && type->dims[1].value <= IR_MAX_CHOSEN_EXPERTS;
+    if (!fits) {
+        return operand_error(
+            query, operand,
+            dtype == IR_I32 ? "an i32 matrix of 1 to 64 columns"
+                            : "an f32 matrix of 1 to 64 columns");
+    }
+    *k = type->dims[1].value;
+    return need_extent(
+        query, operand, 0, operand_type(query, 0)->dims[0], "rows", "(the rows of operand 0)");
+}
+
+static mlcc_status *attr_range_error(const ir_shape_query *query, const char *name, int64_t most) {
+    return MLCC_ERROR(
+        INVALID, "%s: attribute '%s' is %lld, expected 1 to %lld", op_text(query), name,
+        (long long)attr_of(query, name)->as.i64, (long long)most);
+}
+
+// k experts can be chosen out of E, also where only some groups take part.
+static mlcc_status *check_route_counts(const ir_shape_query *query, int64_t n_experts) {
+    const int64_t k = attr_of(query, "k")->as.i64, n_groups = attr_of(query, "n_groups")->as.i64;
+    const int64_t top = attr_of(query, "top_groups")->as.i64;
+    const int64_t best = attr_of(query, "group_best")->as.i64;
+    if (n_groups < 1 || n_groups > n_experts) return attr_range_error(query, "n_groups", n_experts);
+    if (n_experts % n_groups != 0) {
+        return MLCC_ERROR(
+            INVALID, "route_experts: %lld experts do not divide into %lld groups",
+            (long long)n_experts, (long long)n_groups);
+    }
+    const int64_t members = n_experts / n_groups;
+    if (top < 1 || top > n_groups) return attr_range_error(query, "top_groups", n_groups);
+    if (best < 1 || best > members) return attr_range_error(query, "group_best", members);
+    const int64_t most =
+        top * members < IR_MAX_CHOSEN_EXPERTS ? top * members : IR_MAX_CHOSEN_EXPERTS;
+    return k < 1 || k > most ? attr_range_error(query, "k", most) : NULL;
+}
+
+static mlcc_status *ir_shape_route_experts(const ir_shape_query *query, shape_results *results) {
+    const ir_type *logits = operand_type(query, 0);
+    const ir_dim experts = logits->rank == 2 ? logits->dims[1] : ir_dim_const(0);
+    if (logits->dtype != IR_F32 || experts.symbol != NULL || experts.value < 1 ||
+        experts.value > IR_MAX_EXPERTS) {
+        return operand_error(
+            query, 0, "an f32 matrix with 1 to 4096 columns, a constant number of them");
+    }
+    if (query->n_operands == 2) {
+        MLCC_TRY(need_numbers(query, 1, experts.value, "(the columns of operand 0)"));
+    }
+    const int64_t scoring = attr_of(query, "scoring")->as.i64;
+    if (scoring < 0 || scoring > 2) {
+        return MLCC_ERROR(
+            INVALID,
+            "route_experts: attribute 'scoring' is %lld, expected 0 (softmax), 1 (sigmoid) or 2 "
+            "(softmax over the chosen)",
+            (long long)scoring);
+    }
+    MLCC_TRY(need_attr_finite(query, "scale", -HUGE_VAL));
+    MLCC_TRY(check_route_counts(query, experts.value));
+    const ir_dim k = ir_dim_const(attr_of(query, "k")->as.i64);
+    results->types[0] = ir_type_matrix(IR_I32, logits->dims[0], k);
+    results->types[1] = ir_type_matrix(IR_F32, logits->dims[0], k);
+    results->n = 2;
+    return NULL;
+}
+
+static mlcc_status *ir_shape_linear_experts(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float(query, 0, 2));
+    const ir_type *x = operand_type(query, 0), *weight = operand_type(query, 1);
+    bool constant = weight->rank == 3;
+    for (int32_t i = 0; constant && i < 3; i++) constant = weight->dims[i].symbol == NULL;
+    const ir_dtype_kind kind = dtype_kind(weight);
+    if (!constant || (kind != IR_KIND_FLOAT && kind != IR_KIND_GROUPED)) {
+        return operand_error(query, 1, "a stack of weights [E, N, K] with constant extents");
+    }
+    int64_t k = 0, columns = 0;
+    MLCC_TRY(need_choice(query, 2, IR_I32, &k));
+    const ir_dim depth = weight->dims[2];
+    const bool is_whole = mlcc_i64_mul(k, depth.value, &columns);
+    if (!ir_dim_equal(x->dims[1], depth) &&
+        (!is_whole || !ir_dim_equal(x->dims[1], ir_dim_const(columns)))) {
+        return extent_error(
+            query, 0, "columns", depth, "(K of operand 1), or that for each column of operand 2");
+    }
+    if (query->n_operands == 4) {
+        MLCC_TRY(need_float(query, 3, 2));
+        MLCC_TRY(need_extent(query, 3, 0, weight->dims[0], "rows", "(E of operand 1)"));
+        MLCC_TRY(need_extent(query, 3, 1, weight->dims[1], "columns", "(N of operand 1)"));
+    }
+    ir_dtype dtype = IR_F32;
+    MLCC_TRY(free_dtype(query, x->dtype, &dtype));
+    if (!mlcc_i64_mul(k, weight->dims[1].value, &columns)) {
+        return operand_error(query, 1, "a smaller stack of weights");
+    }
+    return one_result(results, ir_type_matrix(dtype, x->dims[0], ir_dim_const(columns)));
+}
+
+static mlcc_status *ir_shape_combine_experts(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float(query, 0, 2));
+    int64_t k = 0;
+    MLCC_TRY(need_choice(query, 1, IR_F32, &k));
+    ir_type type = *operand_type(query, 0);
+    if (type.dims[1].symbol != NULL || type.dims[1].value % k != 0) {
+        return extent_error(
+            query, 0, "columns that are a multiple of", ir_dim_const(k),
+            "(the columns of operand 1)");
+    }
+    type.dims[1] = ir_dim_const(type.dims[1].value / k);
+    return one_result(results, type);
+}
+
 // ---- rules: calls ------------------------------------------------------------------------------
 
 static mlcc_status *ir_shape_call(const ir_shape_query *query, shape_results *results) {
@@ -546,7 +669,7 @@ static mlcc_status *check_operand_count(const ir_shape_query *query) {
 
 bool ir_shape_dtype_is_free(ir_op op) {
     return op == IR_OP_CAST || op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED ||
-           op == IR_OP_EMBEDDING;
+           op == IR_OP_EMBEDDING || op == IR_OP_LINEAR_EXPERTS;
 }
 
 mlcc_status *ir_shape_infer(const ir_shape_query *query, ir_type *results, int32_t *n_results) {

@@ -169,6 +169,15 @@ ir_type ir_type_vector(ir_dtype dtype, ir_dim d0) {
     return type;
 }
 
+ir_type ir_type_flat(const ir_type *type) {
+    int64_t rows = 0;
+    if (type->rank != 3 || type->dims[0].symbol != NULL || type->dims[1].symbol != NULL ||
+        !mlcc_i64_mul(type->dims[0].value, type->dims[1].value, &rows)) {
+        return *type;
+    }
+    return ir_type_matrix(type->dtype, ir_dim_const(rows), type->dims[2]);
+}
+
 ir_type ir_type_matrix(ir_dtype dtype, ir_dim d0, ir_dim d1) {
     ir_type type = {.dtype = dtype, .rank = 2};
     type.dims[0] = d0;

@@ -114,10 +114,11 @@ static mlcc_status *check_param(const ir_module *module, const ir_param *param, 
         return MLCC_ERROR(INVALID, "param '%s' needs constant dimensions", value->name);
     }
     bool grouped = ir_dtype_get(value->type.dtype)->kind == IR_KIND_GROUPED;
-    if (grouped && value->type.rank != 2) {
+    if (grouped && value->type.rank != 2 && value->type.rank != 3) {
         return MLCC_ERROR(
-            INVALID, "param '%s' has dtype %s and rank %d, expected a matrix [N, K]", value->name,
-            ir_dtype_get(value->type.dtype)->text, value->type.rank);
+            INVALID,
+            "param '%s' has dtype %s and rank %d, expected a matrix [N, K] or a stack [E, N, K]",
+            value->name, ir_dtype_get(value->type.dtype)->text, value->type.rank);
     }
     if (param->has_fallback &&
         (ir_dtype_get(value->type.dtype)->kind != IR_KIND_FLOAT || !isfinite(param->fallback))) {

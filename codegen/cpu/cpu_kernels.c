@@ -21,9 +21,10 @@ static const ir_type *anchor_type(const ir_function *group, int32_t operand) {
 
 static bool has_panel16(const ir_type *type) {
     int64_t size_bytes = 0;
-    return type->rank == 2 &&
+    const ir_type flat = ir_type_flat(type);
+    return flat.rank == 2 &&
            kernel_panel16_size(
-               (int32_t)type->dtype, type->dims[0].value, type->dims[1].value, &size_bytes);
+               (int32_t)flat.dtype, flat.dims[0].value, flat.dims[1].value, &size_bytes);
 }
 
 static const char *refuse_table(const ir_function *group) {
@@ -117,6 +118,18 @@ const char *cpu_kernel_bitcode(const kernel_row *row, const ir_function *group, 
 static int64_t linear_scratch(const ir_function *group) {
     (void)group;
     return KERNEL_LINEAR_SCRATCH_BYTES;
+}
+
+// The slots of one expert stand behind what the product needs.
+static int64_t experts_scratch(const ir_function *group) {
+    const ir_type *experts = anchor_type(group, 2);
+    return KERNEL_LINEAR_SCRATCH_BYTES +
+           ir_dim_bound(experts->dims[0]) * experts->dims[1].value * (int64_t)sizeof(int32_t);
+}
+
+static int64_t route_scratch(const ir_function *group) {
+    (void)group;
+    return KERNEL_ROUTE_SCRATCH_BYTES;
 }
 
 static int64_t scaled_scratch(const ir_function *group) {
@@ -221,8 +234,9 @@ const cpu_layout *cpu_layout_find(const char *name) {
 }
 
 const char *cpu_layout_choose(ir_op op, int32_t operand, const ir_type *type) {
-    bool is_weight =
-        (op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED || op == IR_OP_EMBEDDING) && operand == 1;
+    bool is_weight = (op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED || op == IR_OP_EMBEDDING ||
+                      op == IR_OP_LINEAR_EXPERTS) &&
+                     operand == 1;
     return is_weight && has_panel16(type) ? "panel16" : "rows";
 }
 

@@ -201,16 +201,51 @@ static LLVMValueRef emit_rope(
     return place.rotated == NULL ? value : LLVMBuildSelect(b, place.rotated, value, own, "");
 }
 
+// Column of the operand that a slice's `column` shows. Divisions are in 32 bits, of which there are vectors.
+static LLVMValueRef sliced_column(emit_group *g, const ir_node *node, LLVMValueRef column) {
+    emit *e = g->e;
+    LLVMBuilderRef b = e->builder;
+    const int64_t begin = ir_attr_i64(node, "begin"), parts = ir_attr_i64(node, "parts");
+    LLVMValueRef shifted = LLVMBuildNSWAdd(b, column, emit_i64(e, begin), "");
+    const int64_t all = node->operands[0]->type.dims[1].value;
+    const int64_t columns = ir_attr_i64(node, "end") - begin, gap = all / parts - columns;
+    if (parts == 1 || gap == 0) return shifted;
+    LLVMTypeRef type = all <= INT32_MAX ? e->i32 : e->i64;
+    LLVMValueRef narrow = LLVMBuildTruncOrBitCast(b, column, type, "");
+    LLVMValueRef part = LLVMBuildUDiv(b, narrow, LLVMConstInt(type, (uint64_t)columns, 0), "");
+    LLVMValueRef skipped = LLVMBuildMul(b, part, LLVMConstInt(type, (uint64_t)gap, 0), "");
+    skipped = LLVMBuildZExtOrBitCast(b, skipped, e->i64, "");
+    return LLVMBuildNSWAdd(b, shifted, skipped, "");
+}
+
+static LLVMValueRef emit_combine(
+    emit_group *g, const ir_node *node, LLVMValueRef row, LLVMValueRef column,
+    mlcc_status **status) {
+    emit *e = g->e;
+    const ir_value *y = node->operands[0], *weights = node->operands[1];
+    const int64_t k = weights->type.dims[1].value, columns = y->type.dims[1].value / k;
+    LLVMValueRef sum = NULL;
+    for (int64_t j = 0; j < k && *status == NULL; j++) {
+        LLVMValueRef place = LLVMBuildNSWAdd(e->builder, column, emit_i64(e, j * columns), "");
+        LLVMValueRef part = emit_operand(g, y, row, place, status);
+        if (*status != NULL) return NULL;
+        LLVMValueRef weight = emit_operand(g, weights, row, emit_i64(e, j), status);
+        if (*status != NULL) return NULL;
+        LLVMValueRef product = multiply(g, weight, part);
+        sum = sum == NULL ? product : add(g, sum, product);
+    }
+    return sum;
+}
+
 static LLVMValueRef emit_op(
     emit_group *g, const ir_node *node, LLVMValueRef row, LLVMValueRef column,
     mlcc_status **status) {
     emit *e = g->e;
     if (node->op == IR_OP_ROPE) return emit_rope(g, node, row, column, status);
     if (node->op == IR_OP_SLICE) {
-        LLVMValueRef begin = emit_i64(e, ir_attr_i64(node, "begin"));
-        LLVMValueRef shifted = LLVMBuildNSWAdd(e->builder, column, begin, "");
-        return emit_operand(g, node->operands[0], row, shifted, status);
+        return emit_operand(g, node->operands[0], row, sliced_column(g, node, column), status);
     }
+    if (node->op == IR_OP_COMBINE_EXPERTS) return emit_combine(g, node, row, column, status);
     LLVMValueRef x[2] = {NULL, NULL};
     for (int32_t i = 0; i < node->n_operands && i < 2; i++) {
         x[i] = emit_operand(g, node->operands[i], row, column, status);

@@ -26,7 +26,13 @@ cpu_knob cpu_knob_find(const char *name) {
 }
 
 bool cpu_knob_belongs(cpu_knob knob, const char *kernel) {
-    return strncmp(kernel, rows[knob].kernels, strlen(rows[knob].kernels)) == 0;
+    const char *prefix = rows[knob].kernels;
+    while (*prefix != '\0') {
+        const size_t length = strcspn(prefix, " ");
+        if (strncmp(kernel, prefix, length) == 0) return true;
+        prefix += length + strspn(prefix + length, " ");
+    }
+    return false;
 }
 
 bool cpu_knob_accepts(cpu_knob knob, int64_t value) {

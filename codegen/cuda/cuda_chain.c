@@ -88,6 +88,7 @@ static bool reads_halves(const ir_function *function, const ir_value *whole) {
         if (node->op == IR_OP_SLICE) {
             const int64_t begin = ir_attr_i64(node, "begin");
             const bool is_half = begin == 0 || begin == half;
+            if (ir_attr_i64(node, "parts") != 1) return false;
             if (!reads_whole || !is_half || ir_attr_i64(node, "end") != begin + half) return false;
         } else if (reads_whole || node->op == IR_OP_ROPE) {
             return false;
@@ -115,7 +116,7 @@ static int64_t part_begin(const cuda_chain *chain, const ir_value *value, int64_
     if (value == whole) return n_columns(whole) == width ? 0 : -1;
     if (value->kind != IR_VALUE_RESULT || value->def->op != IR_OP_SLICE) return -1;
     const int64_t begin = ir_attr_i64(value->def, "begin");
-    const bool fits = value->def->operands[0] == whole &&
+    const bool fits = value->def->operands[0] == whole && ir_attr_i64(value->def, "parts") == 1 &&
                       ir_attr_i64(value->def, "end") == begin + width && begin > 0;
     return fits ? begin : -1;
 }

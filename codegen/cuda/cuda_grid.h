@@ -24,6 +24,8 @@ void cuda_grid_quantize_activation(
 void cuda_grid_observe_max(const ir_function *group, cuda_extent grid[3]); // rows, 4096 columns
 void cuda_grid_sample(const ir_function *group, cuda_extent grid[3]);      // rows
 int64_t cuda_shared_sample(const ir_function *group);
+void cuda_grid_route_experts(const ir_function *group, cuda_extent grid[3]); // rows
+int64_t cuda_shared_route_experts(const ir_function *group);
 const char *cuda_refuse_sample(const ir_function *group);
 const char *cuda_refuse_elementwise(const ir_function *group);
 const char *cuda_refuse_observe_max(const ir_function *group);
@@ -32,6 +34,7 @@ const char *cuda_refuse_observe_max(const ir_function *group);
 void cuda_grid_linear_few(const ir_function *group, cuda_extent grid[3]);  // tiles
 void cuda_grid_linear_many(const ir_function *group, cuda_extent grid[3]); // 64 tokens, 128 outputs
 void cuda_grid_linear_generic(const ir_function *group, cuda_extent grid[3]); // tiles, 8 tokens
+void cuda_grid_linear_experts(const ir_function *group, cuda_extent grid[3]); // slots, tiles
 void cuda_grid_embedding_tile16(
     const ir_function *group, cuda_extent grid[3]); // tokens, 256 columns
 int64_t cuda_shared_linear_few(const ir_function *group);

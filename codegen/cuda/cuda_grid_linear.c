@@ -40,6 +40,15 @@ void cuda_grid_linear_generic(const ir_function *group, cuda_extent grid[3]) {
     set_tiles(group, grid, cuda_extent_of(tokens, 1, LINEAR_GENERIC_TOKENS));
 }
 
+// A column for each chosen expert of each token, and the tiles that one expert lies in, at most.
+void cuda_grid_linear_experts(const ir_function *group, cuda_extent grid[3]) {
+    const ir_type *experts = cuda_operand_type(group, 2);
+    const int64_t n = weight_of(group)->dims[1].value;
+    grid[0] = cuda_extent_of(experts->dims[0], experts->dims[1].value, 1);
+    grid[1] = cuda_extent_constant(tile16_tiles(n % TILE16_ROWS == 0 ? n : n + TILE16_ROWS - 1));
+    grid[2] = cuda_extent_constant(1);
+}
+
 // Tokens go along x, so that blocks which read the same weights run at the same time.
 void cuda_grid_linear_many(const ir_function *group, cuda_extent grid[3]) {
     grid[0] = cuda_extent_of(cuda_operand_type(group, 0)->dims[0], 1, LINEAR_MANY_TOKENS);
@@ -113,8 +122,9 @@ int64_t cuda_shared_linear_fp8_many(const ir_function *group) {
 // ---- what kernels refuse ------------------------------------------------------------------------------
 
 static bool has_tile16(const ir_type *weight) {
-    return weight->rank == 2 &&
-           tile16_size((int)weight->dtype, weight->dims[0].value, weight->dims[1].value) >= 0;
+    const ir_type flat = ir_type_flat(weight);
+    return flat.rank == 2 &&
+           tile16_size((int)flat.dtype, flat.dims[0].value, flat.dims[1].value) >= 0;
 }
 
 const char *cuda_refuse_tile16(const ir_function *group) {

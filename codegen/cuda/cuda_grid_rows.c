@@ -75,6 +75,15 @@ int64_t cuda_shared_sample(const ir_function *group) {
     return (5 * 2048 + (cuda_operand_type(group, 0)->dims[1].value + 31) / 32) * 4;
 }
 
+void cuda_grid_route_experts(const ir_function *group, cuda_extent grid[3]) {
+    set_rows(group, grid);
+}
+
+// Scores, keys and keys of groups; marks of experts and of groups.
+int64_t cuda_shared_route_experts(const ir_function *group) {
+    return cuda_operand_type(group, 0)->dims[1].value * (3 * 4 + 2);
+}
+
 // ---- refusals -----------------------------------------------------------------------------------------
 
 const char *cuda_refuse_elementwise(const ir_function *group) {

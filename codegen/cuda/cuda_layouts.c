@@ -9,14 +9,16 @@
 #define TEXT_OF(number)  TEXT_OF_(number)
 #define TEXT_OF_(number) #number
 
-static int64_t tile16_bytes(const ir_type *type) {
-    if (type->rank != 2 || type->dims[0].symbol != NULL || type->dims[1].symbol != NULL) return -1;
-    return tile16_size((int)type->dtype, type->dims[0].value, type->dims[1].value);
+static int64_t tile16_bytes(const ir_type *stored) {
+    const ir_type type = ir_type_flat(stored);
+    if (type.rank != 2 || type.dims[0].symbol != NULL || type.dims[1].symbol != NULL) return -1;
+    return tile16_size((int)type.dtype, type.dims[0].value, type.dims[1].value);
 }
 
 const char *cuda_layout_choose(ir_op op, int32_t operand, const ir_type *type) {
-    const bool is_weight =
-        (op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED || op == IR_OP_EMBEDDING) && operand == 1;
+    const bool is_weight = (op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED ||
+                            op == IR_OP_EMBEDDING || op == IR_OP_LINEAR_EXPERTS) &&
+                           operand == 1;
     return is_weight && tile16_bytes(type) >= 0 ? "tile16" : "rows";
 }
 

@@ -333,7 +333,47 @@ static mlcc_status *emit_row(
 // Whether a pair of the op's result is computed from pairs of its operands.
 static bool keeps_pairs(const ir_node *node) {
     if (node->op == IR_OP_ROPE) return rope_keeps_pairs(node);
-    return node->op != IR_OP_SLICE || ir_attr_i64(node, "begin") % 2 == 0;
+    if (node->op == IR_OP_COMBINE_EXPERTS) return node->results[0]->type.dims[1].value % 2 == 0;
+    if (node->op != IR_OP_SLICE) return true;
+    const int64_t parts = ir_attr_i64(node, "parts"), begin = ir_attr_i64(node, "begin");
+    const bool parts_keep = (ir_attr_i64(node, "end") - begin) % 2 == 0 &&
+                            node->operands[0]->type.dims[1].value / parts % 2 == 0;
+    return begin % 2 == 0 && (parts == 1 || parts_keep);
+}
+
+// Column of the operand that a slice's `column` shows.
+static const char *sliced_column(emit_cuda *e, const ir_node *node, const char *column) {
+    const int64_t begin = ir_attr_i64(node, "begin"), parts = ir_attr_i64(node, "parts");
+    const int64_t columns = ir_attr_i64(node, "end") - begin;
+    const int64_t gap = node->operands[0]->type.dims[1].value / parts - columns;
+    if (parts == 1 || gap == 0) return shifted(e, column, begin);
+    const char *name = new_name(e);
+    mlcc_str_printf(
+        e->out, "    const i64 %s = (i64)%s + (i64)((u32)%s / %lluu) * %lld + %lld;\n", name,
+        column, column, (unsigned long long)columns, (long long)gap, (long long)begin);
+    return name;
+}
+
+static mlcc_status *emit_combine(
+    emit_cuda *e, const ir_node *node, cuda_place place, const char **name) {
+    const ir_value *y = node->operands[0], *weights = node->operands[1];
+    const int64_t k = weights->type.dims[1].value, columns = y->type.dims[1].value / k;
+    for (int64_t j = 0; j < k; j++) {
+        const char *row = NULL, *weight = NULL, *values[2] = {NULL, NULL};
+        const cuda_place at = {place.row, shifted(e, place.column, j * columns), place.width};
+        const char *index = mlcc_arena_printf(e->keep, "%lld", (long long)j);
+        MLCC_TRY(emit_cuda_operand(e, y, at, &row));
+        MLCC_TRY(emit_cuda_operand(e, weights, (cuda_place){place.row, index, 1}, &weight));
+        for (int32_t i = 0; i < place.width; i++) {
+            const char *product =
+                mlcc_arena_printf(e->keep, "%s * %s", weight, part(e, row, place.width, i));
+            values[i] = j == 0 ? product
+                               : mlcc_arena_printf(
+                                     e->keep, "%s + %s", part(e, *name, place.width, i), product);
+        }
+        *name = declare(e, place.width, values);
+    }
+    return NULL;
 }
 
 static mlcc_status *emit_op(
@@ -349,9 +389,10 @@ static mlcc_status *emit_op(
     }
     if (node->op == IR_OP_ROPE) return emit_rope(e, node, place, name);
     if (node->op == IR_OP_SLICE) {
-        place.column = shifted(e, place.column, ir_attr_i64(node, "begin"));
+        place.column = sliced_column(e, node, place.column);
         return emit_cuda_operand(e, node->operands[0], place, name);
     }
+    if (node->op == IR_OP_COMBINE_EXPERTS) return emit_combine(e, node, place, name);
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
         if (ops[i].op == node->op) return emit_row(e, node, &ops[i], place, name);
     }

@@ -76,24 +76,34 @@ static mlcc_status *check_dtype(const hf_tensor *tensor, const hf_weight_source 
         tensor->dtype_text != NULL ? tensor->dtype_text : ir_dtype_get(tensor->dtype)->text);
 }
 
+// Whether a source may be a part of the param: parts of a stack [E, N, K] may be matrices [n, K]. Its rows, if so.
+static bool source_rows(const ir_type *type, const hf_tensor *tensor, int64_t *n_rows) {
+    const int32_t missing = type->rank - tensor->rank;
+    if (tensor->rank < 1 || (missing != 0 && (missing != 1 || type->rank != 3))) return false;
+    *n_rows = tensor->dims[0];
+    for (int32_t i = 1; i < tensor->rank; i++) {
+        if (tensor->dims[i] != type->dims[i + missing].value) return false;
+        if (i < tensor->rank - 1 && !mlcc_i64_mul(*n_rows, tensor->dims[i], n_rows)) return false;
+    }
+    return true;
+}
+
 static mlcc_status *check_param(
     const hf_model_config *config, const ir_param *param, const hf_weight_source *source) {
     const ir_type *type = &param->value.type;
-    int64_t n_joined = 0;
+    int64_t n_joined = 0, n_wanted = 0, columns = 0;
     const hf_tensor *tensor = NULL;
+    MLCC_TRY(quant_rows_of(type, &n_wanted, &columns));
     for (int32_t j = 0; j < param->n_sources; j++) {
         MLCC_TRY(hf_weight_source_require(
             source, find_source(config, source, param->sources[j])->name, &tensor));
         MLCC_TRY(check_dtype(tensor, source));
-        bool agrees = tensor->rank == type->rank;
-        for (int32_t i = 1; agrees && i < type->rank; i++)
-            agrees = tensor->dims[i] == type->dims[i].value;
-        if (!agrees || tensor->dims[0] > type->dims[0].value - n_joined)
+        int64_t n_rows = 0;
+        if (!source_rows(type, tensor, &n_rows) || n_rows > n_wanted - n_joined)
             return shape_error(param, tensor, source);
-        n_joined += tensor->dims[0];
+        n_joined += n_rows;
     }
-    if (param->n_sources > 0 && n_joined != type->dims[0].value)
-        return shape_error(param, tensor, source);
+    if (param->n_sources > 0 && n_joined != n_wanted) return shape_error(param, tensor, source);
     return NULL;
 }
 

@@ -11,6 +11,7 @@
 typedef struct weight_set {
     bool has[ARCH_N_ROLES];
     ir_value *by_role[ARCH_N_ROLES]; // NULL: the family has none, or a norm has no weights
+    arch_experts_params experts;     // where has[ARCH_EXPERTS]
 } weight_set;
 
 // Everything that lives while one module is built.
@@ -70,10 +71,12 @@ static int64_t extent_of(const hf_model_config *config, arch_extent extent) {
 static mlcc_status *add_weight(
     builder *b, const arch_weight *weight, int64_t layer, weight_set *set) {
     set->has[weight->role] = true;
-    if (weight->name == NULL) return NULL;
     const char *prefix =
         layer < 0 ? ""
                   : mlcc_arena_printf(b->keep, "%s%lld.", b->decoder->layers, (long long)layer);
+    if (weight->role == ARCH_EXPERTS)
+        return arch_experts_add(b->decoder->experts, b->config, prefix, b->module, &set->experts);
+    if (weight->name == NULL) return NULL;
     const char *name = mlcc_arena_printf(b->keep, "%s%s", prefix, weight->name);
     const char *source = arch_weight_source(b->decoder, weight, layer, b->keep);
     ir_dim rows = ir_dim_const(extent_of(b->config, weight->rows));
@@ -224,25 +227,37 @@ static ir_value *build_attention(builder *b, ir_value *h, int64_t layer) {
     return norm(b, project(b, attention, set, ARCH_O), set, ARCH_ATTENTION_OUTPUT_NORM);
 }
 
-static ir_value *activate(builder *b, ir_value *x) {
-    static const struct {
-        const char *text;
-        ir_op op;
-        bool is_squared;
-    } rows[] = {
+typedef struct activation_row {
+    const char *text;
+    ir_op op;
+    bool is_squared;
+} activation_row;
+
+static const activation_row *activation_of(const hf_model_config *config) {
+    static const activation_row rows[] = {
 #define ARCH_ACTIVATION(id, text, op, squared) {text, op, squared},
 #include "frontend/arch/activations.def"
     };
     size_t row = 0;
-    while (row + 1 < ARCH_N_ACTIVATIONS && strcmp(rows[row].text, b->config->hidden_act) != 0)
-        row++;
-    ir_value *y = ir_unary(&b->build, rows[row].op, x);
-    return rows[row].is_squared ? ir_binary(&b->build, IR_OP_MUL, y, y) : y;
+    while (row + 1 < ARCH_N_ACTIVATIONS && strcmp(rows[row].text, config->hidden_act) != 0) row++;
+    return &rows[row];
+}
+
+static ir_value *activate(builder *b, ir_value *x) {
+    const activation_row *row = activation_of(b->config);
+    ir_value *y = ir_unary(&b->build, row->op, x);
+    return row->is_squared ? ir_binary(&b->build, IR_OP_MUL, y, y) : y;
 }
 
 static ir_value *build_mlp(builder *b, ir_value *h, const weight_set *set) {
     ir_build *build = &b->build;
     ir_value *up;
+    if (set->has[ARCH_EXPERTS]) {
+        up = arch_experts_build(
+            b->decoder->experts, b->config, &set->experts, activation_of(b->config)->op,
+            b->options->activation_dtype, h, build);
+        return norm(b, up, set, ARCH_MLP_OUTPUT_NORM);
+    }
     if (set->has[ARCH_GATE_UP]) {
         const int64_t d_ff = b->config->d_ff;
         ir_value *joined = project(b, h, set, ARCH_GATE_UP);

@@ -7,7 +7,7 @@
 //                a = attention_output_norm(linear(paged_attention(q, cache')))      the config's scale or 1/sqrt(head_dim), soft cap, layer's window
 //                one after the other:  x = x + a;  h = mlp_norm(x);  x = x + mlp_output_norm(mlp(h))
 //                side by side:         x = x + a + mlp(mlp_norm(x), or the h above where there is no mlp_norm)
-//                mlp(h) = linear(activation(gate) * up), or linear(activation(up)) where there is no gate
+//                mlp(h) = linear(activation(gate) * up), or linear(activation(up)) where there is no gate, or a mixture of experts (experts.h)
 //   at the end:  logits = linear(final_norm(take_rows(x, logit_rows)), head) as f32, times the config's logit_scale, soft cap
 //
 // Rows are taken before the last norm, so that a prefill norms and projects only the rows whose logits somebody reads.
@@ -16,6 +16,7 @@
 #ifndef MLCC_FRONTEND_ARCH_DECODER_H
 #define MLCC_FRONTEND_ARCH_DECODER_H
 
+#include "frontend/arch/experts.h"
 #include "frontend/hf/arranged_source.h"
 #include "frontend/hf/model_config.h"
 #include "frontend/import.h"
@@ -54,6 +55,7 @@ typedef enum arch_role {
     ARCH_Q_NORM_BIAS,
     ARCH_K_NORM,
     ARCH_K_NORM_BIAS,
+    ARCH_EXPERTS, // the place of arch_decoder.experts among the params, instead of an MLP; the row has no name
     // of the model
     ARCH_EMBEDDING,
     ARCH_POSITION_EMBEDDING,
@@ -81,7 +83,7 @@ typedef enum arch_extent {
 typedef struct arch_weight {
     arch_role role;
     const char *
-        name; // in MLC's file, below the layer: "self_attn.q_proj.weight"; NULL: a norm without weights
+        name; // in MLC's file, below the layer: "self_attn.q_proj.weight"; NULL: a norm without weights, or experts
     const char *fused_name; // "self_attn.qkv_proj.weight"; NULL = stays alone
     arch_extent rows, columns;
     const char *source;       // Hugging Face's name where it differs
@@ -105,8 +107,9 @@ typedef struct arch_decoder {
     const arch_weight
         *model; // embedding … head; the embeddings stand before the layers, the rest behind them
     size_t n_model_weights;
-    bool has_layer_norms;  // layer_norm instead of rms_norm
-    bool rope_interleaves; // pairs (2i, 2i + 1)
+    const arch_experts *experts; // of layers with a row for ARCH_EXPERTS; NULL: none
+    bool has_layer_norms;        // layer_norm instead of rms_norm
+    bool rope_interleaves;       // pairs (2i, 2i + 1)
     bool is_parallel; // attention and MLP side by side; or as the config's parallel_residual says
     arch_positions positions;
     const char *const *

@@ -41,6 +41,7 @@ typedef struct hf_model_config {
     const char *hidden_act; // "silu"
     const char *dtype;      // MLC's key of some model types, "float32" by default; decides nothing
     int64_t d_model, d_ff, n_layers, n_heads, n_kv_heads, head_dim, vocab;
+    int64_t n_experts, n_chosen_experts; // of a mixture of experts; 0: the type has none
     double norm_eps;
     // Columns of a head that turn with the position: given, or a part of head_dim.
     int64_t rotary_dim;

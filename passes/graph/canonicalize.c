@@ -28,7 +28,8 @@ static bool is_result_of(const ir_value *value, ir_op op) {
 
 static void merge_with_operand(ir_node *node) {
     ir_value *x = node->n_operands > 0 ? node->operands[0] : NULL;
-    if (node->op == IR_OP_SLICE && is_result_of(x, IR_OP_SLICE)) {
+    if (node->op == IR_OP_SLICE && is_result_of(x, IR_OP_SLICE) &&
+        ir_attr_i64(node, "parts") == 1 && ir_attr_i64(x->def, "parts") == 1) {
         int64_t shift = ir_attr_i64(x->def, "begin");
         ir_attr_set_i64(node, "begin", ir_attr_i64(node, "begin") + shift);
         ir_attr_set_i64(node, "end", ir_attr_i64(node, "end") + shift);

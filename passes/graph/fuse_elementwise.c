@@ -4,7 +4,7 @@
 //     %2 = rope %1, %t           becomes                   (mask in ops.def), as far back as every intermediate is read here only
 //     %3 = paged_attention %2 …    %3 = call %0, %t …      epilogue: point-wise ops on the anchor's only result, of the same shape
 //
-// Epilogues exclude slice and rope: they move columns, and a kernel stores an element when it has computed that element.
+// Epilogues exclude slice, rope and combine_experts: they move columns, and a kernel stores an element when it has computed that element.
 // Anchors come first, so that silu(gate) * up, read by a linear without a prologue, ends as one group of its own.
 // Needs: fused level. Leaves: calls only. Cost: quadratic in the nodes of one function at worst (uses are searched).
 #include "ir/walk.h"
@@ -17,7 +17,7 @@ static bool is_anchor(const ir_node *node) {
     return (ir_op_get(node->op)->flags & IR_ANCHOR) != 0;
 }
 static bool moves_columns(const ir_node *node) {
-    return node->op == IR_OP_SLICE || node->op == IR_OP_ROPE;
+    return node->op == IR_OP_SLICE || node->op == IR_OP_ROPE || node->op == IR_OP_COMBINE_EXPERTS;
 }
 
 // Adds the element-wise producers of `value`, as far back as only the set reads them.

@@ -276,9 +276,9 @@ static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-// Blocks of a stack of matrices would reach from one matrix into the next.
+// Of a stack of matrices, only where no block reaches from one matrix into the next.
 static bool accepts_blocks(const ir_type *type) {
-    return type->rank == 2;
+    return type->rank == 2 || (type->rank == 3 && type->dims[1].value % BLOCK == 0);
 }
 
 static mlcc_status *pieces_blocks(const ir_type *type, quant_piece *pieces, int32_t *n_pieces) {
@@ -286,12 +286,15 @@ static mlcc_status *pieces_blocks(const ir_type *type, quant_piece *pieces, int3
     MLCC_TRY(codes_piece(type, NULL, IR_F8E4M3, &pieces[0]));
     if (!accepts_blocks(type)) {
         return MLCC_ERROR(
-            INVALID, "a weight of format '%s' has %d dimensions, 2 are needed",
+            INVALID,
+            "a weight of format '%s' has %d dimensions, 2 are needed, or 3 with blocks of 128 rows",
             ir_dtype_get(type->dtype)->text, type->rank);
     }
-    MLCC_TRY(quant_piece_init_matrix(
-        &pieces[1], "weight_scale_inv", IR_F32, n_blocks_of(type->dims[0].value),
-        n_blocks_of(type->dims[1].value)));
+    ir_type blocks = *type;
+    for (int32_t i = type->rank - 2; i < type->rank; i++)
+        blocks.dims[i] = ir_dim_const(n_blocks_of(type->dims[i].value));
+    MLCC_TRY(quant_piece_init(
+        &pieces[1], "weight_scale_inv", IR_F32, &blocks, blocks.dims[type->rank - 1].value));
     *n_pieces = 2;
     return NULL;
 }

@@ -263,6 +263,8 @@ static void test_linear_scaled(test_folder *f, const kernel_row *row) {
     for_every_format(test_linear_scaled_dtype, f, row);
 }
 
+#include "tests/kernels/rows_experts.h"
+
 // ---- rows ---------------------------------------------------------------------------------------------
 
 // Every head of a row by itself.
@@ -397,6 +399,30 @@ static void test_take_rows(test_folder *f, const kernel_row *row) {
     }
 }
 
+// silu(gate) * up of three experts side by side, and their weighted sum.
+static void test_parts(test_folder *f, const kernel_row *row, int columns, ir_dtype dtype) {
+    const char *name = ir_dtype_get(dtype)->text;
+    char text[1024];
+    snprintf(
+        text, sizeof text,
+        "module @m level=graph\nsymbol n_tokens <= 256\n"
+        "func @forward(%%x: %s[n_tokens, %d], %%w: f32[n_tokens, 3]) {\n"
+        "  %%0 = slice %%x {begin = 0, end = %d, parts = 3} : %s[n_tokens, %d]\n"
+        "  %%1 = slice %%x {begin = %d, end = %d, parts = 3} : %s[n_tokens, %d]\n"
+        "  %%2 = relu %%0 : %s[n_tokens, %d]\n  %%3 = mul %%2, %%1 : %s[n_tokens, %d]\n"
+        "  %%4 = combine_experts %%3, %%w : %s[n_tokens, %d]\n  return %%3, %%4\n}\n",
+        name, 6 * columns, columns, name, 3 * columns, columns, 2 * columns, name, 3 * columns,
+        name, 3 * columns, name, 3 * columns, name, columns);
+    subject s = open_subject(f, row, text);
+    for (int r = 0; r < N_ROW_COUNTS; r += 3) {
+        ir_tensor *args[] = {
+            random_matrix(dtype, row_counts[r], 6 * columns, 2, 7, s.keep),
+            random_matrix(IR_F32, row_counts[r], 3, 2, 8, s.keep)};
+        run_subject(&s, args, 1e-5, 0);
+    }
+    close_subject(&s);
+}
+
 static void test_elementwise(test_folder *f, const kernel_row *row) {
     static const int columns[] = {1, 31, 512, 513, 1100};
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
@@ -414,6 +440,7 @@ static void test_elementwise(test_folder *f, const kernel_row *row) {
             name, 2 * columns[c], name, columns[c], columns[c], name, columns[c], columns[c],
             2 * columns[c], name, columns[c], name, columns[c], name, columns[c], name, columns[c],
             name, columns[c]);
+        test_parts(f, row, columns[c], float_dtypes[c % 3]);
         subject s = open_subject(f, row, text);
         for (int r = 0; r < N_ROW_COUNTS; r += 2) {
             ir_tensor *v = random_matrix(float_dtypes[c % 3], 1, columns[c], 2, 8, s.keep);
@@ -730,6 +757,8 @@ static void test_row(test_folder *f, const kernel_row *row) {
     switch (row->op) {
     case IR_OP_LINEAR: test_linear(f, row); return;
     case IR_OP_LINEAR_SCALED: test_linear_scaled(f, row); return;
+    case IR_OP_LINEAR_EXPERTS: test_experts(f, row); return;
+    case IR_OP_ROUTE_EXPERTS: test_route(f, row); return;
     case IR_OP_ENCODE_ACTIVATION: test_encode_activation(f, row); return;
     case IR_OP_RMS_NORM: test_rms_norm(f, row); return;
     case IR_OP_LAYER_NORM: test_layer_norm(f, row); return;

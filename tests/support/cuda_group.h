@@ -161,7 +161,7 @@ static inline void cuda_subject_plan(cuda_subject *s, const quant_mode *mode) {
 static inline void cuda_subject_prepare(
     cuda_subject *s, int32_t index, const void *const *pieces, cuda_buffer *out) {
     const ir_param *param = s->module->params[index];
-    const ir_type *type = &param->value.type;
+    const ir_type flat = ir_type_flat(&param->value.type), *type = &flat;
     int64_t prepared_bytes = 0, n_items = 0;
     assert_true(cuda_layout_measure(param->layout, type, &prepared_bytes, &n_items));
     *out = cuda_buffer_create((size_t)prepared_bytes);

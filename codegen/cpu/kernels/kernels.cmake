@@ -5,6 +5,7 @@ set(MLCC_KERNEL_FLAGS -std=c11 -O2 -fno-vectorize -fno-slp-vectorize -fno-unroll
 
 # Files whose loops unroll over the codes of a weight are compiled once per kind of code (enum kernel_code): NAME.int4 and so on.
 set(linear_panel16_codes PLAIN INT3 INT4 INT8 E4M3 E5M2)
+set(linear_experts_panel16_codes ${linear_panel16_codes})
 set(linear_scaled_panel16_codes INT4 INT8)
 
 set(kernel_table)
@@ -17,6 +18,10 @@ function(mlcc_kernel_variant variant source_dir)
     endif()
     foreach(file ${files})
         get_filename_component(name ${file} NAME_WE)
+        set(included)
+        if(name STREQUAL "linear_experts_panel16")
+            set(included ${CMAKE_SOURCE_DIR}/codegen/cpu/kernels/${source_dir}/linear_panel16.c)
+        endif()
         set(codes "-")
         if(DEFINED ${name}_codes)
             set(codes ${${name}_codes})
@@ -32,7 +37,7 @@ function(mlcc_kernel_variant variant source_dir)
             file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/kernels/${variant})
             add_custom_command(OUTPUT ${bitcode}
                 COMMAND ${MLCC_CLANG} ${MLCC_KERNEL_FLAGS} ${ARGN} ${define} ${file} -o ${bitcode}
-                DEPENDS ${file} ${headers} COMMENT "kernel ${variant}/${name}${suffix}" VERBATIM)
+                DEPENDS ${file} ${included} ${headers} COMMENT "kernel ${variant}/${name}${suffix}" VERBATIM)
             set(kernel_table ${kernel_table} ${variant}/${name}${suffix})
             set(kernel_files ${kernel_files} ${bitcode})
         endforeach()
@@ -47,6 +52,7 @@ mlcc_kernel_variant(x86_avx2 x86_avx2 --target=x86_64-unknown-linux-gnu -march=x
 mlcc_kernel_variant(x86_avxvnni x86_avxvnni --target=x86_64-unknown-linux-gnu -march=x86-64-v3 -mavxvnni)
 mlcc_kernel_variant(x86_avx512 x86_avx512 --target=x86_64-unknown-linux-gnu -march=x86-64-v4)
 set(linear_panel16_codes INT4)
+set(linear_experts_panel16_codes INT4)
 mlcc_kernel_variant(x86_avx512vnni x86_avx512vnni --target=x86_64-unknown-linux-gnu -march=x86-64-v4 -mavx512vnni)
 mlcc_kernel_variant(x86_amx x86_amx --target=x86_64-unknown-linux-gnu -march=x86-64-v4 -mavx512vnni -mamx-tile -mamx-int8)
 mlcc_kernel_variant(arm_dotprod arm_dotprod --target=aarch64-unknown-linux-gnu -march=armv8.2-a+dotprod)

@@ -55,7 +55,7 @@ KERNEL_INLINE void linear_pack_rows(
     const int64_t block_k = linear_block_k(format);
     const int64_t n_k = job->k - first_k < block_k ? job->k - first_k : block_k;
     for (int64_t r = 0; r < n_rows; r++) {
-        const float *source = job->x + (first_row + r) * job->k + first_k;
+        const float *source = linear_row(job, first_row + r) + first_k;
         for (int64_t i = 0; i < LINEAR_BLOCK_K; i += 16) {
             const int64_t left = n_k - i;
             simd_store(

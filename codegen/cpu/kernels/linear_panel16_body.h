@@ -5,7 +5,8 @@
 //   LINEAR_STREAM_ROWS, LINEAR_STREAM_PANELS  of the streaming path: its most rows; a macro that gives panels for rows
 //
 // Few rows go through linear_panel16_stream.h, many through linear_panel16_blocked.h. A machine that defines LINEAR_INTEGER takes
-// linear_panel16_integer.h instead, whatever the number of rows, and 4-bit integer weights only.
+// linear_panel16_integer.h instead, whatever the number of rows, and 4-bit integer weights only. A file that defines LINEAR_EXPERTS
+// and includes the machine's linear_panel16.c is linear_experts_panel16 (linear_experts_body.h).
 //
 // Order of summation, the same in both paths and for every M, split and thread count, so that a row's result depends on nothing
 // but the row: within the format's group of k one chain of multiply-adds in ascending k, from linear_group_start (times the
@@ -14,19 +15,33 @@
 #ifndef MLCC_CODEGEN_CPU_KERNELS_LINEAR_PANEL16_BODY_H
 #define MLCC_CODEGEN_CPU_KERNELS_LINEAR_PANEL16_BODY_H
 
-#ifdef LINEAR_INTEGER
+#ifdef LINEAR_EXPERTS
+#    include "codegen/cpu/kernels/linear_experts_body.h"
+#elif defined(LINEAR_INTEGER)
 #    include "codegen/cpu/kernels/linear_panel16_integer.h"
 
+KERNEL_KNOB(panel_chunks);
+
 int64_t kernel_linear_panel16_items(const kernel_env *env) {
-    return linear_integer_items(env);
+    const int64_t n_rows = kernel_dim_0_0(env),
+                  n_panels = kernel_panel16_panels(kernel_dim_1_0(env));
+    if (n_rows == 0) return 0;
+    const int64_t block_rows = linear_integer_rows(n_rows);
+    return (n_rows + block_rows - 1) / block_rows * n_panels;
 }
 
+// Every chunk prepares x again: one row gets half as many chunks a thread as more rows.
 int64_t kernel_linear_panel16_chunk(const kernel_env *env, int64_t n_threads) {
-    return linear_integer_chunk(env, n_threads);
+    const int64_t n_rows = kernel_dim_0_0(env), n_items = kernel_linear_panel16_items(env);
+    const int64_t chunks = kernel_knob_panel_chunks() / (n_rows == 1 ? 2 : 1);
+    const int64_t share = n_items / (n_threads * chunks) / 4 * 4;
+    const int64_t limit = n_rows == 1 ? n_items : LINEAR_INTEGER_CHUNK;
+    return share < 4 ? 4 : share > limit ? limit : share;
 }
 
 void kernel_linear_panel16(const kernel_env *env, int64_t begin, int64_t end) {
-    linear_integer_run(env, begin, end);
+    const linear_job job = linear_job_of(env);
+    linear_integer_run(env, &job, begin, end);
 }
 
 #else

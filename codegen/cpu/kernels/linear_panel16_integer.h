@@ -26,7 +26,6 @@ typedef int8_t i8x32 __attribute__((vector_size(32)));
 KERNEL_INLINE i32x16 simd_dot4(i32x16 acc, u32x16 codes, int32_t digits);
 
 KERNEL_KNOB(panel_ahead);
-KERNEL_KNOB(panel_chunks);
 
 enum {
     LINEAR_INTEGER_ROWS = 4,       // rows of a register tile
@@ -93,7 +92,7 @@ KERNEL_INLINE void linear_digits_of_rows(
     int64_t first_group, int64_t n_groups) {
     const int32_t zero = job->format.zero == KERNEL_ZERO_STORED ? 1 : job->format.zero;
     for (int64_t r = 0; r < n_rows; r++) {
-        const float *row = job->x + (first_row + r) * job->k;
+        const float *row = linear_row(job, first_row + r);
         for (int64_t g = 0; g < n_groups; g++) {
             const int64_t k = (first_group + g) * 32;
             float part[32];
@@ -260,39 +259,22 @@ KERNEL_INLINE int64_t linear_integer_rows(int64_t n_rows) {
     return n_blocks == 0 ? 0 : (n_rows + n_blocks - 1) / n_blocks;
 }
 
-// An item is a panel of one block of rows, panels of a block side by side.
-KERNEL_INLINE int64_t linear_integer_items(const kernel_env *env) {
-    const int64_t n_rows = kernel_dim_0_0(env),
-                  n_panels = kernel_panel16_panels(kernel_dim_1_0(env));
-    if (n_rows == 0) return 0;
-    const int64_t block_rows = linear_integer_rows(n_rows);
-    return (n_rows + block_rows - 1) / block_rows * n_panels;
-}
-
-// Every chunk prepares x again: one row gets half as many chunks a thread as more rows.
-KERNEL_INLINE int64_t linear_integer_chunk(const kernel_env *env, int64_t n_threads) {
-    const int64_t n_rows = kernel_dim_0_0(env), n_items = linear_integer_items(env);
-    const int64_t chunks = kernel_knob_panel_chunks() / (n_rows == 1 ? 2 : 1);
-    const int64_t share = n_items / (n_threads * chunks) / 4 * 4;
-    const int64_t limit = n_rows == 1 ? n_items : LINEAR_INTEGER_CHUNK;
-    return share < 4 ? 4 : share > limit ? limit : share;
-}
-
-KERNEL_INLINE void linear_integer_run(const kernel_env *env, int64_t begin, int64_t end) {
-    const linear_job job = linear_job_of(env);
+// Items [begin, end): an item is a panel of one block of rows, panels of a block side by side.
+KERNEL_INLINE void linear_integer_run(
+    const kernel_env *env, const linear_job *job, int64_t begin, int64_t end) {
     linear_integer *scratch = (linear_integer *)kernel_scratch(env);
-    const int64_t block_rows = linear_integer_rows(job.n_rows), all_groups = (job.k + 31) / 32;
+    const int64_t block_rows = linear_integer_rows(job->n_rows), all_groups = (job->k + 31) / 32;
     while (begin < end) {
-        const int64_t panel = begin % job.n_panels, row = begin / job.n_panels * block_rows;
-        const int64_t n_rows = job.n_rows - row < block_rows ? job.n_rows - row : block_rows;
-        const int64_t block = linear_integer_block(n_rows, job.k);
-        int64_t take = job.n_panels - panel < end - begin ? job.n_panels - panel : end - begin;
+        const int64_t panel = begin % job->n_panels, row = begin / job->n_panels * block_rows;
+        const int64_t n_rows = job->n_rows - row < block_rows ? job->n_rows - row : block_rows;
+        const int64_t block = linear_integer_block(n_rows, job->k);
+        int64_t take = job->n_panels - panel < end - begin ? job->n_panels - panel : end - begin;
         if (block < all_groups && take > LINEAR_INTEGER_CHUNK) take = LINEAR_INTEGER_CHUNK;
         for (int64_t group = 0; group < all_groups; group += block) {
             const int64_t n_groups = all_groups - group < block ? all_groups - group : block;
-            linear_digits_of_rows(&job, scratch->x, row, n_rows, group, n_groups);
+            linear_digits_of_rows(job, scratch->x, row, n_rows, group, n_groups);
             linear_integer_panels(
-                env, &job, row, n_rows, panel, panel + take, group, n_groups, all_groups);
+                env, job, row, n_rows, panel, panel + take, group, n_groups, all_groups);
         }
         begin += take;
     }

@@ -34,10 +34,22 @@ typedef struct linear_job {
     int64_t n_rows, n, k, n_panels, panel_bytes;
     kernel_panel16_format format;
     int32_t bias_dtype;
+    // Of one expert (linear_experts_body.h): row r of the job is slot slots[r], reads row slots[r] / slots_per_x of x (0: row r)
+    // and is part slots[r] % n_chosen, of slot_columns columns, of row slots[r] / n_chosen. NULL: row r is row r.
+    const int32_t *slots;
+    int64_t slots_per_x, n_chosen, slot_columns;
+    int64_t skip;    // outputs at the begin of the first panel that belong to another expert
+    int64_t bias_at; // element of the bias for the first output of the first panel
 } linear_job;
 
+KERNEL_INLINE const float *linear_row(const linear_job *job, int64_t row) {
+    if (job->slots != NULL && job->slots_per_x != 0) row = job->slots[row] / job->slots_per_x;
+    return job->x + row * job->k;
+}
+
+#ifndef LINEAR_EXPERTS
 KERNEL_INLINE linear_job linear_job_of(const kernel_env *env) {
-    linear_job job;
+    linear_job job = {0};
     job.x = (const float *)kernel_pointer_0(env);
     job.weights = (const char *)kernel_pointer_1(env);
     job.bias = kernel_pointer_2(env);
@@ -50,6 +62,7 @@ KERNEL_INLINE linear_job linear_job_of(const kernel_env *env) {
     job.panel_bytes = kernel_panel16_panel_bytes(job.format, job.k);
     return job;
 }
+#endif
 
 // Bytes of a panel before k, a multiple of the unit or close to it.
 KERNEL_INLINE int64_t linear_k_bytes(kernel_panel16_format format, int64_t k) {
@@ -92,25 +105,28 @@ KERNEL_INLINE void linear_float8_line(int32_t code, const char *line, f32x16 wei
     weights[3] = simd_f16_to_f32(simd_high(odd));
 }
 
+KERNEL_INLINE float linear_bias(const linear_job *job, int64_t column) {
+    if (job->bias == NULL) return 0.0f;
+    return kernel_load_as_f32(job->bias, job->bias_dtype, job->bias_at + column);
+}
+
 // Hands 16 columns of one row to the epilogue.
 KERNEL_INLINE void linear_store(
     const kernel_env *env, const linear_job *job, int64_t row, int64_t panel, const float *values) {
     const int64_t first = panel * 16;
-    const int64_t n_columns = job->n - first < 16 ? job->n - first : 16;
-    if (n_columns == 16) {
-        KERNEL_VECTOR_LOOP for (int64_t c = 0; c < 16; c++) {
-            const float bias = job->bias != NULL
-                                   ? kernel_load_as_f32(job->bias, job->bias_dtype, first + c)
-                                   : 0.0f;
-            kernel_store_0(env, row, first + c, values[c] + bias);
-        }
+    const int64_t begin = first < job->skip ? job->skip - first : 0;
+    const int64_t end = job->n - first < 16 ? job->n - first : 16;
+    int64_t target = row, column = first;
+    if (job->slots != NULL) {
+        target = job->slots[row] / job->n_chosen;
+        column += job->slots[row] % job->n_chosen * job->slot_columns - job->skip;
+    }
+    if (begin == 0 && end == 16) {
+        KERNEL_VECTOR_LOOP for (int64_t c = 0; c < 16; c++)
+            kernel_store_0(env, target, column + c, values[c] + linear_bias(job, first + c));
     } else {
-        for (int64_t c = 0; c < n_columns; c++) {
-            const float bias = job->bias != NULL
-                                   ? kernel_load_as_f32(job->bias, job->bias_dtype, first + c)
-                                   : 0.0f;
-            kernel_store_0(env, row, first + c, values[c] + bias);
-        }
+        for (int64_t c = begin; c < end; c++)
+            kernel_store_0(env, target, column + c, values[c] + linear_bias(job, first + c));
     }
 }
 

@@ -63,7 +63,7 @@ KERNEL_INLINE linear_scaled linear_scale_rows(const kernel_env *env, const linea
     float factors[LINEAR_FACTORS];
     linear_factors_of(format.code, factors);
     for (int64_t r = 0; r < job->n_rows; r++) {
-        const float *x = job->x + r * job->k;
+        const float *x = linear_row(job, r);
         float *row = scaled.rows + r * scaled.stride;
         int64_t phase = 0;
         for (int64_t k = 0; k < scaled.padded_k; k += 16) {

@@ -34,6 +34,10 @@ enum {
     // rms_norm, layer_norm, quantize_activation: one row as float32; wider rows are refused.
     KERNEL_ROW_MAX_COLUMNS = 65536,
 
+    // route_experts: scores, keys and marks of one row, and of its groups.
+    KERNEL_ROUTE_MAX_EXPERTS = 4096,
+    KERNEL_ROUTE_SCRATCH_BYTES = KERNEL_ROUTE_MAX_EXPERTS * (3 * 4 + 2),
+
     // paged_attention: queries and sums of one slice, one step of keys and values; larger heads are refused.
     KERNEL_ATTENTION_MAX_HEAD_DIM = 512,
     KERNEL_ATTENTION_PAGE = 16,        // tokens of a cache page; others are refused

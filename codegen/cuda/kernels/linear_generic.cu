@@ -23,35 +23,6 @@ DEVICE void linear_generic_stage(
     }
 }
 
-// One unit's contribution; x: this lane's piece of the unit's first block.
-DEVICE void linear_generic_unit(
-    tile16_format f, const char *unit, const float *x, i32 n_tokens,
-    float sums[2][LINEAR_GENERIC_TOKENS]) {
-    const i32 pitch = linear_generic_chunk(f) * tile16_unit_slots(f);
-    tile16_lane lane;
-    tile16_load_unit(f, tile16_at_unit(f, unit), &lane);
-    UNROLL
-    for (i32 block = 0; block < tile16_unit_slots(f) / 32; block++) {
-        float low[8], high[8];
-        tile16_floats(f, &lane, block, 0, low);
-        tile16_floats(f, &lane, block, 1, high);
-        UNROLL
-        for (i32 token = 0; token < LINEAR_GENERIC_TOKENS; token++) {
-            if (token >= n_tokens) continue;
-            UNROLL
-            for (i32 i = 0; i < 2; i++) {
-                const f32x4 four = *(const f32x4 *)(x + token * pitch + block * 32 + i * 4);
-                const float values[4] = {four.x, four.y, four.z, four.w};
-                UNROLL
-                for (i32 j = 0; j < 4; j++) {
-                    sums[0][token] = fma_f32(low[i * 4 + j], values[j], sums[0][token]);
-                    sums[1][token] = fma_f32(high[i * 4 + j], values[j], sums[1][token]);
-                }
-            }
-        }
-    }
-}
-
 KERNEL BOUNDS(KERNEL_THREADS_linear_generic, KERNEL_BLOCKS_linear_generic) void linear_generic(
     const kernel_env env) {
     SHARED(bytes);
@@ -63,7 +34,7 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_generic, KERNEL_BLOCKS_linear_generic) void 
     const i64 first_token = (i64)block_index_y() * LINEAR_GENERIC_TOKENS;
     const i32 n_tokens = (i32)min_i64(kernel_dim_0_0(&env) - first_token, LINEAR_GENERIC_TOKENS);
     const i32 n_units = (i32)tile16_units(f, n_k), chunk = linear_generic_chunk(f);
-    const i32 warp = warp_index(), g = lane_index() / 4, t = lane_index() % 4;
+    const i32 warp = warp_index(), t = lane_index() % 4;
     const char *tile =
         (const char *)kernel_pointer_1(&env) + block_index_x() * tile16_tile_bytes(f, n_k);
 
@@ -84,25 +55,9 @@ KERNEL BOUNDS(KERNEL_THREADS_linear_generic, KERNEL_BLOCKS_linear_generic) void 
         }
     }
 
-    block_sync();
-    UNROLL
-    for (i32 half = 0; half < 2; half++) {
-        UNROLL
-        for (i32 token = 0; token < LINEAR_GENERIC_TOKENS; token++) {
-            float sum = sums[half][token];
-            sum += shuffle_xor_f32(sum, 1);
-            sum += shuffle_xor_f32(sum, 2);
-            if (t == 0)
-                shared[(warp * LINEAR_GENERIC_TOKENS + token) * TILE16_ROWS + half * 8 + g] = sum;
-        }
-    }
-    block_sync();
+    const float total = linear_generic_total(sums, shared);
     const i32 token = thread_index() / TILE16_ROWS, row = thread_index() % TILE16_ROWS;
     const i64 output = (i64)block_index_x() * TILE16_ROWS + row;
     if (token >= n_tokens || output >= n_outputs) return;
-    float total = 0.0f;
-    UNROLL
-    for (i32 w = 0; w < LINEAR_GENERIC_WARPS; w++)
-        total += shared[(w * LINEAR_GENERIC_TOKENS + token) * TILE16_ROWS + row];
     kernel_store_0(&env, first_token + token, output, total + kernel_load_2(&env, 0, output));
 }

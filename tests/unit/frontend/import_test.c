@@ -251,7 +251,7 @@ static void test_refused(void **state) {
     hf_model_config_free(config);
     size_t n_types = 0;
     assert_string_equal(import_model_types(&n_types)[0], "llama");
-    assert_int_equal(n_types, 28);
+    assert_int_equal(n_types, 29);
 }
 
 // The skeleton with another family's choices: biases on q, k and v, other names, another activation, weights in another order.

@@ -119,6 +119,16 @@ static void pieces_are_named_as_the_reference_does(void **state) {
     mlcc_status *status = quant_format_E4M3B128_F32.pieces(&stack, pieces, &n_pieces);
     assert_int_equal(mlcc_status_code(status), MLCC_INVALID);
     mlcc_status_free(status);
+    // Whole blocks to a matrix: MLC's three dimensions.
+    stack.dims[1] = ir_dim_const(256);
+    stack.dims[2] = ir_dim_const(130);
+    assert_true(quant_format_accepts(&quant_format_E4M3B128_F32, &stack));
+    assert_null(quant_format_E4M3B128_F32.pieces(&stack, pieces, &n_pieces));
+    assert_int_equal(pieces[1].rank, 3);
+    assert_int_equal(pieces[1].dims[0], 4);
+    assert_int_equal(pieces[1].dims[1], 2);
+    assert_int_equal(pieces[1].dims[2], 2);
+    assert_int_equal(pieces[1].size_bytes, 4 * 2 * 2 * 4);
 }
 
 // ---- encoding floats -------------------------------------------------------------------------
