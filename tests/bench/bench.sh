@@ -3,6 +3,7 @@
 # usage: tests/bench/bench.sh [OPTION of mlcc bench …]       for example --threads 1 --prompt-tokens 128 --format csv
 #        tests/bench/bench.sh DIR|--preset NAME [OPTION …]   only that model
 #        tests/bench/bench.sh cpu [OPTION …]                 beside llama.cpp (cpu.py; --help says what it needs)
+#        tests/bench/bench.sh start DIR [OPTION …]           seconds from the program's start to the first token (start.py)
 # MLCC_BIN: folder of the programs, default build/bin.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,6 +11,10 @@ bin=${MLCC_BIN:-build/bin}
 if [ "${1:-}" = cpu ]; then
     shift
     MLCC_BIN=$bin exec python3 tests/bench/cpu.py "$@"
+fi
+if [ "${1:-}" = start ]; then
+    shift
+    MLCC_BIN=$bin exec python3 tests/bench/start.py "$@"
 fi
 mlcc=$bin/mlcc
 work=$(mktemp -d)
