@@ -23,9 +23,7 @@ static const arch_field fields[] = {
     HEAD_DIM,
     ROPE_BASE_EXTRA,
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
     {"tie_word_embeddings", {"false"}, NULL},
@@ -49,9 +47,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("model.embed_tokens.weight", ALWAYS),
     NORM(ARCH_FINAL_NORM, "model.norm", ALWAYS),

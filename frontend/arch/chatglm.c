@@ -26,9 +26,7 @@ static const arch_field fields[] = {
     MAX_BATCH_SIZE,
     REAL_FIELD("rope_ratio", rope_ratio, ARCH_EXTRA, 1, NONE),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"rmsnorm", {"true"}, NULL},
     {"post_layer_norm", {"true"}, NULL},
@@ -66,9 +64,7 @@ static const arch_weight weights[] = {
     WEIGHT(ARCH_DOWN, "mlp.dense_4h_to_h.weight", NULL, ARCH_D_MODEL, ARCH_D_FF),
     VECTOR(ARCH_DOWN_BIAS, "mlp.dense_4h_to_h.bias", NULL, ARCH_D_MODEL, .when = WHEN(mlp_bias)),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("transformer.embedding.weight", .source = "transformer.embedding.word_embeddings.weight"),
     NORM(ARCH_FINAL_NORM, "transformer.encoder.final_layernorm", ALWAYS),

@@ -24,16 +24,12 @@ static const arch_field fields[] = {
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 1),
     ROPE_SCALING(ARCH_EXTRA),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
     {"use_qk_norm", {"false"}, NULL},
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight weights[] = {
     ATTENTION_WEIGHTS("self_attn.qkv_proj"),
     ATTENTION_BIASES("self_attn.qkv_proj", .when = WHEN(attention_bias)),
@@ -44,9 +40,7 @@ static const arch_weight weights[] = {
     WEIGHT(ARCH_DOWN, "mlp.down_proj.weight", NULL, ARCH_D_MODEL, ARCH_D_FF),
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     USUAL_MODEL_WEIGHTS,
 };

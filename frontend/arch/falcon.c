@@ -26,9 +26,7 @@ static const arch_field fields[] = {
     ACTIVATION_FIELD("activation", ARCH_EXTRA, GELU, NONE),
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 1),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"alibi", {"false"}, "models that know positions by ALiBi are not supported"},
     {"parallel_attn", {"true"}, NULL},
@@ -39,7 +37,6 @@ static const arch_condition conditions[] = {
 static const char *const ignored_keys[] = {"apply_residual_connection_post_layernorm", NULL};
 
 static mlcc_status *finish(hf_model_config *config) {
-    if (config->d_ff < 1) config->d_ff = 4 * config->d_model;
     if (config->multi_query && !config->new_decoder) config->n_kv_heads = 1;
     config->has_one_norm = !config->new_decoder;
     return NULL;
@@ -62,9 +59,7 @@ static const arch_weight weights[] = {
     WEIGHT(ARCH_DOWN, "mlp.dense_4h_to_h.weight", NULL, ARCH_D_MODEL, ARCH_D_FF),
     VECTOR(ARCH_DOWN_BIAS, "mlp.dense_4h_to_h.bias", NULL, ARCH_D_MODEL, .when = WHEN(attention_bias)),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("transformer.word_embeddings.weight", ALWAYS),
     NORM(ARCH_FINAL_NORM, "transformer.ln_f", ALWAYS),

@@ -82,6 +82,14 @@
 #define MAX_BATCH_SIZE           ONE_OR_MORE("max_batch_size", max_batch_size)
 #define DTYPE                    FIELD("dtype", ARCH_FIELD_DTYPE, dtype, ARCH_OPTIONAL, 0, 0, 0, NONE)
 
+// Keys of the GPT-2 line's configs that say nothing about arithmetic: of training, of other heads, of other runtimes.
+#define GPT2_IGNORED_KEYS \
+    "attn_pdrop", "embd_pdrop", "n_ctx", "n_special", "predict_special_tokens", \
+        "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type", \
+        "summary_use_proj", "reorder_and_upcast_attn", "attention_softmax_in_fp32", \
+        "scale_attention_softmax_in_fp32", "runner_max_sequence_length", "inference_runner", \
+        "validate_runner_input", "pre_allocate_kv_cache", "max_sequence_length", "max_batch_size"
+
 // ---- weights --------------------------------------------------------------------------------------------
 
 // WEIGHT(role, name, fused name or NULL, rows, columns[, .source = …, .form = …, .addend = …, .when = WHEN(member)])
@@ -120,8 +128,10 @@
 #define EMBEDDING_WEIGHT(text, ...) \
     WEIGHT(ARCH_EMBEDDING, text, NULL, ARCH_VOCAB, ARCH_D_MODEL, __VA_ARGS__)
 #define HEAD_WEIGHT(text, ...) WEIGHT(ARCH_HEAD, text, NULL, ARCH_VOCAB, ARCH_D_MODEL, __VA_ARGS__)
-#define USUAL_MODEL_WEIGHTS \
+// The arguments go to the norm.
+#define MODEL_WEIGHTS(...) \
     EMBEDDING_WEIGHT("model.embed_tokens.weight", ALWAYS), \
-        NORM(ARCH_FINAL_NORM, "model.norm", ALWAYS), HEAD_WEIGHT("lm_head.weight", ALWAYS)
+        NORM(ARCH_FINAL_NORM, "model.norm", __VA_ARGS__), HEAD_WEIGHT("lm_head.weight", ALWAYS)
+#define USUAL_MODEL_WEIGHTS MODEL_WEIGHTS(ALWAYS)
 
 #endif

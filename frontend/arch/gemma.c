@@ -23,9 +23,7 @@ static const arch_field fields[] = {
     TENSOR_PARALLEL_SHARDS,
     MAX_BATCH_SIZE,
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_activation", {"\"gelu\"", "\"gelu_pytorch_tanh\""}, NULL},
     {"hidden_act", {"\"gelu\"", "\"gelu_pytorch_tanh\""}, NULL},
@@ -50,13 +48,9 @@ static const arch_weight weights[] = {
     NORM(ARCH_INPUT_NORM, "input_layernorm", PLUS_ONE),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", PLUS_ONE),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
-    EMBEDDING_WEIGHT("model.embed_tokens.weight", ALWAYS),
-    NORM(ARCH_FINAL_NORM, "model.norm", PLUS_ONE),
-    HEAD_WEIGHT("lm_head.weight", ALWAYS),
+    MODEL_WEIGHTS(PLUS_ONE),
 };
 // clang-format on
 

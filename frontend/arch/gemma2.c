@@ -29,9 +29,7 @@ static const arch_field fields[] = {
     SLIDING_WINDOW("sliding_window", ARCH_OPTIONAL, NONE),
     LAYER_TYPES,
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_activation", {"\"gelu\"", "\"gelu_pytorch_tanh\""}, NULL},
     {"hidden_act", {"\"gelu\"", "\"gelu_pytorch_tanh\""}, NULL},
@@ -63,13 +61,9 @@ static const arch_weight weights[] = {
     NORM(ARCH_MLP_NORM, "pre_feedforward_layernorm", PLUS_ONE),
     NORM(ARCH_MLP_OUTPUT_NORM, "post_feedforward_layernorm", PLUS_ONE),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
-    EMBEDDING_WEIGHT("model.embed_tokens.weight", ALWAYS),
-    NORM(ARCH_FINAL_NORM, "model.norm", PLUS_ONE),
-    HEAD_WEIGHT("lm_head.weight", ALWAYS),
+    MODEL_WEIGHTS(PLUS_ONE),
 };
 // clang-format on
 

@@ -36,9 +36,7 @@ static const arch_field fields[] = {
     LAYER_TYPES,
     ROPE_SCALING(ARCH_EXTRA),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_activation", {"\"gelu\"", "\"gelu_pytorch_tanh\""}, NULL},
     {"hidden_act", {"\"gelu\"", "\"gelu_pytorch_tanh\""}, NULL},
@@ -76,9 +74,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_MLP_NORM, "pre_feedforward_layernorm", PLUS_ONE),
     NORM(ARCH_MLP_OUTPUT_NORM, "post_feedforward_layernorm", PLUS_ONE),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("language_model.model.embed_tokens.weight", .source = "model.embed_tokens.weight"),
     NORM(ARCH_FINAL_NORM, "language_model.model.norm", PLUS_ONE, .source = "model.norm.weight"),

@@ -21,9 +21,7 @@ static const arch_field fields[] = {
     ACTIVATION_FIELD("activation_function", ARCH_EXTRA, GELU_NEW, NONE),
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 1),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"scale_attn_by_inverse_layer_idx", {"false"}, NULL},
     {"scale_attn_weights", {"true"}, NULL},
@@ -31,33 +29,7 @@ static const arch_condition conditions[] = {
 };
 // clang-format on
 
-static const char *const ignored_keys[] = {
-    "attn_pdrop",
-    "embd_pdrop",
-    "n_ctx",
-    "n_special",
-    "predict_special_tokens",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-    "reorder_and_upcast_attn",
-    "attention_softmax_in_fp32",
-    "scale_attention_softmax_in_fp32",
-    "runner_max_sequence_length",
-    "inference_runner",
-    "validate_runner_input",
-    "pre_allocate_kv_cache",
-    "max_sequence_length",
-    "max_batch_size",
-    NULL};
-
-// No size of the MLP given: four times the model's.
-static mlcc_status *finish(hf_model_config *config) {
-    if (config->d_ff < 1) config->d_ff = 4 * config->d_model;
-    return NULL;
-}
+static const char *const ignored_keys[] = {GPT2_IGNORED_KEYS, NULL};
 
 // clang-format off
 static const arch_weight weights[] = {
@@ -74,9 +46,7 @@ static const arch_weight weights[] = {
     WEIGHT(ARCH_DOWN, "mlp.c_proj.weight", NULL, ARCH_D_MODEL, ARCH_D_FF, .form = HF_TRANSPOSED),
     VECTOR(ARCH_DOWN_BIAS, "mlp.c_proj.bias", NULL, ARCH_D_MODEL, ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("transformer.wte.weight", ALWAYS),
     WEIGHT(ARCH_POSITION_EMBEDDING, "transformer.wpe.weight", NULL, ARCH_POSITIONS, ARCH_D_MODEL),
@@ -107,6 +77,5 @@ const arch_info arch_gpt2 = {
     .n_conditions = COUNT_OF(conditions),
     .ignored_keys = ignored_keys,
     .max_prefill_chunk = 8192,
-    .finish = finish,
     .decoder = &decoder,
 };

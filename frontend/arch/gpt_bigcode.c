@@ -19,40 +19,16 @@ static const arch_field fields[] = {
     BOOL_FIELD("multi_query", multi_query, ARCH_EXTRA, 1, NONE),
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 1),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"scale_attn_weights", {"true"}, NULL},
     {"add_cross_attention", {"false"}, NULL},
 };
 // clang-format on
 
-static const char *const ignored_keys[] = {
-    "attn_pdrop",
-    "embd_pdrop",
-    "n_ctx",
-    "n_special",
-    "predict_special_tokens",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-    "reorder_and_upcast_attn",
-    "attention_softmax_in_fp32",
-    "scale_attention_softmax_in_fp32",
-    "runner_max_sequence_length",
-    "inference_runner",
-    "validate_runner_input",
-    "pre_allocate_kv_cache",
-    "max_sequence_length",
-    "max_batch_size",
-    NULL};
+static const char *const ignored_keys[] = {GPT2_IGNORED_KEYS, NULL};
 
-// No size of the MLP given: four times the model's.
 static mlcc_status *finish(hf_model_config *config) {
-    if (config->d_ff < 1) config->d_ff = 4 * config->d_model;
     if (config->multi_query) config->n_kv_heads = 1;
     return NULL;
 }
@@ -72,9 +48,7 @@ static const arch_weight weights[] = {
     WEIGHT(ARCH_DOWN, "mlp.c_proj.weight", NULL, ARCH_D_MODEL, ARCH_D_FF, .form = HF_AS_IT_IS),
     VECTOR(ARCH_DOWN_BIAS, "mlp.c_proj.bias", NULL, ARCH_D_MODEL, ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("transformer.wte.weight", ALWAYS),
     WEIGHT(ARCH_POSITION_EMBEDDING, "transformer.wpe.weight", NULL, ARCH_POSITIONS, ARCH_D_MODEL),

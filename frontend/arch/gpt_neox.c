@@ -44,9 +44,7 @@ static const arch_weight weights[] = {
     WEIGHT(ARCH_DOWN, "mlp.dense_4h_to_h.weight", NULL, ARCH_D_MODEL, ARCH_D_FF),
     VECTOR(ARCH_DOWN_BIAS, "mlp.dense_4h_to_h.bias", NULL, ARCH_D_MODEL, ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("gpt_neox.embed_in.weight", ALWAYS),
     NORM(ARCH_FINAL_NORM, "gpt_neox.final_layer_norm", ALWAYS),

@@ -18,9 +18,7 @@ static const arch_field fields[] = {
     MAX_BATCH_SIZE,
     HEAD_DIM,
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"tie_word_embeddings", {"false"}, NULL},
     {"rotary", {"true"}, NULL},
@@ -28,35 +26,7 @@ static const arch_condition conditions[] = {
 // clang-format on
 
 static const char *const ignored_keys[] = {
-    "attn_pdrop",
-    "embd_pdrop",
-    "n_ctx",
-    "n_special",
-    "predict_special_tokens",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-    "reorder_and_upcast_attn",
-    "attention_softmax_in_fp32",
-    "scale_attention_softmax_in_fp32",
-    "runner_max_sequence_length",
-    "inference_runner",
-    "validate_runner_input",
-    "pre_allocate_kv_cache",
-    "max_sequence_length",
-    "max_batch_size",
-    "scale_attn_weights",
-    "rope_scaling",
-    "rope_parameters",
-    NULL};
-
-// No size of the MLP given: four times the model's.
-static mlcc_status *finish(hf_model_config *config) {
-    if (config->d_ff < 1) config->d_ff = 4 * config->d_model;
-    return NULL;
-}
+    GPT2_IGNORED_KEYS, "scale_attn_weights", "rope_scaling", "rope_parameters", NULL};
 
 // clang-format off
 static const arch_weight weights[] = {
@@ -71,9 +41,7 @@ static const arch_weight weights[] = {
     WEIGHT(ARCH_DOWN, "mlp.fc_out.weight", NULL, ARCH_D_MODEL, ARCH_D_FF),
     VECTOR(ARCH_DOWN_BIAS, "mlp.fc_out.bias", NULL, ARCH_D_MODEL, ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("transformer.wte.weight", ALWAYS),
     NORM(ARCH_FINAL_NORM, "transformer.ln_f", ALWAYS),
@@ -104,6 +72,5 @@ const arch_info arch_gptj = {
     .n_conditions = COUNT_OF(conditions),
     .ignored_keys = ignored_keys,
     .max_prefill_chunk = 8192,
-    .finish = finish,
     .decoder = &decoder,
 };

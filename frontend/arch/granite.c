@@ -27,9 +27,7 @@ static const arch_field fields[] = {
     BOOL_FIELD("attention_bias", attention_bias, ARCH_OPTIONAL, 0, NONE),
     BOOL_FIELD("mlp_bias", mlp_bias, ARCH_OPTIONAL, 0, NONE),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
 };
@@ -54,9 +52,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     USUAL_MODEL_WEIGHTS,
 };

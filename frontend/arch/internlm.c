@@ -24,15 +24,11 @@ static const arch_field fields[] = {
     ROPE_SCALING(ARCH_EXTRA),
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 0),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight weights[] = {
     ATTENTION_WEIGHTS("self_attn.wqkv_pack"),
     ATTENTION_BIASES("self_attn.wqkv_pack", .when = WHEN(attention_bias)),
@@ -42,9 +38,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     USUAL_MODEL_WEIGHTS,
 };

@@ -25,9 +25,7 @@ static const arch_field fields[] = {
     ROPE_SCALING(ARCH_EXTRA),
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 0),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
 };
@@ -47,9 +45,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_INPUT_NORM, "attention_norm", ALWAYS),
     NORM(ARCH_MLP_NORM, "ffn_norm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("model.tok_embeddings.weight", ALWAYS),
     NORM(ARCH_FINAL_NORM, "model.norm", ALWAYS),

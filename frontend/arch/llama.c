@@ -24,17 +24,13 @@ static const arch_field fields[] = {
     BOOL_FIELD("attention_bias", attention_bias, ARCH_EXTRA, 0, NONE),
     BOOL_FIELD("mlp_bias", mlp_bias, ARCH_EXTRA, 0, NONE),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
     {"rope_interleaved", {"false"}, "permute the rows of q_proj and k_proj to the halves layout"},
     {"partial_rotary_factor", {"1.0", "1"}, NULL},
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight weights[] = {
     ATTENTION_WEIGHTS("self_attn.qkv_proj"),
     ATTENTION_BIASES("self_attn.qkv_proj", .when = WHEN(attention_bias)),
@@ -45,9 +41,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     USUAL_MODEL_WEIGHTS,
 };

@@ -27,9 +27,7 @@ static const arch_field fields[] = {
     HEAD_DIM,
     ROPE_SCALING(ARCH_EXTRA),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"attention_bias", {"false"}, NULL},
 };
@@ -51,9 +49,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     USUAL_MODEL_WEIGHTS,
 };

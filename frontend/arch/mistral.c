@@ -26,9 +26,7 @@ static const arch_field fields[] = {
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 0),
     ROPE_SCALING(ARCH_EXTRA),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
     {"attention_bias", {"false"}, NULL},

@@ -25,9 +25,7 @@ static const arch_field fields[] = {
     BOOL_FIELD("attention_bias", attention_bias, ARCH_EXTRA, 0, NONE),
     BOOL_FIELD("mlp_bias", mlp_bias, ARCH_EXTRA, 0, NONE),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight weights[] = {
     ATTENTION_WEIGHTS("self_attn.qkv_proj"),
     ATTENTION_BIASES("self_attn.qkv_proj", .when = WHEN(attention_bias)),
@@ -42,9 +40,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", PLUS_ONE),
     NORM_BIAS(ARCH_MLP_NORM_BIAS, "post_attention_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("model.embed_tokens.weight", ALWAYS),
     NORM(ARCH_FINAL_NORM, "model.norm", PLUS_ONE),

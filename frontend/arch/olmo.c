@@ -22,15 +22,11 @@ static const arch_field fields[] = {
     PIPELINE_PARALLEL_STAGES,
     MAX_BATCH_SIZE,
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"attention_bias", {"false"}, NULL},
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight weights[] = {
     ATTENTION_WEIGHTS("self_attn.qkv_proj"),
     OUTPUT_WEIGHT,
@@ -38,9 +34,7 @@ static const arch_weight weights[] = {
     {.role = ARCH_INPUT_NORM},
     {.role = ARCH_MLP_NORM},
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("model.embed_tokens.weight", ALWAYS),
     {.role = ARCH_FINAL_NORM},

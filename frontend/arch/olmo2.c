@@ -22,15 +22,11 @@ static const arch_field fields[] = {
     PIPELINE_PARALLEL_STAGES,
     MAX_BATCH_SIZE,
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"attention_bias", {"false"}, NULL},
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight weights[] = {
     ATTENTION_WEIGHTS("self_attn.qkv_proj"),
     OUTPUT_WEIGHT,
@@ -40,9 +36,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_ATTENTION_OUTPUT_NORM, "post_attention_layernorm", ALWAYS),
     NORM(ARCH_MLP_OUTPUT_NORM, "post_feedforward_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     USUAL_MODEL_WEIGHTS,
 };

@@ -23,9 +23,7 @@ static const arch_field fields[] = {
     ACTIVATION_FIELD("hidden_act", ARCH_EXTRA, GELU_NEW, NONE),
     ROPE_SCALING(ARCH_EXTRA),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"qk_layernorm", {"false"}, NULL},
     {"tie_word_embeddings", {"false"}, NULL},
@@ -51,9 +49,7 @@ static const arch_weight weights[] = {
     WEIGHT(ARCH_DOWN, "mlp.fc2.weight", NULL, ARCH_D_MODEL, ARCH_D_FF),
     VECTOR(ARCH_DOWN_BIAS, "mlp.fc2.bias", NULL, ARCH_D_MODEL, ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("transformer.embd.weight", .source = "model.embed_tokens.weight"),
     NORM(ARCH_FINAL_NORM, "lm_head.ln", .source = "model.final_layernorm.weight"),

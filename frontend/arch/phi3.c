@@ -25,9 +25,7 @@ static const arch_field fields[] = {
     REAL_FIELD("partial_rotary_factor", partial_rotary_factor, ARCH_OPTIONAL, 1, NONE),
     SLIDING_WINDOW("sliding_window", ARCH_EXTRA, NONE),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
     {"attention_bias", {"false"}, NULL},
@@ -55,9 +53,7 @@ static const arch_weight weights[] = {
     WEIGHT(ARCH_DOWN, "mlp.down_proj.weight", NULL, ARCH_D_MODEL, ARCH_D_FF),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("transformer.embd.weight", .source = "model.embed_tokens.weight"),
     NORM(ARCH_FINAL_NORM, "transformer.norm", .source = "model.norm.weight"),

@@ -21,9 +21,7 @@ static const arch_field fields[] = {
     MAX_BATCH_SIZE,
     ACTIVATION_FIELD("activation_function", ARCH_EXTRA, GELU_NEW, NONE),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"tie_word_embeddings", {"false"}, NULL},
 };
@@ -31,12 +29,6 @@ static const arch_condition conditions[] = {
 
 static const char *const ignored_keys[] = {
     "attn_pdrop", "embd_pdrop", "flash_attn", "flash_rotary", "fused_dense", "img_processor", NULL};
-
-// No size of the MLP given: four times the model's.
-static mlcc_status *finish(hf_model_config *config) {
-    if (config->d_ff == 0) config->d_ff = 4 * config->d_model;
-    return NULL;
-}
 
 // clang-format off
 static const arch_weight weights[] = {
@@ -51,9 +43,7 @@ static const arch_weight weights[] = {
     WEIGHT(ARCH_DOWN, "mlp.fc2.weight", NULL, ARCH_D_MODEL, ARCH_D_FF),
     VECTOR(ARCH_DOWN_BIAS, "mlp.fc2.bias", NULL, ARCH_D_MODEL, ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("transformer.embd.weight", .source = "transformer.embd.wte.weight"),
     NORM(ARCH_FINAL_NORM, "lm_head.ln", ALWAYS),
@@ -80,6 +70,5 @@ const arch_info arch_phi_msft = {
     .n_conditions = COUNT_OF(conditions),
     .ignored_keys = ignored_keys,
     .max_prefill_chunk = 8192,
-    .finish = finish,
     .decoder = &decoder,
 };

@@ -44,9 +44,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     USUAL_MODEL_WEIGHTS,
 };

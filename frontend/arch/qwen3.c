@@ -24,9 +24,7 @@ static const arch_field fields[] = {
     KEPT_FIELD("weight_block_size", NONE),
     ROPE_SCALING(ARCH_EXTRA),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
     {"use_sliding_window", {"false"}, "set it to false to attend to the whole context, as MLC LLM does"},
@@ -48,9 +46,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     USUAL_MODEL_WEIGHTS,
 };

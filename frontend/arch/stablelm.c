@@ -23,9 +23,7 @@ static const arch_field fields[] = {
     BOOL_FIELD("use_parallel_residual", parallel_residual, ARCH_EXTRA, 0, NONE),
     ROPE_SCALING(ARCH_EXTRA),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
     {"qk_layernorm", {"false"}, NULL},
@@ -48,9 +46,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", .when = WHEN(has_mlp_norm)),
     NORM_BIAS(ARCH_MLP_NORM_BIAS, "post_attention_layernorm", .when = WHEN(has_mlp_norm)),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("model.embed_tokens.weight", ALWAYS),
     NORM(ARCH_FINAL_NORM, "model.norm", ALWAYS),

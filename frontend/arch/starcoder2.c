@@ -26,9 +26,7 @@ static const arch_field fields[] = {
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 1),
     ROPE_SCALING(ARCH_EXTRA),
 };
-// clang-format on
 
-// clang-format off
 static const arch_condition conditions[] = {
     {"norm_type", {"\"layer_norm\""}, NULL},
     {"mlp_type", {"\"default\""}, NULL},
@@ -55,9 +53,7 @@ static const arch_weight weights[] = {
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
     NORM_BIAS(ARCH_MLP_NORM_BIAS, "post_attention_layernorm", ALWAYS),
 };
-// clang-format on
 
-// clang-format off
 static const arch_weight model_weights[] = {
     EMBEDDING_WEIGHT("model.embed_tokens.weight", ALWAYS),
     NORM(ARCH_FINAL_NORM, "model.norm", ALWAYS),

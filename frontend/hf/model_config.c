@@ -62,6 +62,8 @@ static mlcc_status *derive(const arch_info *arch, const char *what, hf_model_con
                 what, part);
         config->rotary_dim = (int64_t)((double)config->head_dim * part);
     }
+    // Where a type's config may leave the size of the MLP out, it is four times the model's.
+    if (config->d_ff < 1) config->d_ff = 4 * config->d_model;
     derive_chunk(arch, config);
     return NULL;
 }
