@@ -37,8 +37,10 @@ extern "C" {
 
 typedef struct mlcc_model mlcc_model;
 typedef struct mlcc_engine mlcc_engine;
+typedef struct mlcc_encoder mlcc_encoder;
 typedef struct mlcc_sampler mlcc_sampler;
 typedef struct mlcc_tokenizer mlcc_tokenizer;
+typedef struct mlcc_chat_template mlcc_chat_template;
 
 // Called while weights are checked ("verifying"), brought into the device layout ("preparing"), written
 // to the prepared-weights cache ("keeping"), read into memory as they are ("reading"), copied to a
@@ -96,8 +98,10 @@ typedef struct mlcc_model_info {
     uint64_t mapped_weight_bytes; // of these, in mapped files: MLCC_WEIGHTS_MAPPED
     uint64_t kv_bytes_per_token;
     uint64_t workspace_bytes;
-    double load_s;          // seconds that open took
-    bool from_cache;        // prepared weights were taken from the cache
+    double load_s;   // seconds that open took
+    bool from_cache; // prepared weights were taken from the cache
+    bool
+        is_encoder; // for mlcc_encoder, not for mlcc_engine; it has no layers with a cache and no logits rows
     bool samples_on_device; // the device chooses the tokens of mlcc_engine_sample
     const char *device;     // "cpu", "cuda:0"
     const char
@@ -201,8 +205,78 @@ int32_t mlcc_sampler_sample(mlcc_sampler *sampler, const float *logits);
 // Forgets the generated tokens and starts again from the seed.
 void mlcc_sampler_reset(mlcc_sampler *sampler);
 
+// ---- Encoders (BERT and its like): texts become vectors.
+//
+//   mlcc_encoder *encoder; mlcc_encoder_info info;
+//   mlcc_encoder_create(model, &encoder);                          a model whose info.is_encoder is true
+//   mlcc_encoder_get_info(encoder, &info);
+//   mlcc_encoder_item item = {ids, n};                             ids of one text, special tokens with them
+//   mlcc_encoder_embed(encoder, &item, 1, NULL, vector);           float vector[info.width]
+
+// How the rows x[0] … x[n-1] of a text's tokens, special ones with them, become one vector.
+typedef enum mlcc_pooling {
+    MLCC_POOLING_DEFAULT,       // what the model directory says (mlcc_encoder_info.pooling)
+    MLCC_POOLING_CLS,           // "cls": x[0]
+    MLCC_POOLING_MEAN,          // "mean"
+    MLCC_POOLING_MAX,           // "max": column by column
+    MLCC_POOLING_MEAN_SQRT,     // "mean_sqrt_len": the sum over sqrt(n)
+    MLCC_POOLING_WEIGHTED_MEAN, // "weighted_mean": x[i] counts i + 1 times
+    MLCC_POOLING_LAST           // "last": x[n-1]
+} mlcc_pooling;
+// INVALID lists the names. Both spellings of sentence-transformers and MLC LLM are known ("last", "lasttoken").
+mlcc_status *mlcc_pooling_find(const char *name, mlcc_pooling *out);
+const char *mlcc_pooling_name(mlcc_pooling pooling); // "mean"; never NULL
+
+typedef enum mlcc_normalization {
+    MLCC_NORMALIZE_DEFAULT, // what the model directory says
+    MLCC_NORMALIZE_ON,      // vectors of length 1; one of zeros stays what it is
+    MLCC_NORMALIZE_OFF
+} mlcc_normalization;
+
+typedef struct mlcc_encoder_info {
+    int64_t width;      // of rows and vectors
+    int64_t vocab;      // token ids are below this
+    int64_t max_tokens; // of one text; longer ones are refused, so cut them before
+    int64_t
+        pass_tokens; // most tokens of one forward pass: so many texts as fit go through together
+    mlcc_pooling pooling;
+    bool normalizes;
+} mlcc_encoder_info;
+
+typedef struct mlcc_encoder_item {
+    const int32_t *tokens; // [n_tokens]
+    int64_t n_tokens;      // 1 … max_tokens
+} mlcc_encoder_item;
+
+typedef struct mlcc_embed_options {
+    mlcc_pooling pooling;
+    mlcc_normalization normalize;
+} mlcc_embed_options;
+
+// UNSUPPORTED: the model is a decoder. An encoder must end before its model; a model may serve several, one thread at a time each.
+mlcc_status *mlcc_encoder_create(mlcc_model *model, mlcc_encoder **out);
+void mlcc_encoder_free(mlcc_encoder *encoder); // NULL is fine
+void mlcc_encoder_get_info(const mlcc_encoder *encoder, mlcc_encoder_info *info);
+// A vector for every item. `embeddings`: the caller's, float [n_items, width], C order. `options` NULL = all defaults. Texts share passes in
+// their order; what a text becomes does not depend on the others. Allocates nothing. INVALID: an item without tokens or with more than
+// max_tokens, a token id out of range; nothing has been written then.
+mlcc_status *mlcc_encoder_embed(
+    mlcc_encoder *encoder, const mlcc_encoder_item *items, int64_t n_items,
+    const mlcc_embed_options *options, float *embeddings);
+// The rows themselves, item after item: `rows` float [sum of n_tokens, width].
+mlcc_status *mlcc_encoder_rows(
+    mlcc_encoder *encoder, const mlcc_encoder_item *items, int64_t n_items, float *rows);
+
 // Text. `directory` needs only the tokenizer files.
 mlcc_status *mlcc_tokenizer_open(const char *directory, mlcc_tokenizer **out);
+typedef struct mlcc_tokenizer_options {
+    const char *directory;
+    // A tokenizer that comes from more than 256 KiB is kept in DIRECTORY/tokenizer.cache, or where that cannot be written in the cache
+    // directory, and only mapped the next time. Its files are read again when their content has changed.
+    bool no_cache;               // neither read nor write that
+    const char *cache_directory; // not NULL: any tokenizer is kept there and nowhere else
+} mlcc_tokenizer_options;
+mlcc_status *mlcc_tokenizer_open_with(const mlcc_tokenizer_options *options, mlcc_tokenizer **out);
 void mlcc_tokenizer_close(mlcc_tokenizer *tokenizer);
 int64_t mlcc_tokenizer_vocab(const mlcc_tokenizer *tokenizer); // ids are below this
 // `text` is any byte string; invalid UTF-8 is replaced by U+FFFD. *ids is malloc'ed. `add_special`: run the post-processor (BOS).
@@ -229,6 +303,21 @@ mlcc_status *mlcc_tokenizer_decode(
 // The token's own text ("▁the"), or NULL.
 const char *mlcc_tokenizer_token(const mlcc_tokenizer *tokenizer, int32_t id);
 int32_t mlcc_tokenizer_find(const mlcc_tokenizer *tokenizer, const char *token); // -1 when absent
+
+// Chat: the directory's conversation template (mlc-chat-config.json), the model's own Jinja template where it has one.
+mlcc_status *mlcc_chat_template_open(const char *directory, mlcc_chat_template **out);
+void mlcc_chat_template_free(mlcc_chat_template *chat);
+// What a Jinja template reads beside the messages: "tools" and "documents", lists of objects as OpenAI's API has them, and "variables", an object
+// of more variables ({"enable_thinking": false}). JSON text, copied; NULL takes it away. UNSUPPORTED: the template is none of Jinja.
+mlcc_status *mlcc_chat_template_set(
+    mlcc_chat_template *chat, const char *input, const char *json, size_t length);
+// The prompt for an answer to `messages`: JSON text, a list of {"role": …, "content": …} as OpenAI's API has them, with tool_calls and the role
+// tool. With a Jinja template nothing that messages or inputs say becomes a special token. *ids is malloc'ed.
+mlcc_status *mlcc_chat_template_encode(
+    const mlcc_chat_template *chat, const mlcc_tokenizer *tokenizer, const char *messages,
+    size_t length, int32_t **ids, size_t *n_ids);
+// Whether this token ends an answer.
+bool mlcc_chat_template_is_stop(const mlcc_chat_template *chat, int32_t id);
 
 // Streaming decode: never emits half a character.
 typedef struct mlcc_text_stream mlcc_text_stream;

@@ -11,8 +11,7 @@ static const char metaspace[] = "\xE2\x96\x81"; // ▁, U+2581
 enum { METASPACE_BYTES = 3 };
 
 int32_t mlcc_bpe_find(const mlcc_bpe *bpe, const char *piece, size_t length) {
-    uint64_t id;
-    return mlcc_map_get(bpe->vocab, piece, length, &id) ? (int32_t)id : -1;
+    return mlcc_vocabulary_find(bpe->vocab, piece, length);
 }
 
 static mlcc_status *no_memory(void) {
@@ -22,15 +21,14 @@ static mlcc_status *no_memory(void) {
 // The ids of single characters and of "<0x00>" … "<0xFF>".
 static void fill_character_ids(mlcc_bpe *bpe) {
     for (size_t i = 0; i < BPE_N_DIRECT; i++) bpe->character_ids[i] = -1;
-    for (size_t i = 0; i < mlcc_map_count(bpe->vocab); i++) {
-        const char *piece;
+    for (size_t i = 0; i < mlcc_vocabulary_count(bpe->vocab); i++) {
         size_t length;
-        uint64_t id;
-        mlcc_map_entry(bpe->vocab, i, &piece, &length, &id);
+        int32_t id;
+        const char *piece = mlcc_vocabulary_piece(bpe->vocab, i, &length, &id);
         if (length == 0 || length > MLCC_UTF8_MAX_BYTES) continue;
         uint32_t code;
         if (mlcc_utf8_decode(piece, &code) == length && code < BPE_N_DIRECT) {
-            bpe->character_ids[code] = (int32_t)id;
+            bpe->character_ids[code] = id;
         }
     }
     for (unsigned byte = 0; byte < 256; byte++) {
@@ -76,7 +74,7 @@ void mlcc_bpe_free(mlcc_bpe *bpe) {
     free(bpe->prefix);
     free(bpe->suffix);
     free(bpe->character_ids);
-    free(bpe->pairs);
+    if (!bpe->is_view) free(bpe->pairs);
     mlcc_trie_free(bpe->verbatim);
     mlcc_bytes_free(&bpe->joined);
     free(bpe);
@@ -180,5 +178,68 @@ mlcc_status *mlcc_bpe_encode(
         MLCC_TRY(mlcc_bpe_encode_word(bpe, scratch, word + i, n_bytes, forbidden, out));
         i += n_bytes;
     }
+    return NULL;
+}
+
+// ---- packing -------------------------------------------------------------------------------------------------
+
+void mlcc_bpe_pack(const mlcc_bpe *bpe, mlcc_bytes *out) {
+    mlcc_pack_u32(out, (uint32_t)(bpe->unknown_id + 1));
+    mlcc_pack_u32(out, bpe->fuses_unknown);
+    mlcc_pack_u32(out, bpe->has_byte_fallback);
+    mlcc_pack_u32(out, bpe->ignores_merges);
+    mlcc_pack_u32(out, bpe->splits_at_metaspace);
+    mlcc_pack_text(out, bpe->prefix, bpe->prefix_bytes);
+    mlcc_pack_text(out, bpe->suffix, bpe->suffix_bytes);
+    mlcc_pack_array(out, bpe->pairs, bpe->n_slots, sizeof *bpe->pairs);
+    mlcc_trie_pack_members(bpe->verbatim, bpe->vocab, out);
+}
+
+// Every pair becomes a token, and a search for a pair ends at a free slot.
+static bool has_good_pairs(const mlcc_bpe *bpe, size_t n_tokens) {
+    if (bpe->n_slots < 2 || (bpe->n_slots & (bpe->n_slots - 1)) != 0) return false;
+    size_t n_free = 0;
+    bool is_good = true;
+    for (size_t i = 0; i < bpe->n_slots; i++) {
+        bool is_free = bpe->pairs[i].rank == BPE_NO_RANK;
+        n_free += is_free;
+        // As an unsigned number a negative id is above every limit, too.
+        is_good = is_good && (is_free || (uint32_t)bpe->pairs[i].merged < n_tokens);
+    }
+    return is_good && n_free != 0;
+}
+
+static mlcc_status *unpack(mlcc_unpacker *in, size_t n_tokens, mlcc_bpe *bpe) {
+    bpe->unknown_id = (int32_t)mlcc_unpack_below(in, n_tokens + 1) - 1;
+    bpe->fuses_unknown = mlcc_unpack_bool(in);
+    bpe->has_byte_fallback = mlcc_unpack_bool(in);
+    bpe->ignores_merges = mlcc_unpack_bool(in);
+    bpe->splits_at_metaspace = mlcc_unpack_bool(in);
+    bpe->prefix = strdup(mlcc_unpack_text(in, &bpe->prefix_bytes));
+    bpe->suffix = strdup(mlcc_unpack_text(in, &bpe->suffix_bytes));
+    if (bpe->prefix == NULL || bpe->suffix == NULL) return no_memory();
+    bpe->pairs = (bpe_pair *)(uintptr_t)mlcc_unpack_array(in, sizeof *bpe->pairs, &bpe->n_slots);
+    bool is_good = strlen(bpe->prefix) == bpe->prefix_bytes &&
+                   strlen(bpe->suffix) == bpe->suffix_bytes && has_good_pairs(bpe, n_tokens);
+    if (!mlcc_unpack_require(in, is_good)) return NULL;
+    bpe->character_ids = malloc(BPE_N_DIRECT * sizeof *bpe->character_ids);
+    if (bpe->character_ids == NULL) return no_memory();
+    fill_character_ids(bpe); // sooner made than read and checked
+    return mlcc_trie_unpack_members(in, bpe->vocab, &bpe->verbatim);
+}
+
+mlcc_status *mlcc_bpe_unpack(
+    mlcc_unpacker *in, const mlcc_vocabulary *vocab, size_t n_tokens, mlcc_bpe **out) {
+    *out = NULL;
+    mlcc_bpe *bpe = calloc(1, sizeof *bpe);
+    if (bpe == NULL) return no_memory();
+    bpe->is_view = true;
+    bpe->vocab = vocab;
+    mlcc_status *status = unpack(in, n_tokens, bpe);
+    if (status != NULL || in->has_failed) {
+        mlcc_bpe_free(bpe);
+        return status;
+    }
+    *out = bpe;
     return NULL;
 }

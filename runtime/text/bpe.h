@@ -7,10 +7,10 @@
 #ifndef MLCC_RUNTIME_TEXT_BPE_H
 #define MLCC_RUNTIME_TEXT_BPE_H
 
-#include "runtime/base/map.h"
 #include "runtime/base/status.h"
 #include "runtime/text/buffer.h"
 #include "runtime/text/trie.h"
+#include "runtime/text/vocabulary.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,8 +20,8 @@ typedef struct mlcc_bpe mlcc_bpe;
 typedef struct mlcc_bpe_scratch mlcc_bpe_scratch;
 
 typedef struct mlcc_bpe_options {
-    const mlcc_map *vocab; // piece → id; must outlive the model
-    int32_t unknown_id;    // -1: unknown characters are dropped
+    const mlcc_vocabulary *vocab; // piece → id; must outlive the model
+    int32_t unknown_id;           // -1: unknown characters are dropped
     const char
         *prefix; // continuing_subword_prefix, before every character but the first; "" = none
     const char *suffix;     // end_of_word_suffix, behind the last character; "" = none
@@ -55,5 +55,10 @@ void mlcc_bpe_scratch_free(mlcc_bpe_scratch *scratch);
 mlcc_status *mlcc_bpe_encode(
     const mlcc_bpe *bpe, mlcc_bpe_scratch *scratch, const char *word, size_t length,
     const uint8_t *forbidden, mlcc_ids *out);
+
+// For the tokenizer cache; rules as in word_model.h.
+void mlcc_bpe_pack(const mlcc_bpe *bpe, mlcc_bytes *out);
+mlcc_status *mlcc_bpe_unpack(
+    mlcc_unpacker *in, const mlcc_vocabulary *vocab, size_t n_tokens, mlcc_bpe **out);
 
 #endif

@@ -14,12 +14,13 @@ typedef struct bpe_pair {
 } bpe_pair;
 
 struct mlcc_bpe {
-    const mlcc_map *vocab;
+    const mlcc_vocabulary *vocab;
     int32_t unknown_id;
     char *prefix, *suffix;
     size_t prefix_bytes, suffix_bytes;
     bool fuses_unknown, has_byte_fallback, ignores_merges;
     bool splits_at_metaspace;
+    bool is_view; // the pairs belong to somebody else
 
     int32_t *character_ids; // [BPE_N_DIRECT], -1 where the vocabulary has no such piece
     int32_t byte_ids[256];  // "<0x0A>", -1 likewise

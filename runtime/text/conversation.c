@@ -101,6 +101,13 @@ static mlcc_status *put_message(
     const mlcc_conversation *c = r->conversation;
     const mlcc_chat_role *role = find_role(c, message->role);
     if (role == NULL) return unknown_role(c, message->role);
+    if (message->json.data != NULL) {
+        return MLCC_ERROR(
+            UNSUPPORTED,
+            "a message of role '%s' holds more than text, which conversation template '%s' cannot "
+            "show; the model's own template can (mlcc gen_config --conv-template auto)",
+            message->role, c->name == NULL ? "" : c->name);
+    }
     if (message->content.data == NULL) {
         put(r, role->start);
         put(r, c->role_empty_sep);

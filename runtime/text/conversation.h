@@ -37,11 +37,21 @@ typedef struct mlcc_chat_role {
 typedef struct mlcc_chat_message {
     const char *role;
     mlcc_text content; // data NULL: the message is still to be written, only its start is rendered
+    mlcc_text
+        json; // data NULL: role and content are all; else the whole message, checked (conversation_messages.c)
 } mlcc_chat_message;
+
+// What a Jinja template can read beside the messages, each as JSON text.
+typedef enum mlcc_chat_input {
+    MLCC_CHAT_TOOLS,     // a list of objects: {"type": "function", "function": {"name": …}}
+    MLCC_CHAT_DOCUMENTS, // a list of objects: {"title": …, "text": …}
+    MLCC_CHAT_VARIABLES, // an object of more variables: {"enable_thinking": false}
+    MLCC_N_CHAT_INPUTS,
+} mlcc_chat_input;
 
 // The key of mlc-chat-config.json that is mlcc's own: the name of the Jinja file. MLC LLM passes over it and uses conv_template.
 #define MLCC_CHAT_TEMPLATE_KEY "chat_template"
-enum { MLCC_CHAT_MAX_SPECIAL_TOKENS = 16 };
+enum { MLCC_CHAT_MAX_SPECIAL_TOKENS = 16, MLCC_CHAT_MAX_VARIABLES = 64 };
 
 typedef struct mlcc_conversation {
     const char *name; // may be NULL
@@ -66,6 +76,7 @@ typedef struct mlcc_conversation {
     const mlcc_jinja *jinja; // the model's own template, NULL: none
     mlcc_jinja_variable jinja_variables[MLCC_CHAT_MAX_SPECIAL_TOKENS]; // bos_token, eos_token, …
     size_t n_jinja_variables;
+    mlcc_text inputs[MLCC_N_CHAT_INPUTS]; // data NULL: none
 } mlcc_conversation;
 
 // Reads the object `conv_template`. Everything is copied to `keep`. Errors name the key.
@@ -74,6 +85,28 @@ mlcc_status *mlcc_conversation_read(
 // Reads it from DIRECTORY/mlc-chat-config.json, with the Jinja template that the file names.
 mlcc_status *mlcc_conversation_open(
     const char *directory, mlcc_arena *keep, mlcc_conversation *out);
+
+// Gives the Jinja template one of its inputs; `json` NULL takes it away. `what` names it in errors. The text is copied to `keep`. Whatever
+// it says is user text: it never becomes a special token. UNSUPPORTED: the conversation has no Jinja template. INVALID: no JSON of the
+// form that stands beside its name, above the limits of bytes and depth, or a variable whose name the messages' own variables have.
+mlcc_status *mlcc_conversation_set_input(
+    mlcc_conversation *conversation, mlcc_chat_input input, const char *json, size_t length,
+    const char *what, mlcc_arena *keep);
+
+// Reads messages as OpenAI's chat API has them: a list of objects with role (system, developer, user, assistant, tool) and content: text, a list
+// of parts, or null beside tool_calls; or an object that holds such a list as `messages`. Arguments of calls may be text that is JSON, which
+// templates want as the object it stands for. Everything is copied to `keep`.
+mlcc_status *mlcc_chat_messages_read(
+    const char *json, size_t length, const char *what, mlcc_arena *keep,
+    const mlcc_chat_message **messages, size_t *n_messages);
+// The same for one message; `place` names it in errors.
+mlcc_status *mlcc_chat_message_read(
+    const mlcc_json_value *value, const char *place, mlcc_arena *keep, mlcc_chat_message *out);
+// MLC LLM's templates have a place of its own for the system text: takes the messages of role "system" at the beginning away (joined by an
+// empty line). With a Jinja template nothing happens, system->data stays NULL.
+void mlcc_chat_messages_take_system(
+    const mlcc_conversation *conversation, mlcc_arena *keep, const mlcc_chat_message **messages,
+    size_t *n_messages, mlcc_text *system);
 
 // The prompt for the preset history, `messages` and an assistant turn to be written. system.data NULL: the template's own message.
 // A request's several system messages are joined by the caller. *text is malloc'ed and NUL-terminated.

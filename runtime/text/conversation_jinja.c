@@ -94,60 +94,93 @@ mlcc_status *mlcc_conversation_open_jinja(
 
 // ---- rendering ---------------------------------------------------------------------------------------------------
 
-static void put_message(mlcc_str *json, const char *role, mlcc_text content, mlcc_bytes *scratch) {
+typedef struct listing {
+    mlcc_str json;
+    size_t n;
+    mlcc_bytes scratch;
+} listing;
+
+static void put_message(listing *list, const char *role, mlcc_text content, mlcc_text whole) {
+    mlcc_str *json = &list->json;
+    mlcc_bytes *scratch = &list->scratch;
+    if (list->n++ != 0) mlcc_str_puts(json, ", ");
+    if (whole.data != NULL) {
+        mlcc_str_append(json, whole.data, whole.length);
+        return;
+    }
     mlcc_bytes_clear(scratch);
     mlcc_utf8_repair(content.data, content.length, scratch);
-    mlcc_str_puts(json, json->length == 1 ? "{\"role\": " : ", {\"role\": ");
+    mlcc_str_puts(json, "{\"role\": ");
     mlcc_str_put_json(json, role, strlen(role), true);
     mlcc_str_puts(json, ", \"content\": ");
     mlcc_str_put_json(json, scratch->length == 0 ? "" : scratch->data, scratch->length, true);
     mlcc_str_putc(json, '}');
 }
 
-static void put_messages(
-    mlcc_str *json, const mlcc_chat_message *messages, size_t n, mlcc_bytes *scratch) {
+static void put_messages(listing *list, const mlcc_chat_message *messages, size_t n) {
     for (size_t i = 0; i < n; i++)
-        if (messages[i].content.data != NULL)
-            put_message(json, messages[i].role, messages[i].content, scratch);
+        if (messages[i].content.data != NULL || messages[i].json.data != NULL)
+            put_message(list, messages[i].role, messages[i].content, messages[i].json);
 }
 
-static mlcc_status *render_messages(
-    const mlcc_conversation *c, const mlcc_json_value *messages, mlcc_jinja_output *out) {
-    enum { MAX_OWN = 4 };
-    static const char truth[] = "true";
-    mlcc_json *yes;
-    MLCC_TRY(mlcc_json_parse(truth, sizeof truth - 1, "true", 0, &yes));
-    mlcc_jinja_variable variables[MLCC_CHAT_MAX_SPECIAL_TOKENS + MAX_OWN];
+// [messages, tools, documents, variables], null where there is nothing.
+static void put_all(
+    const mlcc_conversation *c, mlcc_text system, const mlcc_chat_message *messages,
+    size_t n_messages, listing *list) {
+    mlcc_str_puts(&list->json, "[[");
+    if (system.data != NULL) put_message(list, "system", system, (mlcc_text){0});
+    put_messages(list, c->messages, c->n_messages);
+    put_messages(list, messages, n_messages);
+    mlcc_str_putc(&list->json, ']');
+    for (size_t i = 0; i < MLCC_N_CHAT_INPUTS; i++) {
+        mlcc_str_puts(&list->json, ", ");
+        if (c->inputs[i].data != NULL) {
+            mlcc_str_append(&list->json, c->inputs[i].data, c->inputs[i].length);
+        } else {
+            mlcc_str_puts(&list->json, "null");
+        }
+    }
+    mlcc_str_puts(&list->json, ", true]");
+}
+
+static mlcc_status *render_all(
+    const mlcc_conversation *c, const mlcc_json_value *all, mlcc_jinja_output *out) {
+    enum { MESSAGES, INPUTS, TRUTH = INPUTS + MLCC_N_CHAT_INPUTS, MAX_OWN = 4 };
+    const mlcc_json_value *inputs[MLCC_N_CHAT_INPUTS];
+    for (size_t i = 0; i < MLCC_N_CHAT_INPUTS; i++) inputs[i] = mlcc_json_at(all, INPUTS + i);
+    mlcc_jinja_variable variables[MLCC_CHAT_MAX_SPECIAL_TOKENS + MLCC_CHAT_MAX_VARIABLES + MAX_OWN];
     size_t n = 0;
     for (; n < c->n_jinja_variables; n++) variables[n] = c->jinja_variables[n];
-    variables[n++] = (mlcc_jinja_variable){.name = "messages", .value = messages, .is_user = true};
+    // They come behind the special tokens, so that the last one of a name counts, as in transformers.
+    for (const mlcc_json_iter *it = mlcc_json_first(inputs[MLCC_CHAT_VARIABLES]); it != NULL;
+         it = mlcc_json_next(inputs[MLCC_CHAT_VARIABLES], it)) {
+        variables[n++] = (mlcc_jinja_variable){
+            .name = mlcc_json_iter_key(it), .value = mlcc_json_iter_value(it), .is_user = true};
+    }
+    variables[n++] = (mlcc_jinja_variable){
+        .name = "messages", .value = mlcc_json_at(all, MESSAGES), .is_user = true};
     variables[n++] =
-        (mlcc_jinja_variable){.name = "add_generation_prompt", .value = mlcc_json_root(yes)};
-    variables[n++] = (mlcc_jinja_variable){.name = "tools"};
-    variables[n++] = (mlcc_jinja_variable){.name = "documents"};
-    mlcc_status *status = mlcc_jinja_render(c->jinja, variables, n, NULL, out);
-    mlcc_json_free(yes);
-    return status;
+        (mlcc_jinja_variable){.name = "add_generation_prompt", .value = mlcc_json_at(all, TRUTH)};
+    variables[n++] =
+        (mlcc_jinja_variable){.name = "tools", .value = inputs[MLCC_CHAT_TOOLS], .is_user = true};
+    variables[n++] = (mlcc_jinja_variable){
+        .name = "documents", .value = inputs[MLCC_CHAT_DOCUMENTS], .is_user = true};
+    return mlcc_jinja_render(c->jinja, variables, n, NULL, out);
 }
 
 mlcc_status *mlcc_conversation_render_jinja(
     const mlcc_conversation *conversation, mlcc_text system, const mlcc_chat_message *messages,
     size_t n_messages, mlcc_jinja_output *out) {
     *out = (mlcc_jinja_output){0};
-    mlcc_str json = {0};
-    mlcc_bytes scratch = {0};
-    mlcc_str_putc(&json, '[');
-    if (system.data != NULL) put_message(&json, "system", system, &scratch);
-    put_messages(&json, conversation->messages, conversation->n_messages, &scratch);
-    put_messages(&json, messages, n_messages, &scratch);
-    mlcc_str_putc(&json, ']');
+    listing list = {0};
+    put_all(conversation, system, messages, n_messages, &list);
     mlcc_json *document = NULL;
-    mlcc_status *status = mlcc_bytes_check(&scratch);
+    mlcc_status *status = mlcc_bytes_check(&list.scratch);
     if (status == NULL)
-        status = mlcc_json_parse(json.data, json.length, "the messages", 0, &document);
-    if (status == NULL) status = render_messages(conversation, mlcc_json_root(document), out);
+        status = mlcc_json_parse(list.json.data, list.json.length, "the messages", 0, &document);
+    if (status == NULL) status = render_all(conversation, mlcc_json_root(document), out);
     if (document != NULL) mlcc_json_free(document);
-    mlcc_bytes_free(&scratch);
-    mlcc_str_free(&json);
+    mlcc_bytes_free(&list.scratch);
+    mlcc_str_free(&list.json);
     return status;
 }

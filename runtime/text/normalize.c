@@ -145,7 +145,8 @@ mlcc_status *mlcc_normalize_step_run(
         break;
     case MLCC_NORMALIZE_BYTE_LEVEL: mlcc_byte_level_map(text, length, out); break;
     case MLCC_NORMALIZE_NMT: clean_for_translation(text, length, out); break;
-    case MLCC_NORMALIZE_STRIP: break;
+    case MLCC_NORMALIZE_STRIP:
+    case MLCC_N_NORMALIZE_KINDS: break;
     }
     return mlcc_bytes_check(out);
 }

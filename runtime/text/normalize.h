@@ -25,6 +25,7 @@ typedef enum mlcc_normalize_kind {
     MLCC_NORMALIZE_STRIP_NONSPACING, // drops marks without a width (BERT's accents)
     MLCC_NORMALIZE_PRECOMPILED,      // by charsmap
     MLCC_NORMALIZE_SENTENCEPIECE,    // all that SentencePiece does, by its rules
+    MLCC_N_NORMALIZE_KINDS,
 } mlcc_normalize_kind;
 
 typedef struct mlcc_normalize_step {

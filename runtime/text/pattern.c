@@ -28,6 +28,62 @@ void mlcc_pattern_free(mlcc_pattern *pattern) {
     pattern->regex = NULL;
 }
 
+bool mlcc_pattern_is_set(const mlcc_pattern *pattern) {
+    return pattern->literal_bytes != 0 || pattern->regex != NULL || pattern->is_member != NULL ||
+           pattern->scan != NULL;
+}
+
+// ---- packing -------------------------------------------------------------------------------------------------
+
+enum { PACKED_NONE, PACKED_LITERAL, PACKED_REGEX, PACKED_TEST, N_PACKED };
+
+static mlcc_character_test *const tests[] = {
+    mlcc_is_whitespace, mlcc_is_numeric, mlcc_is_punctuation};
+enum { N_TESTS = sizeof tests / sizeof *tests };
+
+void mlcc_pattern_pack(const mlcc_pattern *pattern, mlcc_bytes *out) {
+    if (pattern->is_member != NULL) {
+        uint32_t test = 0;
+        while (test < N_TESTS && tests[test] != pattern->is_member) test++;
+        mlcc_pack_u32(out, PACKED_TEST);
+        mlcc_pack_u32(out, test);
+    } else if (pattern->scan != NULL) {
+        const char *regex = mlcc_word_scan_regex(pattern->scan);
+        mlcc_pack_u32(out, PACKED_REGEX);
+        mlcc_pack_text(out, regex, strlen(regex));
+    } else if (pattern->regex != NULL) {
+        size_t length;
+        const char *regex = mlcc_regex_source(pattern->regex, &length);
+        mlcc_pack_u32(out, PACKED_REGEX);
+        mlcc_pack_text(out, regex, length);
+    } else {
+        mlcc_pack_u32(out, pattern->literal_bytes == 0 ? PACKED_NONE : PACKED_LITERAL);
+        if (pattern->literal_bytes != 0) {
+            mlcc_pack_text(out, pattern->literal, pattern->literal_bytes);
+        }
+    }
+}
+
+mlcc_status *mlcc_pattern_unpack(mlcc_unpacker *in, mlcc_pattern *out) {
+    *out = (mlcc_pattern){0};
+    size_t length = 0;
+    const char *text;
+    switch (mlcc_unpack_below(in, N_PACKED)) {
+    case PACKED_LITERAL:
+        text = mlcc_unpack_text(in, &length);
+        if (!mlcc_unpack_require(in, length != 0)) return NULL;
+        *out = (mlcc_pattern){.literal = text, .literal_bytes = length};
+        return NULL;
+    case PACKED_REGEX:
+        text = mlcc_unpack_text(in, &length);
+        return in->has_failed ? NULL : mlcc_pattern_of_regex(text, length, out);
+    case PACKED_TEST: out->is_member = tests[mlcc_unpack_below(in, N_TESTS)]; return NULL;
+    default: return NULL;
+    }
+}
+
+// ---- searching -----------------------------------------------------------------------------------------------
+
 static void push(mlcc_pieces *out, size_t begin, size_t end, bool is_match) {
     mlcc_pieces_push(
         out, (mlcc_piece){.begin = (uint32_t)begin, .end = (uint32_t)end, .is_match = is_match});

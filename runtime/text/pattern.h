@@ -8,6 +8,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/status.h"
 #include "runtime/text/buffer.h"
+#include "runtime/text/pack.h"
 #include "runtime/text/regex.h"
 #include "runtime/text/word_scan.h"
 
@@ -31,6 +32,11 @@ mlcc_status *mlcc_pattern_of_literal(
 mlcc_status *mlcc_pattern_of_regex(const char *regex, size_t length, mlcc_pattern *out);
 mlcc_pattern mlcc_pattern_of_test(mlcc_character_test *is_member);
 void mlcc_pattern_free(mlcc_pattern *pattern);
+// Whether there is anything to look for; an all-zero pattern is none, and must not be searched for.
+bool mlcc_pattern_is_set(const mlcc_pattern *pattern);
+void mlcc_pattern_pack(const mlcc_pattern *pattern, mlcc_bytes *out);
+// *out is all zeros where none was packed, or when the reader has failed; a literal stays in the packed bytes. Errors as of compiling.
+mlcc_status *mlcc_pattern_unpack(mlcc_unpacker *in, mlcc_pattern *out);
 
 // Appends to `out`; at_start is not set. Nothing is appended for an empty text.
 mlcc_status *mlcc_pattern_split(

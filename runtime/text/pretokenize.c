@@ -98,6 +98,7 @@ static mlcc_status *split_piece(
     case MLCC_SPLIT_CONTIGUOUS:
     case MLCC_SPLIT_MERGED_WITH_PREVIOUS: add_joined(s->to, piece, matches, behavior); break;
     case MLCC_SPLIT_MERGED_WITH_NEXT: add_joined_with_next(s->to, piece, matches); break;
+    case MLCC_N_SPLIT_BEHAVIORS: break;
     }
     return NULL;
 }
@@ -239,6 +240,7 @@ static mlcc_status *run_step(state *s, const mlcc_pretokenize_step *step) {
     case MLCC_PRETOKENIZE_SPLIT: return run_split(s, &step->pattern, step->behavior, step->inverts);
     case MLCC_PRETOKENIZE_BYTE_LEVEL: return run_byte_level(s, step);
     case MLCC_PRETOKENIZE_METASPACE: return run_metaspace(s, step);
+    case MLCC_N_PRETOKENIZE_KINDS: break;
     }
     return NULL;
 }

@@ -13,6 +13,7 @@ typedef enum mlcc_pretokenize_kind {
     MLCC_PRETOKENIZE_SPLIT,      // by pattern; also Digits, Punctuation, Whitespace, …
     MLCC_PRETOKENIZE_BYTE_LEVEL, // by pattern when it has one, then bytes become GPT-2's alphabet
     MLCC_PRETOKENIZE_METASPACE,  // ' ' becomes `replacement`, which begins words
+    MLCC_N_PRETOKENIZE_KINDS,
 } mlcc_pretokenize_kind;
 
 // What becomes of the matches of a split on '-' in "the-final--countdown".
@@ -22,12 +23,14 @@ typedef enum mlcc_split_behavior {
     MLCC_SPLIT_MERGED_WITH_PREVIOUS, // the- final- - countdown
     MLCC_SPLIT_MERGED_WITH_NEXT,     // the -final - -countdown
     MLCC_SPLIT_CONTIGUOUS,           // the - final -- countdown
+    MLCC_N_SPLIT_BEHAVIORS,
 } mlcc_split_behavior;
 
 typedef enum mlcc_prepend_scheme {
     MLCC_PREPEND_ALWAYS,
     MLCC_PREPEND_FIRST, // only where the whole text begins
     MLCC_PREPEND_NEVER,
+    MLCC_N_PREPEND_SCHEMES,
 } mlcc_prepend_scheme;
 
 typedef struct mlcc_pretokenize_step {

@@ -18,6 +18,8 @@ enum {
 
 struct mlcc_regex {
     pcre2_code *code;
+    char *source; // as it was given
+    size_t source_bytes;
 };
 
 struct mlcc_regex_scratch {
@@ -74,13 +76,23 @@ mlcc_status *mlcc_regex_compile(const char *pattern, size_t length, mlcc_regex *
     mlcc_bytes_free(&translated);
     if (status != NULL) return status;
     mlcc_regex *regex = malloc(sizeof *regex);
-    if (regex == NULL) {
+    char *source = malloc(length + 1);
+    if (regex == NULL || source == NULL) {
         pcre2_code_free(code);
+        free(regex);
+        free(source);
         return MLCC_ERROR(NO_MEMORY, "host memory ended while compiling a regex");
     }
-    regex->code = code;
+    memcpy(source, pattern, length);
+    source[length] = '\0';
+    *regex = (mlcc_regex){.code = code, .source = source, .source_bytes = length};
     *out = regex;
     return NULL;
+}
+
+const char *mlcc_regex_source(const mlcc_regex *regex, size_t *length) {
+    *length = regex->source_bytes;
+    return regex->source;
 }
 
 bool mlcc_regex_is_script(const char *name, size_t length) {
@@ -98,6 +110,7 @@ bool mlcc_regex_is_script(const char *name, size_t length) {
 void mlcc_regex_free(mlcc_regex *regex) {
     if (regex == NULL) return;
     pcre2_code_free(regex->code);
+    free(regex->source);
     free(regex);
 }
 

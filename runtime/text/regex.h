@@ -25,6 +25,8 @@ typedef struct mlcc_regex_scratch mlcc_regex_scratch; // what one thread needs f
 // counterpart.
 mlcc_status *mlcc_regex_compile(const char *pattern, size_t length, mlcc_regex **out);
 void mlcc_regex_free(mlcc_regex *regex);
+// The pattern it was compiled from.
+const char *mlcc_regex_source(const mlcc_regex *regex, size_t *length);
 
 mlcc_regex_scratch *mlcc_regex_scratch_create(void); // NULL when memory ends
 void mlcc_regex_scratch_free(mlcc_regex_scratch *scratch);

@@ -177,11 +177,11 @@ static mlcc_status *read_model(sp_model *model, const char *bytes, size_t length
 
 static mlcc_status *add_vocab(sp_model *model) {
     mlcc_tokenizer *t = model->tokenizer;
-    t->vocab = mlcc_map_create(model->n_pieces);
+    t->vocab = mlcc_vocabulary_create(model->n_pieces);
     model->unknown_id = -1;
     for (size_t i = 0; i < model->n_pieces; i++) {
         const sp_piece *piece = &model->pieces[i];
-        if (mlcc_map_get(t->vocab, piece->text, piece->length, NULL)) {
+        if (mlcc_vocabulary_find(t->vocab, piece->text, piece->length) >= 0) {
             return MLCC_ERROR(
                 INVALID, "piece %zu is '%.*s', as another one before it", i, (int)piece->length,
                 piece->text);
@@ -213,9 +213,8 @@ static mlcc_status *add_added_tokens(sp_model *model, const mlcc_tokenizer_confi
         mlcc_added_token *token = &t->added_tokens[t->n_added_tokens];
         *token = config->tokens[i];
         if (token->content_bytes == 0) continue;
-        uint64_t id;
-        bool is_piece = mlcc_map_get(t->vocab, token->content, token->content_bytes, &id);
-        if (is_piece && !token->is_special && !is_control(&model->pieces[id])) continue;
+        int32_t id = mlcc_vocabulary_find(t->vocab, token->content, token->content_bytes);
+        if (id >= 0 && !token->is_special && !is_control(&model->pieces[id])) continue;
         token->content = mlcc_bytes_keep(t->arena, token->content, token->content_bytes);
         token->pattern = token->content;
         // The normalizer would put its dummy prefix in front of the token itself.
@@ -318,7 +317,7 @@ static int by_score(const void *left, const void *right) {
     return a->id < b->id ? -1 : a->id > b->id;
 }
 
-static bool is_mergeable(const sp_model *model, uint64_t id) {
+static bool is_mergeable(const sp_model *model, size_t id) {
     return model->pieces[id].type == PIECE_NORMAL;
 }
 
@@ -327,18 +326,15 @@ static mlcc_status *add_pairs(
     const sp_model *model, int32_t id, uint32_t rank, mlcc_bpe *bpe, size_t *n_pairs) {
     const sp_piece *piece = &model->pieces[id];
     for (size_t cut = 1; cut < piece->length; cut++) {
-        uint64_t left, right;
         if (((unsigned char)piece->text[cut] & 0xC0) == 0x80) continue;
-        if (!mlcc_map_get(model->tokenizer->vocab, piece->text, cut, &left)) continue;
-        if (!mlcc_map_get(
-                model->tokenizer->vocab, piece->text + cut, piece->length - cut, &right)) {
-            continue;
-        }
-        if (!is_mergeable(model, left) || !is_mergeable(model, right)) continue;
+        const mlcc_vocabulary *vocab = model->tokenizer->vocab;
+        int32_t left = mlcc_vocabulary_find(vocab, piece->text, cut);
+        if (left < 0 || !is_mergeable(model, (size_t)left)) continue;
+        int32_t right = mlcc_vocabulary_find(vocab, piece->text + cut, piece->length - cut);
+        if (right < 0 || !is_mergeable(model, (size_t)right)) continue;
         (*n_pairs)++;
         if (bpe == NULL) continue;
-        MLCC_TRY(mlcc_bpe_add_pair(
-            bpe, (int32_t)left, (int32_t)right, id, piece->text, piece->length, rank));
+        MLCC_TRY(mlcc_bpe_add_pair(bpe, left, right, id, piece->text, piece->length, rank));
     }
     return NULL;
 }

@@ -143,7 +143,7 @@ static mlcc_status *read_lines(
         mlcc_bytes_clear(text);
         if (status == NULL) mlcc_byte_level_map(token->data, token->length, text);
         if (status == NULL) status = mlcc_bytes_check(text);
-        if (status == NULL && mlcc_map_get(t->vocab, text->data, text->length, NULL)) {
+        if (status == NULL && mlcc_vocabulary_find(t->vocab, text->data, text->length) >= 0) {
             status = MLCC_ERROR(INVALID, "the token '%.*s' was there before", (int)n_bytes, line);
         }
         if (status == NULL) {
@@ -158,7 +158,7 @@ static mlcc_status *check_bytes(const mlcc_tokenizer *t) {
     for (unsigned byte = 0; byte < 256; byte++) {
         char text[MLCC_UTF8_MAX_BYTES];
         size_t length = mlcc_utf8_encode(mlcc_byte_to_character((unsigned char)byte), text);
-        if (mlcc_map_get(t->vocab, text, length, NULL)) continue;
+        if (mlcc_vocabulary_find(t->vocab, text, length) >= 0) continue;
         return MLCC_ERROR(
             INVALID, "no token is the byte 0x%02X; a vocabulary has all 256 of them", byte);
     }
@@ -169,21 +169,19 @@ static mlcc_status *check_bytes(const mlcc_tokenizer *t) {
 
 // tiktoken merges whatever two neighbours are a token together, the lowest rank first.
 static mlcc_status *add_pairs(const mlcc_tokenizer *t, mlcc_bpe *bpe, size_t *n_pairs) {
-    for (size_t i = 0; i < mlcc_map_count(t->vocab); i++) {
-        const char *text;
+    for (size_t i = 0; i < mlcc_vocabulary_count(t->vocab); i++) {
         size_t length;
-        uint64_t id, left, right;
-        mlcc_map_entry(t->vocab, i, &text, &length, &id);
+        int32_t id;
+        const char *text = mlcc_vocabulary_piece(t->vocab, i, &length, &id);
         for (size_t cut = 1; cut < length; cut++) {
             if (((unsigned char)text[cut] & 0xC0) == 0x80) continue;
-            if (!mlcc_map_get(t->vocab, text, cut, &left) ||
-                !mlcc_map_get(t->vocab, text + cut, length - cut, &right)) {
-                continue;
-            }
+            int32_t left = mlcc_vocabulary_find(t->vocab, text, cut);
+            if (left < 0) continue;
+            int32_t right = mlcc_vocabulary_find(t->vocab, text + cut, length - cut);
+            if (right < 0) continue;
             (*n_pairs)++;
             if (bpe == NULL) continue;
-            MLCC_TRY(mlcc_bpe_add_pair(
-                bpe, (int32_t)left, (int32_t)right, (int32_t)id, text, length, (uint32_t)id));
+            MLCC_TRY(mlcc_bpe_add_pair(bpe, left, right, id, text, length, (uint32_t)id));
         }
     }
     return NULL;
@@ -282,7 +280,7 @@ static mlcc_status *build(
     const family *kind = NULL;
     MLCC_TRY(find_family(what, config, &kind));
     mlcc_bytes token = {0}, text = {0};
-    t->vocab = mlcc_map_create(length / 20);
+    t->vocab = mlcc_vocabulary_create(length / 20);
     mlcc_status *status = read_lines(t, what, bytes, length, &token, &text);
     mlcc_bytes_free(&token);
     mlcc_bytes_free(&text);

@@ -93,9 +93,10 @@ void mlcc_tokenizer_close(mlcc_tokenizer *tokenizer) {
     mlcc_added_tokens_free(tokenizer->normalized_set);
     if (tokenizer->model != NULL) tokenizer->model_type->free(tokenizer->model);
     mlcc_trie_free(tokenizer->verbatim);
-    mlcc_map_free(tokenizer->vocab);
+    mlcc_vocabulary_free(tokenizer->vocab);
     mlcc_map_free(tokenizer->added);
     mlcc_arena_free(tokenizer->arena);
+    mlcc_file_unmap(&tokenizer->mapping);
     free(tokenizer);
 }
 
@@ -113,8 +114,7 @@ const char *mlcc_tokenizer_token(const mlcc_tokenizer *tokenizer, int32_t id) {
 int32_t mlcc_tokenizer_find(const mlcc_tokenizer *tokenizer, const char *token) {
     uint64_t id;
     if (mlcc_map_get_text(tokenizer->added, token, &id)) return (int32_t)id;
-    if (mlcc_map_get_text(tokenizer->vocab, token, &id)) return (int32_t)id;
-    return -1;
+    return mlcc_vocabulary_find(tokenizer->vocab, token, strlen(token));
 }
 
 const mlcc_token *mlcc_tokenizer_token_of(const mlcc_tokenizer *tokenizer, int32_t id) {

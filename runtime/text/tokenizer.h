@@ -12,6 +12,7 @@
 #define MLCC_RUNTIME_TEXT_TOKENIZER_H
 
 #include "runtime/base/arena.h"
+#include "runtime/base/file.h"
 #include "runtime/base/map.h"
 #include "runtime/mlcc.h"
 #include "runtime/text/added_tokens.h"
@@ -19,6 +20,7 @@
 #include "runtime/text/normalize.h"
 #include "runtime/text/post_process.h"
 #include "runtime/text/pretokenize.h"
+#include "runtime/text/vocabulary.h"
 #include "runtime/text/word_model.h"
 
 #include <pthread.h>
@@ -38,10 +40,10 @@ typedef struct mlcc_token {
 typedef struct mlcc_tokenizer_scratch mlcc_tokenizer_scratch;
 
 struct mlcc_tokenizer {
-    mlcc_arena *arena;  // strings and step lists
-    mlcc_map *vocab;    // model.vocab: piece → id
-    mlcc_map *added;    // added tokens: content → id
-    mlcc_token *tokens; // [n_tokens] by id
+    mlcc_arena *arena;      // strings and step lists
+    mlcc_vocabulary *vocab; // model.vocab: piece → id
+    mlcc_map *added;        // added tokens: content → id
+    mlcc_token *tokens;     // [n_tokens] by id
     size_t n_tokens, tokens_capacity;
     mlcc_added_token *added_tokens;
     size_t n_added_tokens;
@@ -50,10 +52,12 @@ struct mlcc_tokenizer {
     mlcc_pretokenizer pretokenizer;
     const mlcc_word_model_type *model_type;
     void *model;
-    mlcc_trie *verbatim;  // SentencePiece's user-defined pieces; NULL: none
-    uint8_t *special_ids; // [n_tokens] 1: the token is special
+    mlcc_trie *verbatim;        // SentencePiece's user-defined pieces; NULL: none
+    const uint8_t *special_ids; // [n_tokens] 1: the token is special
     mlcc_post_processor post_processor;
     mlcc_decoder decoder;
+
+    mlcc_mapping mapping; // the cache file it lies in, if it came from one
 
     pthread_mutex_t lock;
     mlcc_tokenizer_scratch *idle; // the pool

@@ -46,9 +46,9 @@ mlcc_status *mlcc_tokenizer_add_piece(
     *token =
         (mlcc_token){.text = copy, .text_bytes = length, .decoded = copy, .decoded_bytes = length};
     if (keeps_first) {
-        mlcc_map_add(t->vocab, text, length, (uint64_t)id);
+        mlcc_vocabulary_add(t->vocab, text, length, id);
     } else {
-        mlcc_map_set(t->vocab, text, length, (uint64_t)id);
+        mlcc_vocabulary_set(t->vocab, text, length, id);
     }
     return NULL;
 }
@@ -63,15 +63,15 @@ mlcc_status *mlcc_tokenizer_place_added(
             INVALID, "'%s': %s has the content '%s', as another added token before it", file, place,
             token->content);
     }
-    uint64_t vocab_id;
-    bool is_in_vocab = mlcc_map_get(t->vocab, token->content, token->content_bytes, &vocab_id);
-    if (is_in_vocab && (int32_t)vocab_id != token->id) {
+    int32_t vocab_id = mlcc_vocabulary_find(t->vocab, token->content, token->content_bytes);
+    bool is_in_vocab = vocab_id >= 0;
+    if (is_in_vocab && vocab_id != token->id) {
         mlcc_log(
             MLCC_LOG_WARN, "text",
             "'%s': %s has the id %d, but model.vocab gives '%s' the id %d, which counts", file,
-            place, token->id, token->content, (int)vocab_id);
+            place, token->id, token->content, vocab_id);
     }
-    if (is_in_vocab) token->id = (int32_t)vocab_id;
+    if (is_in_vocab) token->id = vocab_id;
     if (!mlcc_tokenizer_reserve_ids(t, (size_t)token->id + 1)) return no_memory();
     mlcc_token *entry = &t->tokens[token->id];
     if (entry->text != NULL && !is_in_vocab) {
@@ -173,8 +173,9 @@ mlcc_status *mlcc_tokenizer_add_ends(
 
 mlcc_status *mlcc_tokenizer_finish(mlcc_tokenizer *t) {
     MLCC_TRY(normalize_added_tokens(t));
-    t->special_ids = mlcc_arena_try_alloc(t->arena, t->n_tokens + 1);
-    if (t->special_ids == NULL) return no_memory();
-    for (size_t i = 0; i < t->n_tokens; i++) t->special_ids[i] = t->tokens[i].is_special;
+    uint8_t *special_ids = mlcc_arena_try_alloc(t->arena, t->n_tokens + 1);
+    if (special_ids == NULL) return no_memory();
+    for (size_t i = 0; i < t->n_tokens; i++) special_ids[i] = t->tokens[i].is_special;
+    t->special_ids = special_ids;
     return NULL;
 }

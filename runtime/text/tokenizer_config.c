@@ -112,6 +112,9 @@ static mlcc_status *read_added(
     return NULL;
 }
 
+const char *const mlcc_tokenizer_config_files[MLCC_TOKENIZER_CONFIG_N_FILES] = {
+    "tokenizer_config.json", "added_tokens.json"};
+
 typedef mlcc_status *root_reader(
     const mlcc_json_value *root, mlcc_arena *keep, mlcc_tokenizer_config *config);
 
@@ -137,6 +140,9 @@ static mlcc_status *read_file(
 mlcc_status *mlcc_tokenizer_config_read(
     const char *directory, mlcc_arena *keep, mlcc_tokenizer_config *out) {
     *out = (mlcc_tokenizer_config){0};
-    MLCC_TRY(read_file(directory, "tokenizer_config.json", read_config, keep, out));
-    return read_file(directory, "added_tokens.json", read_added, keep, out);
+    static root_reader *const readers[MLCC_TOKENIZER_CONFIG_N_FILES] = {read_config, read_added};
+    for (size_t i = 0; i < MLCC_TOKENIZER_CONFIG_N_FILES; i++) {
+        MLCC_TRY(read_file(directory, mlcc_tokenizer_config_files[i], readers[i], keep, out));
+    }
+    return NULL;
 }

@@ -18,6 +18,10 @@ typedef struct mlcc_tokenizer_config {
     size_t n_tokens, capacity;
 } mlcc_tokenizer_config;
 
+// The names of the files that are read.
+enum { MLCC_TOKENIZER_CONFIG_N_FILES = 2 };
+extern const char *const mlcc_tokenizer_config_files[MLCC_TOKENIZER_CONFIG_N_FILES];
+
 // Files that are not there say nothing. INVALID names file and key.
 mlcc_status *mlcc_tokenizer_config_read(
     const char *directory, mlcc_arena *keep, mlcc_tokenizer_config *out);

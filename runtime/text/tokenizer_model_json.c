@@ -45,7 +45,7 @@ static mlcc_status *add_piece(
             "one piece",
             reader->file, id, token->text, piece);
     }
-    token->text = piece; // replaced by the map's own copy when all are there
+    token->text = piece; // replaced by the vocabulary's own copy when all are there
     return NULL;
 }
 
@@ -56,7 +56,7 @@ static mlcc_status *read_named_vocab(
     MLCC_TRY(
         mlcc_tokenizer_note(reader, "model", mlcc_json_get_object(model, "vocab", true, &vocab)));
     size_t n_pieces = mlcc_json_count(vocab);
-    t->vocab = mlcc_map_create(n_pieces);
+    t->vocab = mlcc_vocabulary_create(n_pieces);
     if (!mlcc_tokenizer_reserve_ids(
             t, n_pieces < MLCC_TOKEN_ID_LIMIT ? n_pieces : MLCC_TOKEN_ID_LIMIT)) {
         return no_memory(reader);
@@ -66,13 +66,13 @@ static mlcc_status *read_named_vocab(
     for (it = mlcc_json_first(vocab); it != NULL; it = mlcc_json_next(vocab, it)) {
         const char *piece = mlcc_json_iter_key(it);
         MLCC_TRY(add_piece(reader, piece, mlcc_json_iter_value(it)));
-        mlcc_map_add_text(t->vocab, piece, (uint64_t)mlcc_json_int(mlcc_json_iter_value(it)));
+        mlcc_vocabulary_add(
+            t->vocab, piece, strlen(piece), (int32_t)mlcc_json_int(mlcc_json_iter_value(it)));
     }
-    for (size_t i = 0; i < mlcc_map_count(t->vocab); i++) {
-        const char *piece;
+    for (size_t i = 0; i < mlcc_vocabulary_count(t->vocab); i++) {
         size_t length;
-        uint64_t id;
-        mlcc_map_entry(t->vocab, i, &piece, &length, &id);
+        int32_t id;
+        const char *piece = mlcc_vocabulary_piece(t->vocab, i, &length, &id);
         t->tokens[id] = (mlcc_token){
             .text = piece, .text_bytes = length, .decoded = piece, .decoded_bytes = length};
     }
@@ -263,7 +263,7 @@ static mlcc_status *read_scored_vocab(
             INVALID, "'%s': model.vocab has %zu pieces, at most %d are accepted", reader->file,
             n_pieces, MLCC_TOKEN_ID_LIMIT);
     }
-    t->vocab = mlcc_map_create(n_pieces);
+    t->vocab = mlcc_vocabulary_create(n_pieces);
     for (size_t i = 0; i < n_pieces; i++) {
         mlcc_unigram_piece piece;
         MLCC_TRY(read_scored_piece(reader, mlcc_json_at(vocab, i), i, &piece));

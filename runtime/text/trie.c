@@ -30,8 +30,10 @@ mlcc_status *mlcc_trie_create(size_t n_bytes, mlcc_trie **out) {
 
 void mlcc_trie_free(mlcc_trie *trie) {
     if (trie == NULL) return;
-    free(trie->edges);
-    free(trie->values);
+    if (!trie->is_view) {
+        free(trie->edges);
+        free(trie->values);
+    }
     free(trie);
 }
 
@@ -67,4 +69,85 @@ int32_t mlcc_trie_longest(
         *member_bytes = i + 1;
     }
     return best;
+}
+
+// ---- packing -------------------------------------------------------------------------------------------------
+
+void mlcc_trie_pack(const mlcc_trie *trie, mlcc_bytes *out) {
+    mlcc_pack_array(out, trie->starts, sizeof trie->starts, 1);
+    mlcc_pack_array(out, trie->edges, trie->n_slots, sizeof *trie->edges);
+    mlcc_pack_array(out, trie->values, trie->n_nodes, sizeof *trie->values);
+}
+
+// Every edge leads to a node, free slots to none, and there is a free slot at which searches end.
+static bool has_good_edges(const mlcc_trie *trie, size_t n_slots) {
+    if (n_slots < 2 || n_slots > UINT32_MAX || (n_slots & (n_slots - 1)) != 0) return false;
+    size_t n_free = 0;
+    bool is_good = true;
+    for (size_t i = 0; i < n_slots; i++) {
+        mlcc_trie_edge edge = trie->edges[i];
+        n_free += edge.key == 0;
+        is_good = is_good && edge.target < trie->n_nodes && (edge.key != 0 || edge.target == 0);
+    }
+    return is_good && n_free != 0;
+}
+
+mlcc_trie *mlcc_trie_unpack(mlcc_unpacker *in, size_t n_tokens) {
+    size_t n_starts, n_slots, n_nodes;
+    const unsigned char *starts = mlcc_unpack_array(in, 1, &n_starts);
+    const mlcc_trie_edge *edges = mlcc_unpack_array(in, sizeof *edges, &n_slots);
+    const int32_t *values = mlcc_unpack_ids(in, -1, n_tokens, &n_nodes);
+    mlcc_trie *trie = calloc(1, sizeof *trie);
+    if (trie == NULL) return NULL;
+    trie->is_view = true;
+    trie->edges = (mlcc_trie_edge *)(uintptr_t)edges;
+    trie->values = (int32_t *)(uintptr_t)values;
+    trie->n_nodes = (uint32_t)n_nodes;
+    trie->n_slots = (uint32_t)n_slots;
+    bool is_good = !in->has_failed && n_starts == sizeof trie->starts && n_nodes >= 1 &&
+                   n_nodes <= NODES_MAX + 1 && has_good_edges(trie, n_slots);
+    if (!mlcc_unpack_require(in, is_good)) {
+        mlcc_trie_free(trie);
+        return NULL;
+    }
+    for (size_t i = 0; i < n_starts; i++) trie->starts[i] = starts[i] != 0;
+    return trie;
+}
+
+void mlcc_trie_pack_members(
+    const mlcc_trie *trie, const mlcc_vocabulary *vocabulary, mlcc_bytes *out) {
+    mlcc_bytes members = {0};
+    for (size_t i = 0; trie != NULL && i < mlcc_vocabulary_count(vocabulary); i++) {
+        size_t length, member_bytes;
+        int32_t id;
+        const char *piece = mlcc_vocabulary_piece(vocabulary, i, &length, &id);
+        if (mlcc_trie_longest(trie, piece, length, &member_bytes) != id || member_bytes != length)
+            continue;
+        uint32_t entry = (uint32_t)i;
+        mlcc_bytes_append(&members, (const char *)&entry, sizeof entry);
+    }
+    mlcc_pack_array(out, members.data, members.length / sizeof(uint32_t), sizeof(uint32_t));
+    if (members.failed) out->failed = true;
+    mlcc_bytes_free(&members);
+}
+
+mlcc_status *mlcc_trie_unpack_members(
+    mlcc_unpacker *in, const mlcc_vocabulary *vocabulary, mlcc_trie **out) {
+    *out = NULL;
+    size_t n, n_bytes = 0, length;
+    int32_t id;
+    size_t n_entries = mlcc_vocabulary_count(vocabulary);
+    const uint32_t *members = mlcc_unpack_array(in, sizeof *members, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (!mlcc_unpack_require(in, members[i] < n_entries)) return NULL;
+        mlcc_vocabulary_piece(vocabulary, members[i], &length, &id);
+        n_bytes += length;
+    }
+    if (n == 0) return NULL;
+    MLCC_TRY(mlcc_trie_create(n_bytes, out));
+    for (size_t i = 0; i < n; i++) {
+        const char *piece = mlcc_vocabulary_piece(vocabulary, members[i], &length, &id);
+        MLCC_TRY(mlcc_trie_add(*out, piece, length, id, false));
+    }
+    return NULL;
 }

@@ -12,6 +12,7 @@
 #define MLCC_RUNTIME_TEXT_TRIE_H
 
 #include "runtime/base/status.h"
+#include "runtime/text/vocabulary.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,6 +30,7 @@ typedef struct mlcc_trie {
     int32_t *values;       // [n_nodes] the member that ends here, -1: none
     uint32_t n_nodes;
     size_t bytes_left; // announced and not yet used
+    bool is_view;      // the arrays belong to somebody else
 } mlcc_trie;
 
 // Room for members of `n_bytes` together. UNSUPPORTED above 16 M, NO_MEMORY.
@@ -37,6 +39,18 @@ void mlcc_trie_free(mlcc_trie *trie); // NULL is fine
 // An empty text is no member. `replaces`: of two equal texts the later one counts. INTERNAL: more bytes than announced.
 mlcc_status *mlcc_trie_add(
     mlcc_trie *trie, const char *text, size_t length, int32_t value, bool replaces);
+
+// Writes a trie, and reads it back as a view of the packed bytes, which must outlive it and cannot be added to; values are checked to be below
+// n_tokens. Walking it is safe whatever it holds; but only its members' lengths are those that it says, so a caller who relies on a
+// member's end being the end of a character takes the second form. NULL: damaged (and the reader says so), or memory ended.
+void mlcc_trie_pack(const mlcc_trie *trie, mlcc_bytes *out);
+mlcc_trie *mlcc_trie_unpack(mlcc_unpacker *in, size_t n_tokens);
+// The same for a small trie whose members are pieces of the vocabulary and whose values are their ids: a list of entries, from which it
+// is built anew. *out is NULL for an empty one, and `trie` may be.
+void mlcc_trie_pack_members(
+    const mlcc_trie *trie, const mlcc_vocabulary *vocabulary, mlcc_bytes *out);
+mlcc_status *mlcc_trie_unpack_members(
+    mlcc_unpacker *in, const mlcc_vocabulary *vocabulary, mlcc_trie **out);
 
 // The edge with this key, or the free slot where it would lie.
 static inline mlcc_trie_edge *mlcc_trie_edge_of(const mlcc_trie *trie, uint32_t key) {

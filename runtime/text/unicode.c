@@ -184,6 +184,20 @@ bool mlcc_is_letter(uint32_t code) {
     return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
 }
 
+mlcc_letter_kind mlcc_letter_kind_of(uint32_t code) {
+    switch (utf8proc_category((utf8proc_int32_t)code)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LT: return MLCC_UPPER_LETTER;
+    case UTF8PROC_CATEGORY_LL: return MLCC_LOWER_LETTER;
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO: return MLCC_CASELESS_LETTER;
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME: return MLCC_MARK;
+    default: return MLCC_NO_LETTER;
+    }
+}
+
 bool mlcc_is_numeric(uint32_t code) {
     if (code < 0x80) return code >= '0' && code <= '9';
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);

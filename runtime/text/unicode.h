@@ -44,13 +44,30 @@ bool mlcc_is_letter(uint32_t code);          // general category L
 bool mlcc_is_punctuation(uint32_t code);     // ASCII punctuation or general category P
 bool mlcc_is_mark(uint32_t code);            // general category M
 bool mlcc_is_nonspacing_mark(uint32_t code); // general category Mn
-bool mlcc_is_other(uint32_t code);           // general category C, but not what is unassigned
+
+// Letters and marks by how patterns of words tell them apart.
+typedef enum mlcc_letter_kind {
+    MLCC_NO_LETTER,
+    MLCC_UPPER_LETTER,    // Lu, Lt
+    MLCC_LOWER_LETTER,    // Ll
+    MLCC_CASELESS_LETTER, // Lm, Lo
+    MLCC_MARK,            // M
+} mlcc_letter_kind;
+mlcc_letter_kind mlcc_letter_kind_of(uint32_t code);
+
+bool mlcc_is_other(uint32_t code); // general category C, but not what is unassigned
 bool mlcc_is_chinese(
     uint32_t code); // the blocks that BERT sets apart (google-research/bert, tokenization.py)
 // Bytes of the extended grapheme cluster at the start of valid text, length ≥ 1 (UAX 29).
 size_t mlcc_grapheme_bytes(const char *text, size_t length);
 
-typedef enum mlcc_unicode_form { MLCC_NFC, MLCC_NFD, MLCC_NFKC, MLCC_NFKD } mlcc_unicode_form;
+typedef enum mlcc_unicode_form {
+    MLCC_NFC,
+    MLCC_NFD,
+    MLCC_NFKC,
+    MLCC_NFKD,
+    MLCC_N_UNICODE_FORMS,
+} mlcc_unicode_form;
 
 // Appends valid text in a normal form; false when memory ends. Linear also for long rows of combining marks.
 bool mlcc_unicode_normalize(

@@ -14,6 +14,8 @@ struct mlcc_unigram {
     mlcc_trie *visible; // what texts are made of
     mlcc_trie *all;     // with hidden pieces, when there are any; else the same
     double *scores;     // [n_pieces]
+    size_t n_pieces;
+    bool is_view; // scores belong to somebody else
     double unknown_score;
     int32_t unknown_id;
     int32_t byte_ids[256]; // "<0x0A>", -1: none
@@ -65,6 +67,7 @@ static mlcc_status *fill(mlcc_unigram *unigram, const mlcc_unigram_options *opti
     if (unigram->scores == NULL) {
         return MLCC_ERROR(NO_MEMORY, "host memory ended while loading a tokenizer");
     }
+    unigram->n_pieces = options->n_pieces;
     double lowest = HUGE_VAL;
     bool has_hidden = false;
     for (size_t i = 0; i < options->n_pieces; i++) {
@@ -113,7 +116,7 @@ void mlcc_unigram_free(mlcc_unigram *unigram) {
     if (unigram == NULL) return;
     if (unigram->all != unigram->visible) mlcc_trie_free(unigram->all);
     mlcc_trie_free(unigram->visible);
-    free(unigram->scores);
+    if (!unigram->is_view) free(unigram->scores);
     free(unigram);
 }
 
@@ -258,4 +261,44 @@ mlcc_status *mlcc_unigram_encode(
         }
     }
     return mlcc_ids_check(out);
+}
+
+// ---- packing -------------------------------------------------------------------------------------------------
+
+void mlcc_unigram_pack(const mlcc_unigram *unigram, mlcc_bytes *out) {
+    mlcc_pack_u32(out, (uint32_t)(unigram->unknown_id + 1));
+    mlcc_pack_f64(out, unigram->unknown_score);
+    mlcc_pack_u32(out, unigram->has_all_bytes);
+    mlcc_pack_u32(out, unigram->rounds_to_single);
+    mlcc_pack_array(out, unigram->byte_ids, 256, sizeof *unigram->byte_ids);
+    mlcc_pack_array(out, unigram->scores, unigram->n_pieces, sizeof *unigram->scores);
+    mlcc_trie_pack(unigram->visible, out);
+}
+
+mlcc_status *mlcc_unigram_unpack(
+    mlcc_unpacker *in, const mlcc_vocabulary *vocab, size_t n_tokens, mlcc_unigram **out) {
+    (void)vocab;
+    *out = NULL;
+    mlcc_unigram *unigram = calloc(1, sizeof *unigram);
+    if (unigram == NULL)
+        return MLCC_ERROR(NO_MEMORY, "host memory ended while loading a tokenizer");
+    size_t n_bytes;
+    unigram->is_view = true;
+    unigram->unknown_id = (int32_t)mlcc_unpack_below(in, n_tokens + 1) - 1;
+    unigram->unknown_score = mlcc_unpack_f64(in);
+    unigram->has_all_bytes = mlcc_unpack_bool(in);
+    unigram->rounds_to_single = mlcc_unpack_bool(in);
+    const int32_t *byte_ids = mlcc_unpack_ids(in, -1, n_tokens, &n_bytes);
+    unigram->scores =
+        (double *)(uintptr_t)mlcc_unpack_array(in, sizeof *unigram->scores, &unigram->n_pieces);
+    // Members of the trie are pieces that have a score.
+    size_t limit = unigram->n_pieces < n_tokens ? unigram->n_pieces : n_tokens;
+    unigram->visible = unigram->all = mlcc_trie_unpack(in, limit);
+    if (mlcc_unpack_require(in, n_bytes == 256 && unigram->visible != NULL)) {
+        memcpy(unigram->byte_ids, byte_ids, sizeof unigram->byte_ids);
+        *out = unigram;
+    } else {
+        mlcc_unigram_free(unigram);
+    }
+    return NULL;
 }

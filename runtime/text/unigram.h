@@ -8,6 +8,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/text/buffer.h"
+#include "runtime/text/vocabulary.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,5 +44,10 @@ void mlcc_unigram_scratch_free(mlcc_unigram_scratch *scratch);
 mlcc_status *mlcc_unigram_encode(
     const mlcc_unigram *unigram, mlcc_unigram_scratch *scratch, const char *word, size_t length,
     const uint8_t *forbidden, mlcc_ids *out);
+
+// For the tokenizer cache; rules as in word_model.h.
+void mlcc_unigram_pack(const mlcc_unigram *unigram, mlcc_bytes *out);
+mlcc_status *mlcc_unigram_unpack(
+    mlcc_unpacker *in, const mlcc_vocabulary *vocab, size_t n_tokens, mlcc_unigram **out);
 
 #endif

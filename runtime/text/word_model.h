@@ -7,6 +7,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/text/buffer.h"
+#include "runtime/text/vocabulary.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,9 +22,16 @@ typedef struct mlcc_word_model_type {
     void (*free)(void *model);
     void *(*scratch_create)(void); // NULL when memory ends
     void (*scratch_free)(void *scratch);
+    // Writes the model for the tokenizer cache, and reads it back: what is big stays in the packed bytes, which must outlive the model. Reading
+    // leaves *model NULL when the reader has failed; every id that the model can give is below n_tokens.
+    void (*pack)(const void *model, mlcc_bytes *out);
+    mlcc_status *(*unpack)(
+        mlcc_unpacker *in, const mlcc_vocabulary *vocab, size_t n_tokens, void **model);
 } mlcc_word_model_type;
 
 extern const mlcc_word_model_type mlcc_word_model_bpe, mlcc_word_model_unigram,
     mlcc_word_model_wordpiece, mlcc_word_model_wordlevel;
+// The row with this name, or NULL.
+const mlcc_word_model_type *mlcc_word_model_of(const char *name);
 
 #endif

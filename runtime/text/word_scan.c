@@ -129,9 +129,125 @@ static size_t scan_qwen(const char *text, size_t length, size_t at) {
     return scan_llama(text, length, at, 1);
 }
 
+// ---- o200k: words end where a capital follows a small letter ---------------------------------------------------------
+
+// One bit each, so that a set of them is a sum.
+enum {
+    OTHER_BIT = 1,
+    NUMBER_BIT = 2,
+    SPACE_BIT = 4,
+    UPPER_BIT = 8,
+    LOWER_BIT = 16,
+    CASELESS_BIT = 32,
+    MARK_BIT = 64
+};
+enum {
+    ANY_LETTER = UPPER_BIT | LOWER_BIT | CASELESS_BIT,
+    HEAD_SET = UPPER_BIT | CASELESS_BIT | MARK_BIT, // [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]
+    TAIL_SET = LOWER_BIT | CASELESS_BIT | MARK_BIT, // [\p{Ll}\p{Lm}\p{Lo}\p{M}]
+    BOTH_SET = CASELESS_BIT | MARK_BIT,
+    SIGN_SET = OTHER_BIT | MARK_BIT, // [^\s\p{L}\p{N}]
+};
+
+static inline unsigned bit_at(const char *text, size_t at, size_t *end) {
+    unsigned char byte = (unsigned char)text[at];
+    if (byte < 0x80) {
+        static const unsigned char bits[] = {
+            [OTHER] = OTHER_BIT, [NUMBER] = NUMBER_BIT, [SPACE] = SPACE_BIT};
+        *end = at + 1;
+        if (ascii_kinds[byte] != LETTER) return bits[ascii_kinds[byte]];
+        return (byte & 0x20) != 0 ? LOWER_BIT : UPPER_BIT;
+    }
+    static const unsigned char letters[] = {
+        [MLCC_UPPER_LETTER] = UPPER_BIT,
+        [MLCC_LOWER_LETTER] = LOWER_BIT,
+        [MLCC_CASELESS_LETTER] = CASELESS_BIT,
+        [MLCC_MARK] = MARK_BIT};
+    uint32_t code;
+    *end = at + mlcc_utf8_decode(text + at, &code);
+    mlcc_letter_kind letter = mlcc_letter_kind_of(code);
+    if (letter != MLCC_NO_LETTER) return letters[letter];
+    if (mlcc_is_whitespace(code)) return SPACE_BIT;
+    return mlcc_is_numeric(code) ? NUMBER_BIT : OTHER_BIT;
+}
+
+static inline size_t set_end(const char *text, size_t length, size_t at, unsigned set, size_t max) {
+    size_t end;
+    for (size_t n = 0; n < max && at < length && (bit_at(text, at, &end) & set) != 0; n++) at = end;
+    return at;
+}
+
+// "[HEAD]*[TAIL]+" at a place, or 0. A row of HEAD that no TAIL follows gives characters back until the last one it took from BOTH.
+static size_t small_word_end(const char *text, size_t length, size_t at) {
+    size_t end, both_end = 0;
+    for (; at < length; at = end) {
+        unsigned bit = bit_at(text, at, &end);
+        if ((bit & HEAD_SET) == 0) break;
+        if ((bit & BOTH_SET) != 0) both_end = end;
+    }
+    size_t tail_end = set_end(text, length, at, TAIL_SET, SIZE_MAX);
+    return tail_end > at ? tail_end : both_end;
+}
+
+// "[HEAD]+[TAIL]*" at a place, or 0.
+static size_t capital_word_end(const char *text, size_t length, size_t at) {
+    size_t head_end = set_end(text, length, at, HEAD_SET, SIZE_MAX);
+    return head_end == at ? 0 : set_end(text, length, head_end, TAIL_SET, SIZE_MAX);
+}
+
+// Both kinds of words, each first with the sign in front of it and then without: the order in which the pattern tries them.
+static size_t cased_word_end(
+    const char *text, size_t length, size_t at, unsigned first, size_t first_end) {
+    bool has_sign = (first & (ANY_LETTER | NUMBER_BIT)) == 0 && !is_line_end(text[at]);
+    size_t end = has_sign ? small_word_end(text, length, first_end) : 0;
+    if (end == 0) end = small_word_end(text, length, at);
+    if (end == 0 && has_sign) end = capital_word_end(text, length, first_end);
+    return end != 0 ? end : capital_word_end(text, length, at);
+}
+
+static inline size_t scan_cased(
+    const char *text, size_t length, size_t at, size_t max_digits, bool takes_contraction) {
+    size_t first_end, next_end;
+    unsigned first = bit_at(text, at, &first_end);
+    if (first == NUMBER_BIT) return set_end(text, length, first_end, NUMBER_BIT, max_digits - 1);
+    unsigned next = first_end < length ? bit_at(text, first_end, &next_end) : SPACE_BIT;
+    // A word begins here or behind a sign; looking for it is in vain where neither is a letter or a mark.
+    size_t end = 0;
+    if (((first | next) & (ANY_LETTER | MARK_BIT)) != 0) {
+        end = cased_word_end(text, length, at, first, first_end);
+    }
+    if (end != 0) {
+        size_t contraction = takes_contraction && end < length && text[end] == '\''
+                                 ? contraction_end(text, length, end, true)
+                                 : 0;
+        return contraction != 0 ? contraction : end;
+    }
+    if ((first & SIGN_SET) != 0 || (text[at] == ' ' && (next & SIGN_SET) != 0)) {
+        end = set_end(text, length, first_end, SIGN_SET, SIZE_MAX);
+        while (end < length && (is_line_end(text[end]) || text[end] == '/')) end++;
+        return end;
+    }
+    return space_or_line_end(text, length, at);
+}
+
+static size_t scan_o200k(const char *text, size_t length, size_t at) {
+    return scan_cased(text, length, at, 3, true);
+}
+
+static size_t scan_tekken(const char *text, size_t length, size_t at) {
+    return scan_cased(text, length, at, 1, false);
+}
+
+// ---- the table -------------------------------------------------------------------------------------------------------
+
 #define GPT2_REST  " ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define LLAMA_HEAD "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
 #define LLAMA_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define HEAD       "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define TAIL       "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define SIGN       "[^\\r\\n\\p{L}\\p{N}]?"
+#define ENDING     "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+#define CASED_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 static const struct {
     const char *regex;
@@ -141,6 +257,9 @@ static const struct {
     {"'(?:[sdmt]|ll|ve|re)|" GPT2_REST, scan_gpt2},
     {LLAMA_HEAD "\\p{N}{1,3}" LLAMA_REST, scan_llama3},
     {LLAMA_HEAD "\\p{N}" LLAMA_REST, scan_qwen},
+    {SIGN HEAD "*" TAIL "+" ENDING "|" SIGN HEAD "+" TAIL "*" ENDING "|\\p{N}{1,3}" CASED_REST,
+     scan_o200k},
+    {SIGN HEAD "*" TAIL "+|" SIGN HEAD "+" TAIL "*|\\p{N}" CASED_REST, scan_tekken},
 };
 
 mlcc_word_scan *mlcc_word_scan_of(const char *regex, size_t length) {
@@ -150,4 +269,11 @@ mlcc_word_scan *mlcc_word_scan_of(const char *regex, size_t length) {
         }
     }
     return NULL;
+}
+
+const char *mlcc_word_scan_regex(mlcc_word_scan *scan) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].scan == scan) return rows[i].regex;
+    }
+    return "";
 }

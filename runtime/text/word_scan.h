@@ -1,4 +1,5 @@
-// word_scan: the patterns by which most byte-level tokenizers cut text into words (GPT-2's, Llama 3's, Qwen's), written out by hand. They are known by
+// word_scan: the patterns by which most byte-level tokenizers cut text into words (GPT-2's, Llama 3's, Qwen's, o200k of GPT-4o,
+// gpt-oss and Llama 4, Mistral's Tekken), written out by hand. They are known by
 // their text; every other pattern is left to PCRE2, which takes about four times as long.
 //
 // These patterns match at every place, so a text is a row of matches without gaps.
@@ -12,5 +13,7 @@ typedef size_t mlcc_word_scan(const char *text, size_t length, size_t at);
 
 // The scanner for a regular expression, or NULL.
 mlcc_word_scan *mlcc_word_scan_of(const char *regex, size_t length);
+// A regular expression that has this scanner.
+const char *mlcc_word_scan_regex(mlcc_word_scan *scan);
 
 #endif

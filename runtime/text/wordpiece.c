@@ -13,7 +13,7 @@ struct mlcc_wordpiece {
 };
 
 struct mlcc_wordlevel {
-    const mlcc_map *vocab;
+    const mlcc_vocabulary *vocab;
     int32_t unknown_id;
 };
 
@@ -23,28 +23,26 @@ static mlcc_status *no_memory(void) {
 
 // ---- WordPiece -------------------------------------------------------------------------------------------------
 
-static mlcc_status *fill_trie(const mlcc_map *vocab, const char *prefix, mlcc_trie **out) {
+static mlcc_status *fill_trie(const mlcc_vocabulary *vocab, const char *prefix, mlcc_trie **out) {
     size_t prefix_bytes = strlen(prefix);
     size_t n_bytes = 0;
-    const char *piece;
     size_t length;
-    uint64_t id;
-    for (size_t i = 0; i < mlcc_map_count(vocab); i++) {
-        mlcc_map_entry(vocab, i, &piece, &length, &id);
+    int32_t id;
+    for (size_t i = 0; i < mlcc_vocabulary_count(vocab); i++) {
+        mlcc_vocabulary_piece(vocab, i, &length, &id);
         n_bytes += length;
     }
     MLCC_TRY(mlcc_trie_create(n_bytes, out));
-    for (size_t i = 0; i < mlcc_map_count(vocab); i++) {
-        mlcc_map_entry(vocab, i, &piece, &length, &id);
+    for (size_t i = 0; i < mlcc_vocabulary_count(vocab); i++) {
+        const char *piece = mlcc_vocabulary_piece(vocab, i, &length, &id);
         if (length < prefix_bytes || memcmp(piece, prefix, prefix_bytes) != 0) continue;
-        MLCC_TRY(
-            mlcc_trie_add(*out, piece + prefix_bytes, length - prefix_bytes, (int32_t)id, true));
+        MLCC_TRY(mlcc_trie_add(*out, piece + prefix_bytes, length - prefix_bytes, id, true));
     }
     return NULL;
 }
 
 mlcc_status *mlcc_wordpiece_create(
-    const mlcc_map *vocab, int32_t unknown_id, const char *prefix, size_t max_characters,
+    const mlcc_vocabulary *vocab, int32_t unknown_id, const char *prefix, size_t max_characters,
     mlcc_wordpiece **out) {
     *out = NULL;
     mlcc_wordpiece *wordpiece = calloc(1, sizeof *wordpiece);
@@ -110,7 +108,7 @@ mlcc_status *mlcc_wordpiece_encode(
 // ---- WordLevel -------------------------------------------------------------------------------------------------
 
 mlcc_status *mlcc_wordlevel_create(
-    const mlcc_map *vocab, int32_t unknown_id, mlcc_wordlevel **out) {
+    const mlcc_vocabulary *vocab, int32_t unknown_id, mlcc_wordlevel **out) {
     *out = calloc(1, sizeof **out);
     if (*out == NULL) return no_memory();
     **out = (mlcc_wordlevel){.vocab = vocab, .unknown_id = unknown_id};
@@ -124,10 +122,9 @@ void mlcc_wordlevel_free(mlcc_wordlevel *wordlevel) {
 mlcc_status *mlcc_wordlevel_encode(
     const mlcc_wordlevel *wordlevel, const char *word, size_t length, const uint8_t *forbidden,
     mlcc_ids *out) {
-    uint64_t id;
-    bool is_known = mlcc_map_get(wordlevel->vocab, word, length, &id);
-    if (is_known && (forbidden == NULL || !forbidden[id])) {
-        mlcc_ids_push(out, (int32_t)id);
+    int32_t id = mlcc_vocabulary_find(wordlevel->vocab, word, length);
+    if (id >= 0 && (forbidden == NULL || !forbidden[id])) {
+        mlcc_ids_push(out, id);
     } else if (wordlevel->unknown_id >= 0) {
         mlcc_ids_push(out, wordlevel->unknown_id);
     } else {
@@ -139,4 +136,42 @@ mlcc_status *mlcc_wordlevel_encode(
             length < 100 ? (int)length : 100, word);
     }
     return mlcc_ids_check(out);
+}
+
+// ---- packing -------------------------------------------------------------------------------------------------
+
+void mlcc_wordpiece_pack(const mlcc_wordpiece *wordpiece, mlcc_bytes *out) {
+    mlcc_pack_u32(out, (uint32_t)wordpiece->unknown_id);
+    mlcc_pack_u32(out, (uint32_t)wordpiece->max_characters);
+    mlcc_trie_pack(wordpiece->first, out);
+    mlcc_trie_pack(wordpiece->later, out);
+}
+
+mlcc_status *mlcc_wordpiece_unpack(
+    mlcc_unpacker *in, const mlcc_vocabulary *vocab, size_t n_tokens, mlcc_wordpiece **out) {
+    (void)vocab;
+    *out = NULL;
+    mlcc_wordpiece *wordpiece = calloc(1, sizeof *wordpiece);
+    if (wordpiece == NULL) return no_memory();
+    wordpiece->unknown_id = (int32_t)mlcc_unpack_below(in, n_tokens);
+    wordpiece->max_characters = mlcc_unpack_u32(in);
+    wordpiece->first = mlcc_trie_unpack(in, n_tokens);
+    wordpiece->later = mlcc_trie_unpack(in, n_tokens);
+    if (mlcc_unpack_require(in, wordpiece->first != NULL && wordpiece->later != NULL)) {
+        *out = wordpiece;
+    } else {
+        mlcc_wordpiece_free(wordpiece);
+    }
+    return NULL;
+}
+
+void mlcc_wordlevel_pack(const mlcc_wordlevel *wordlevel, mlcc_bytes *out) {
+    mlcc_pack_u32(out, (uint32_t)(wordlevel->unknown_id + 1));
+}
+
+mlcc_status *mlcc_wordlevel_unpack(
+    mlcc_unpacker *in, const mlcc_vocabulary *vocab, size_t n_tokens, mlcc_wordlevel **out) {
+    *out = NULL;
+    int32_t unknown_id = (int32_t)mlcc_unpack_below(in, n_tokens + 1) - 1;
+    return in->has_failed ? NULL : mlcc_wordlevel_create(vocab, unknown_id, out);
 }

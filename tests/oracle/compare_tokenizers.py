@@ -47,12 +47,14 @@ class Mlcc:
     def __init__(self, library, folder):
         self.lib = ctypes.CDLL(library)
         self.lib.mlcc_status_format.restype = ctypes.c_void_p
-        for name in ("open", "encode", "decode"):
+        for name in ("open_with", "encode", "decode"):
             getattr(self.lib, "mlcc_tokenizer_" + name).restype = ctypes.c_void_p
         self.free = ctypes.CDLL(None).free
         self.free.argtypes = [ctypes.c_void_p]
         self.handle = ctypes.c_void_p()
-        self.require(self.lib.mlcc_tokenizer_open(folder.encode(), ctypes.byref(self.handle)))
+        # mlcc_tokenizer_options: directory, no_cache (the folders stay as they are), cache_directory
+        options = (ctypes.c_void_p * 3)(ctypes.cast(ctypes.c_char_p(folder.encode()), ctypes.c_void_p), 1, None)
+        self.require(self.lib.mlcc_tokenizer_open_with(ctypes.byref(options), ctypes.byref(self.handle)))
 
     def require(self, status):
         if status:

@@ -36,6 +36,22 @@ CONVERSATIONS = {
     "parts": [{"role": "user", "content": [{"type": "text", "text": "part one"}, {"type": "image"}, {"type": "text", "text": "two"}]}],
     "wrong_order": [USER, USER],
 }
+# Only for the templates of TOOL_TEMPLATES: two calls at once with their results, reasoning beside the content, documents and variables.
+DOCUMENTS = [{"title": "Rome <|im_end|>", "text": "Rome is old.\nVery \"old\"."}, {"title": "Zürich", "text": "日本 🤗", "id": 7}]
+TWO_CALLS = {"role": "assistant", "content": None, "reasoning_content": "hm\nyes", "tool_calls": [
+    {"id": "call_0", "type": "function", "function": {"name": "get_weather", "arguments": {"city": "Rome <s>", "days": 2}}},
+    {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": {"a": 1.5, "list": ["x", "é"], "deep": {"k": [True, None]}}}}]}
+RESULTS = [{"role": "tool", "tool_call_id": "call_0", "name": "get_weather", "content": "21 °C"}, {"role": "tool", "tool_call_id": "call_1", "name": "add", "content": "[1.5]"}]
+TOOL_CONVERSATIONS = {
+    "two_calls": [SYSTEM, USER, TWO_CALLS, *RESULTS],
+    "after_calls": [USER, TWO_CALLS, *RESULTS, {"role": "assistant", "content": "Done.", "reasoning_content": "so"}, {"role": "user", "content": "again"}],
+    "plain": [SYSTEM, USER, {"role": "assistant", "content": "Fine."}, {"role": "user", "content": "more"}],
+}
+TOOL_EXTRAS = {
+    "two_calls": [{"tools": TOOLS}, {"tools": TOOLS, "enable_thinking": False, "thinking": False}],
+    "after_calls": [{"tools": TOOLS, "enable_thinking": True, "thinking": True, "reasoning_effort": "high"}],
+    "plain": [{}, {"documents": DOCUMENTS}, {"tools": TOOLS, "documents": DOCUMENTS, "custom": {"k": ["v", 2]}}],
+}
 EXTRAS = {
     "user": [{}], "system": [{}, {"enable_thinking": False}], "tools": [{"tools": TOOLS}], "open_tool": [{"tools": TOOLS}], "parts": [{}], "wrong_order": [{}],
 }
@@ -338,24 +354,180 @@ T["schema_recursive"] = """{%- for tool in tools or [] recursive -%}
 {%- else -%}no tools{%- endfor %}
 {{ messages|map(attribute='role')|unique|sort|join('/') }} {{ messages|groupby('role')|map('first')|list }} {{ (messages|length / 2)|round(1) }} {{ messages|length // 2 }} {{ 7 % 3 ** 2 }} {{ '%-6s|%04d' % ('ab', messages|length) }} {{ messages[-1].content|string|wordcount }} {{ messages[::-2]|map(attribute='role')|list }} {{ [1, 2.0, none, true, 'it\\'s', ('x',)] }}"""
 
+TOOL_TEMPLATES = {}
+TOOL_TEMPLATES["deepseek_v3_1_tools"] = """{% if not thinking is defined %}{% set thinking = false %}{% endif %}
+{%- set ns = namespace(first=true, system='', tool=false, last_user=false) %}
+{%- for m in messages %}{%- if m['role'] == 'system' %}{% set ns.system = ns.system + m['content'] if ns.first else ns.system + '\\n\\n' + m['content'] %}{% set ns.first = false %}{%- endif %}{%- endfor %}
+{%- if tools is defined and tools is not none %}{% set tool_ns = namespace(text='## Tools\\nYou have:\\n') %}{% for tool in tools %}{% set tool_ns.text = tool_ns.text + '\\n### ' + tool.function.name + '\\nDescription: ' + tool.function.description + '\\n\\nParameters: ' + (tool.function.parameters | tojson) + '\\n' %}{% endfor %}{% set ns.system = ns.system + '\\n\\n' + tool_ns.text %}{% endif %}
+{{- bos_token }}{{ ns.system }}
+{%- for m in messages %}
+    {%- if m['role'] == 'user' %}{% set ns.tool = false %}{% set ns.last_user = true %}{{ '<|User|>' + m['content'] }}
+    {%- elif m['role'] == 'assistant' and m['tool_calls'] is defined and m['tool_calls'] is not none %}
+        {%- if ns.last_user %}{{ '<|Assistant|></think>' }}{%- endif %}{% set ns.last_user = false %}{% set ns.first = true %}
+        {%- for call in m['tool_calls'] %}
+            {%- if ns.first %}{{ (m['content'] or '') + '<|tool_calls_begin|><|tool_call_begin|>' + call['function']['name'] + '<|tool_sep|>' + call['function']['arguments'] | tojson + '<|tool_call_end|>' }}{% set ns.first = false %}
+            {%- else %}{{ '<|tool_call_begin|>' + call['function']['name'] + '<|tool_sep|>' + call['function']['arguments'] | tojson + '<|tool_call_end|>' }}{%- endif %}
+        {%- endfor %}{{ '<|tool_calls_end|>' + eos_token }}
+    {%- elif m['role'] == 'assistant' %}{%- if ns.last_user %}{{ '<|Assistant|>' + ('<think>' if thinking and loop.last else '</think>') }}{%- endif %}{% set ns.last_user = false %}{{ m['content'] + eos_token }}
+    {%- elif m['role'] == 'tool' %}{% set ns.last_user = false %}{% set ns.tool = true %}{{ '<|tool_output_begin|>' + m['content'] + '<|tool_output_end|>' }}{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt and ns.last_user and not ns.tool %}{{ '<|Assistant|>' }}{{ '</think>' if not thinking else '<think>' }}{% endif %}"""
+TOOL_TEMPLATES["kimi_k2_tools"] = """{%- macro show_content(m) -%}{% if m.content is string %}{{ m.content }}{% elif m.content is not none %}{% for part in m.content %}{{ part['text'] }}{% endfor %}{% endif %}{%- endmacro -%}
+{% if tools -%}<|im_system|>tool_declare<|im_middle|>{{ tools | tojson(separators=(',', ':')) }}<|im_end|>{%- endif %}
+{%- for m in messages %}
+    {%- if loop.first and m['role'] != 'system' %}<|im_system|>system<|im_middle|>You are helpful.<|im_end|>{%- endif %}
+    {%- set role_name = m.get('name') or m['role'] %}
+    {%- if m['role'] == 'user' %}<|im_user|>{{ role_name }}<|im_middle|>{% elif m['role'] == 'assistant' %}<|im_assistant|>{{ role_name }}<|im_middle|>{% else %}<|im_system|>{{ role_name }}<|im_middle|>{% endif %}
+    {%- if m['role'] == 'assistant' and m.get('tool_calls') -%}
+        {{ show_content(m) }}<|tool_calls_section_begin|>
+        {%- for call in m['tool_calls'] %}<|tool_call_begin|>{{ call['id'] }}<|tool_call_argument_begin|>{% if call['function']['arguments'] is string %}{{ call['function']['arguments'] }}{% else %}{{ call['function']['arguments'] | tojson }}{% endif %}<|tool_call_end|>{%- endfor %}<|tool_calls_section_end|>
+    {%- elif m['role'] == 'tool' -%}## Return of {{ m.tool_call_id }}
+{{ show_content(m) }}
+    {%- elif m['content'] is not none -%}{{ show_content(m) }}{%- endif -%}<|im_end|>
+{%- endfor -%}
+{%- if add_generation_prompt -%}<|im_assistant|>assistant<|im_middle|>{%- endif -%}"""
+TOOL_TEMPLATES["glm_4_5_tools"] = """[gMASK]<sop>
+{%- if tools -%}
+<|system|>
+# Tools
+<tools>
+{% for tool in tools %}
+{{ tool | tojson(ensure_ascii=False) }}
+{% endfor %}
+</tools>{%- endif -%}
+{%- macro visible_text(content) -%}{%- if content is string -%}{{- content }}{%- elif content is iterable and content is not mapping -%}{%- for item in content -%}{%- if item is mapping and item.type == 'text' -%}{{- item.text }}{%- endif -%}{%- endfor -%}{%- else -%}{{- content or '' }}{%- endif -%}{%- endmacro -%}
+{%- set ns = namespace(last_user_index=-1) %}{%- for m in messages %}{%- if m.role == 'user' %}{% set ns.last_user_index = loop.index0 -%}{%- endif %}{%- endfor %}
+{% for m in messages %}
+{%- if m.role == 'user' -%}<|user|>
+{{ visible_text(m.content) }}
+{{- '/nothink' if (enable_thinking is defined and not enable_thinking and not visible_text(m.content).endswith("/nothink")) else '' -}}
+{%- elif m.role == 'assistant' -%}<|assistant|>
+{%- set reasoning = m.reasoning_content if m.reasoning_content is string else '' %}
+{%- if loop.index0 > ns.last_user_index and reasoning -%}{{ '\\n<think>' + reasoning.strip() + '</think>' }}{%- else -%}{{ '\\n<think></think>' }}{%- endif -%}
+{%- if visible_text(m.content).strip() -%}{{ '\\n' + visible_text(m.content).strip() }}{%- endif -%}
+{% if m.tool_calls %}{% for tc in m.tool_calls %}{%- if tc.function %}{%- set tc = tc.function %}{%- endif %}
+{{ '\\n<tool_call>' + tc.name }}
+{% set _args = tc.arguments %}{% for k, v in _args.items() %}
+<arg_key>{{ k }}</arg_key>
+<arg_value>{{ v | tojson(ensure_ascii=False) if v is not string else v }}</arg_value>
+{% endfor %}
+</tool_call>{% endfor %}{% endif %}
+{%- elif m.role == 'tool' -%}
+{%- if loop.first or (messages[loop.index0 - 1].role != "tool") %}{{- '<|observation|>' }}{%- endif %}{{- '\\n<tool_response>\\n' }}{{- m.content }}{{- '\\n</tool_response>' }}
+{%- elif m.role == 'system' -%}<|system|>
+{{ visible_text(m.content) }}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}<|assistant|>{{- '\\n<think></think>' if (enable_thinking is defined and not enable_thinking) else '' -}}{%- endif -%}"""
+TOOL_TEMPLATES["llama_4_tools"] = """{{- bos_token }}
+{%- if custom_tools is defined and custom_tools %}{%- set tools = custom_tools %}{%- endif %}
+{%- if not tools_in_user_message is defined %}{%- set tools_in_user_message = true %}{%- endif %}
+{%- if messages[0]['role'] == 'system' %}{%- if messages[0]['content'] is string %}{%- set system_message = messages[0]['content']|trim %}{%- else %}{%- set system_message = messages[0]['content'][0]['text']|trim %}{%- endif %}{%- set messages = messages[1:] %}{%- set user_supplied = true %}{%- else %}{%- set system_message = "" %}{%- set user_supplied = false %}{%- endif %}
+{%- if user_supplied %}{{- "<|header_start|>system<|header_end|>\\n\\n" }}{{- system_message }}{{- "<|eot|>" }}{%- endif %}
+{%- if tools_in_user_message and tools is not none %}
+    {%- if messages | length != 0 %}{%- set first = messages[0]['content'] if messages[0]['content'] is string else (messages[0]['content'] | selectattr('type', 'equalto', 'text') | map(attribute='text') | join('\\n')) %}{%- set messages = messages[1:] %}{%- else %}{{- raise_exception("no first user message") }}{%- endif %}
+    {{- '<|header_start|>user<|header_end|>\\n\\n' -}}
+    {%- for t in tools %}{{- t | tojson(indent=4) }}{{- "\\n\\n" }}{%- endfor %}{{- first|trim + "<|eot|>" }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}{{- '<|header_start|>' + message['role'] + '<|header_end|>\\n\\n' }}{{- message['content'] if message['content'] is string else '' }}{{- "<|eot|>" }}
+    {%- elif 'tool_calls' in message and message.tool_calls|length > 0 %}
+        {{- '<|header_start|>assistant<|header_end|>\\n\\n' -}}{{- '<|python_start|>' }}{{- message['content'] or '' }}{{- '<|python_end|>' }}
+        {%- for tool_call in message.tool_calls %}{{- '{"name": "' + tool_call.function.name + '", ' }}{{- '"parameters": ' }}{{- tool_call.function.arguments | tojson }}{{- "}" }}{%- endfor %}{{- "<|eot|>" }}
+    {%- else %}{{- "<|header_start|>ipython<|header_end|>\\n\\n" }}{{- message.content | tojson }}{{- "<|eot|>" }}{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|header_start|>assistant<|header_end|>\\n\\n' }}{%- endif %}"""
+TOOL_TEMPLATES["phi_4_mini_tools"] = """{% for message in messages %}{% if message['role'] == 'system' and tools is not none %}{{ '<|system|>' + message['content'] + '<|tool|>' + tools|tojson + '<|/tool|><|end|>' }}{% elif message['content'] %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"""
+TOOL_TEMPLATES["mistral_small_tools"] = """{%- if messages[0]["role"] == "system" %}{%- set system_message = messages[0]["content"] %}{%- set loop_messages = messages[1:] %}{%- else %}{%- set loop_messages = messages %}{%- endif %}
+{{- bos_token }}{%- if system_message is defined %}{{- "[SYSTEM_PROMPT]" + system_message + "[/SYSTEM_PROMPT]" }}{%- endif %}
+{%- if tools is defined and tools is not none and tools|length > 0 %}{{- "[AVAILABLE_TOOLS]" }}{{- tools|tojson }}{{- "[/AVAILABLE_TOOLS]" }}{%- endif %}
+{%- for message in loop_messages %}
+    {%- if message["role"] == "user" %}{{- "[INST]" + message["content"] + "[/INST]" }}
+    {%- elif message["role"] == "assistant" %}{%- if message["content"] %}{{- message["content"] }}{%- endif %}{%- if message["tool_calls"] is defined and message["tool_calls"] is not none and message["tool_calls"]|length > 0 %}{%- for tool in message["tool_calls"] %}{%- set arguments = tool["function"]["arguments"] %}{%- if arguments is not string %}{%- set arguments = arguments|tojson|safe %}{%- elif arguments == "" %}{%- set arguments = "{}" %}{%- endif %}{{- "[TOOL_CALLS]" + tool["function"]["name"] + "[ARGS]" + arguments }}{%- endfor %}{%- endif %}{{- eos_token }}
+    {%- elif message["role"] == "tool" %}{{- "[TOOL_RESULTS]" + message["content"]|string + "[/TOOL_RESULTS]" }}
+    {%- else %}{{- raise_exception("Only user, assistant and tool roles are supported, got " + message["role"] + ".") }}{%- endif %}
+{%- endfor %}"""
+TOOL_TEMPLATES["minimax_m2_tools"] = """{%- set toolcall_begin = '<minimax:tool_call>' -%}{%- set toolcall_end = '</minimax:tool_call>' -%}
+{%- macro render_tools(list) -%}{%- for tool in list -%}
+<tool>{{ tool.function | tojson(ensure_ascii=False) }}</tool>
+{% endfor -%}{%- endmacro -%}
+{%- set ns = namespace(last_user_index=-1) -%}{% for m in messages %}{%- if m.role == 'user' %}{% set ns.last_user_index = loop.index0 -%}{%- endif %}{%- endfor %}
+{{- ']~!b[' ~ ']~b]system' ~ '\\n' }}{{- messages[0].content if messages[0].role == 'system' else 'Be useful.' }}
+{%- if tools -%}{{- '\\n\\n' ~ '# Tools' ~ '\\n' ~ '<tools>' ~ '\\n' }}{{- render_tools(tools) }}{{- '</tools>' }}{%- endif -%}{{- '[e~[\\n' }}
+{%- for message in (messages[1:] if messages[0].role == 'system' else messages) -%}
+    {%- if message.role == 'assistant' -%}
+        {{- ']~b]ai' ~ '\\n' }}{%- if message.reasoning_content is string and loop.index0 > ns.last_user_index - 1 %}{{- '<think>' ~ '\\n' ~ message.reasoning_content ~ '\\n' ~ '</think>' ~ '\\n\\n' }}{%- endif %}
+        {%- if message.content -%}{{- message.content }}{%- endif -%}
+        {%- if message.tool_calls -%}{{- '\\n' ~ toolcall_begin ~ '\\n' }}{%- for tool_call in message.tool_calls -%}{%- if tool_call.function %}{%- set tool_call = tool_call.function %}{%- endif %}{{- '<invoke name="' + tool_call.name + '">' }}{% set _args = tool_call.arguments %}{%- for k, v in _args.items() %}{{- '<parameter name="' + k + '">' }}{{- v | tojson(ensure_ascii=False) if v is not string else v }}{{- '</parameter>' }}{% endfor %}{{- '</invoke>' ~ '\\n' }}{%- endfor -%}{{- toolcall_end }}{%- endif -%}{{- '[e~[' ~ '\\n' }}
+    {%- elif message.role == 'tool' -%}{%- if loop.previtem is not defined or loop.previtem.role != 'tool' %}{{- ']~b]tool' }}{%- endif -%}{{- '\\n<response>' ~ message.content ~ '</response>' }}{%- if loop.last or loop.nextitem.role != 'tool' -%}{{- '[e~[\\n' -}}{%- endif -%}
+    {%- elif message.role == 'user' -%}{{- ']~b]user' ~ '\\n' }}{{- message.content }}{{- '[e~[' ~ '\\n' }}{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- ']~b]ai' ~ '\\n' ~ '<think>' ~ '\\n' }}{%- endif -%}"""
+TOOL_TEMPLATES["granite_3_3_documents"] = """{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content'] %}{%- set loop_messages = messages[1:] %}{%- else %}{%- set system_message = "Knowledge Cutoff Date: April 2024." %}
+    {%- if tools and documents %}{%- set system_message = system_message + " Tools and documents." %}{%- elif tools %}{%- set system_message = system_message + " Tools." %}{%- elif documents %}{%- set system_message = system_message + " Documents." %}{%- elif thinking %}{%- set system_message = system_message + " Think." %}{%- endif %}{%- set loop_messages = messages %}{%- endif %}
+{{- '<|start_of_role|>system<|end_of_role|>' + system_message + '<|end_of_text|>\\n' }}
+{%- if tools %}{{- '<|start_of_role|>available_tools<|end_of_role|>' }}{{- tools | tojson(indent=4) }}{{- '<|end_of_text|>\\n' }}{%- endif %}
+{%- if documents %}{%- for document in documents %}{{- '<|start_of_role|>document {"document_id": "' + document.get('id', loop.index)|string + '"}<|end_of_role|>\\n' }}{{- document['text'] }}{{- '<|end_of_text|>\\n' }}{%- endfor %}{%- endif %}
+{%- for message in loop_messages %}{{- '<|start_of_role|>' + message['role'] + '<|end_of_role|>' + (message['content'] if message['content'] is string else '<|tool_call|>' + message['tool_calls'] | map(attribute='function') | list | tojson) + '<|end_of_text|>\\n' }}
+    {%- if loop.last and add_generation_prompt %}{{- '<|start_of_role|>assistant' }}{%- if thinking or controls %}{{- ' ' + {'thinking': thinking, 'controls': controls | default(none)} | tojson }}{%- endif %}{{- '<|end_of_role|>' }}{%- endif %}{%- endfor %}"""
+TOOL_TEMPLATES["command_a_documents"] = """{{ bos_token }}{%- macro document_turn(documents) -%}
+{{ '<|START_RESPONSE|>' }}{% for doc in documents %}{{ '{"' ~ loop.index0 ~ '": ' ~ doc|tojson ~ '}' }}{% if not loop.last %},
+{% endif %}{% endfor %}{{ '<|END_RESPONSE|>' }}{%- endmacro %}
+{%- set tool_ids = {} -%}{%- set ns = namespace(n=0) -%}
+{%- if messages[0].role == 'system' %}{{ '<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>' + messages[0].content + '<|END_OF_TURN_TOKEN|>' }}{% endif %}
+{%- if tools %}
+## Available Tools
+[
+{% for tool in tools %}    {"name": "{{ tool['function']['name'] }}", "description": "{{ tool['function']['description'] }}", "parameters": {{ tool['function']['parameters']|tojson(sort_keys=true) }}, "responses": null}{%- if not loop.last %},{% endif %}
+
+{% endfor %}
+]{%- endif %}{%- if documents %}{{ document_turn(documents) }}{%- endif %}
+{%- for message in messages %}
+    {%- if message.role|lower == 'user' %}<|USER_TOKEN|>{{ message.content }}{%- elif message.role|lower in ('assistant', 'chatbot') %}<|CHATBOT_TOKEN|>{% if message.tool_calls %}{{ '[' }}{% for tc in message.tool_calls %}{{ '{"tool_call_id": "' ~ ns.n ~ '", "tool_name": "' ~ tc['function']['name'] ~ '", "parameters": ' ~ tc['function']['arguments']|tojson ~ '}' }}{% set ns.n = ns.n + 1 %}{% if not loop.last %},{% endif %}{% endfor %}{{ ']' }}{% else %}{{ message.content }}{% endif %}
+    {%- elif message.role == 'tool' %}<|SYSTEM_TOKEN|>{{ {'tool_call_id': message.tool_call_id, 'results': {'0': message.content}, 'is_error': none}|tojson }}{%- endif %}{% if not loop.last %}<|END_OF_TURN_TOKEN|>{% endif %}
+{%- endfor %}{% if custom is defined %}{{ custom.k|join('+') }}{% endif %}"""
+TOOL_TEMPLATES["gpt_oss_harmony"] = """{%- macro render_typescript_type(spec, required) -%}
+    {%- if spec.type == "array" -%}{%- if spec['items'] -%}{%- if spec['items']['type'] in ("string", "number", "integer") -%}{{- {"integer": "number"}.get(spec['items']['type'], spec['items']['type']) + "[]" }}{%- else -%}{{- "any[]" }}{%- endif -%}{%- else -%}{{- "any[]" }}{%- endif -%}
+    {%- elif spec.type is string and spec.enum -%}{%- for one in spec.enum -%}{{- '"' + one + '"' -}}{%- if not loop.last %}{{- " | " -}}{%- endif -%}{%- endfor -%}
+    {%- elif spec.type in ["number", "integer"] -%}{{- "number" }}{%- elif spec.type is defined -%}{{- spec.type }}{%- else -%}{{- "any" }}{%- endif -%}
+{%- endmacro -%}
+{{- '<|start|>system<|message|>Reasoning: ' + (reasoning_effort if reasoning_effort is defined else 'medium') + '\\n\\n# Valid channels: analysis, commentary, final.<|end|>' }}
+{%- if messages[0].role in ('developer', 'system') %}{%- set developer_message = messages[0].content %}{%- set loop_messages = messages[1:] %}{%- else %}{%- set developer_message = '' %}{%- set loop_messages = messages %}{%- endif %}
+{%- if developer_message or tools %}{{- '<|start|>developer<|message|>' }}{%- if developer_message %}{{- '# Instructions\\n\\n' + developer_message }}{%- endif %}
+    {%- if tools -%}{{- '\\n\\n# Tools\\n\\n## functions\\n\\nnamespace functions {\\n\\n' }}{%- for tool in tools %}{%- set tool = tool.function %}{{- '// ' + tool.description + '\\n' }}{{- 'type ' + tool.name + ' = ' }}{{- '(_: {\\n' }}{%- for param_name, spec in tool.parameters.properties.items() %}{%- if spec.description %}{{- '// ' + spec.description + '\\n' }}{%- endif %}{{- param_name }}{%- if param_name not in (tool.parameters.required or []) -%}{{- '?' }}{%- endif -%}{{- ': ' }}{{- render_typescript_type(spec, tool.parameters.required) }}{%- if spec.default is defined -%}{{- ', // default: ' + spec.default|string }}{%- else %}{{- ',' }}{%- endif %}{{- '\\n' }}{%- endfor %}{{- '}) => any;\\n\\n' }}{%- endfor %}{{- '} // namespace functions' }}{%- endif -%}{{- '<|end|>' }}{%- endif %}
+{%- set last_tool_call = namespace(name=none) %}
+{%- for message in loop_messages -%}
+    {%- if message.role == 'assistant' -%}
+        {%- if message.tool_calls %}{%- if message.reasoning_content %}{{- '<|start|>assistant<|channel|>analysis<|message|>' + message.reasoning_content + '<|end|>' }}{%- endif %}{%- for tool_call in message.tool_calls %}{%- set tool_call = tool_call.function %}{{- '<|start|>assistant to=functions.' + tool_call.name + '<|channel|>commentary json<|message|>' }}{{- tool_call.arguments|tojson }}{{- '<|call|>' }}{%- set last_tool_call.name = tool_call.name %}{%- endfor %}
+        {%- elif loop.last and not add_generation_prompt %}{{- '<|start|>assistant<|channel|>final<|message|>' + message.content + '<|return|>' }}
+        {%- else %}{{- '<|start|>assistant<|channel|>final<|message|>' + message.content + '<|end|>' }}{%- set last_tool_call.name = none %}{%- endif %}
+    {%- elif message.role == 'tool' -%}{%- if last_tool_call.name is none %}{{- raise_exception('a tool message without a call before it') }}{%- endif %}{{- '<|start|>functions.' + last_tool_call.name + ' to=assistant<|channel|>commentary<|message|>' + message.content|tojson + '<|end|>' }}
+    {%- elif message.role == 'user' -%}{{- '<|start|>user<|message|>' + message.content + '<|end|>' }}{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}<|start|>assistant{%- endif -%}"""
+
+
+def runs_of(name, text, conversations, all_extras):
+    template = chat_template_utils._compile_jinja_template(text)
+    template.globals["strftime_now"] = lambda form: datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc).replace(tzinfo=None).strftime(form)
+    runs = []
+    for conversation, extras in all_extras.items():
+        for extra in extras:
+            variables = {"messages": conversations[conversation], "add_generation_prompt": conversation != "system", **FIXED, **extra}
+            try:
+                result = template.render(**variables)
+            except Exception as error:  # what jinja2 refuses must be refused
+                print(f"{name}, {conversation}: {error}", file=sys.stderr)
+                result = None
+            small = {k: v for k, v in extra.items() if k != "tools"}
+            runs.append([conversation, "tools" in extra, small, conversation != "system", result])
+    return {"name": name, "template": text, "runs": runs}
+
 
 def main():
-    out = {"now_s": NOW, "fixed": FIXED, "tools": TOOLS, "conversations": CONVERSATIONS, "templates": []}
-    for name, text in T.items():
-        template = chat_template_utils._compile_jinja_template(text)
-        template.globals["strftime_now"] = lambda form: datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc).replace(tzinfo=None).strftime(form)
-        runs = []
-        for conversation, extras in EXTRAS.items():
-            for extra in extras:
-                variables = {"messages": CONVERSATIONS[conversation], "add_generation_prompt": conversation != "system", **FIXED, **extra}
-                try:
-                    result = template.render(**variables)
-                except Exception as error:  # what jinja2 refuses must be refused
-                    print(f"{name}, {conversation}: {error}", file=sys.stderr)
-                    result = None
-                small = {k: v for k, v in extra.items() if k != "tools"}
-                runs.append([conversation, "tools" in extra, small, conversation != "system", result])
-        out["templates"].append({"name": name, "template": text, "runs": runs})
+    out = {"now_s": NOW, "fixed": FIXED, "tools": TOOLS, "conversations": {**CONVERSATIONS, **TOOL_CONVERSATIONS}, "templates": []}
+    out["templates"] = [runs_of(name, text, CONVERSATIONS, EXTRAS) for name, text in T.items()]
+    out["templates"] += [runs_of(name, text, TOOL_CONVERSATIONS, TOOL_EXTRAS) for name, text in TOOL_TEMPLATES.items()]
     json.dump(out, sys.stdout, ensure_ascii=False, separators=(",", ":"))
     print()
 

@@ -89,10 +89,35 @@ static void caches(void **state) {
     mlcc_arena_free(keep);
 }
 
+// A layer may have a cache of latents: one row a token, whatever the number of heads.
+static void latents(void **state) {
+    (void)state;
+    mlcc_arena *keep = mlcc_arena_create();
+    mlcc_forward forward;
+    const mlcc_abi_tensor good = {
+        "kv.1", MLCC_ABI_F16, 3, {-1, MLCC_PAGE_TOKENS, 576}, {N_PAGES, -1, -1}};
+    tiny_ok(bind(&good, keep, &forward));
+    assert_int_equal(forward.n_layers, 2);
+    assert_int_equal(forward.page_bytes[1], MLCC_PAGE_TOKENS * 576 * 2);
+    assert_int_equal(forward.kv_bytes_per_token, 2 * 3 * 8 * 2 + 576 * 2);
+    const mlcc_abi_tensor wrong[] = {
+        {"kv.1", MLCC_ABI_F16, 3, {-1, MLCC_PAGE_TOKENS * 2, 576}, {N_PAGES, -1, -1}},
+        {"kv.1", MLCC_ABI_F16, 3, {-1, MLCC_PAGE_TOKENS, 0}, {N_PAGES, -1, -1}},
+        {"kv.1", MLCC_ABI_F16, 3, {7, MLCC_PAGE_TOKENS, 576}, {-1, -1, -1}},
+        {"kv.1", MLCC_ABI_F16, 4, {-1, 2, MLCC_PAGE_TOKENS, 576}, {N_PAGES, -1, -1, -1}},
+        {"kv.1", MLCC_ABI_I32, 3, {-1, MLCC_PAGE_TOKENS, 576}, {N_PAGES, -1, -1}},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        tiny_refused(
+            bind(&wrong[i], keep, &forward), MLCC_MISMATCH, "kv.1", "or [n_pages, 16, width]");
+    mlcc_arena_free(keep);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(observations),
         cmocka_unit_test(caches),
+        cmocka_unit_test(latents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-// jinja: 32 templates in the manner of the model families render as jinja2 does (tests/oracle/jinja_cases.py), the user's text is marked, and
+// jinja: 42 templates in the manner of the model families render as jinja2 does (tests/oracle/jinja_cases.py), the user's text is marked, and
 // what does not end ends with its message.
 #include "runtime/text/jinja.h"
 

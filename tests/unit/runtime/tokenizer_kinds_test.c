@@ -55,12 +55,12 @@ static void check_decoding(
     free(ids);
 }
 
-static void test_kind(void **state) {
-    mlcc_arena *arena = mlcc_arena_create();
-    const char *folder = mlcc_path_join(arena, root, *state);
+static void check_folder(mlcc_arena *arena, const char *folder, const char *cache) {
     mlcc_tokenizer *tokenizer;
     mlcc_json *document;
-    tiny_require(mlcc_tokenizer_open(folder, &tokenizer));
+    const mlcc_tokenizer_options options = {
+        .directory = folder, .no_cache = cache == NULL, .cache_directory = cache};
+    tiny_require(mlcc_tokenizer_open_with(&options, &tokenizer));
     tiny_require(mlcc_json_read_file(mlcc_path_join(arena, folder, "vectors.json"), 0, &document));
     const mlcc_json_value *vectors = mlcc_json_root(document);
     assert_true(mlcc_json_count(vectors) > 30);
@@ -73,6 +73,23 @@ static void test_kind(void **state) {
     }
     mlcc_json_free(document);
     mlcc_tokenizer_close(tokenizer);
+}
+
+// From the files, while the cache is written, and from the cache.
+static void test_kind(void **state) {
+    mlcc_arena *arena = mlcc_arena_create();
+    const char *folder = mlcc_path_join(arena, root, *state);
+    char cache[] = "/tmp/mlcc-kinds-XXXXXX";
+    char **names;
+    size_t n_names;
+    assert_non_null(mkdtemp(cache));
+    check_folder(arena, folder, NULL);
+    check_folder(arena, folder, cache);
+    const char *kept = mlcc_path_join(arena, cache, "tokenizers");
+    tiny_require(mlcc_dir_list(kept, arena, &names, &n_names));
+    assert_int_equal(n_names, 1);
+    check_folder(arena, folder, cache);
+    tiny_require(mlcc_dir_remove_tree(cache));
     mlcc_arena_free(arena);
 }
 

@@ -100,19 +100,12 @@ static void check_decoding(
 
 // ---- folders ---------------------------------------------------------------------------------------------
 
-static void check_folder(const char *folder) {
-    mlcc_arena *arena = mlcc_arena_create();
-    char *directory = data_path(arena, folder);
-    char *path = mlcc_path_join(arena, directory, "vectors.json");
-    if (!mlcc_file_exists(path)) {
-        mlcc_arena_free(arena);
-        print_message("%s is not there\n", folder);
-        skip();
-    }
+static void check_vectors(
+    mlcc_arena *arena, const char *folder, const char *directory, const char *cache,
+    const mlcc_json *document) {
     mlcc_tokenizer *tokenizer;
-    mlcc_json *document;
-    require(mlcc_tokenizer_open(directory, &tokenizer));
-    require(mlcc_json_read_file(path, 0, &document));
+    const mlcc_tokenizer_options options = {.directory = directory, .cache_directory = cache};
+    require(mlcc_tokenizer_open_with(&options, &tokenizer));
     const mlcc_json_value *vectors = mlcc_json_root(document);
     assert_true(mlcc_json_count(vectors) > 50);
     for (size_t i = 0; i < mlcc_json_count(vectors); i++) {
@@ -123,8 +116,26 @@ static void check_folder(const char *folder) {
         check_decoding(tokenizer, where, vector, "decoded", true);
         check_decoding(tokenizer, where, vector, "decoded_with_special", false);
     }
-    mlcc_json_free(document);
     mlcc_tokenizer_close(tokenizer);
+}
+
+static void check_folder(const char *folder) {
+    mlcc_arena *arena = mlcc_arena_create();
+    char *directory = data_path(arena, folder);
+    char *path = mlcc_path_join(arena, directory, "vectors.json");
+    if (!mlcc_file_exists(path)) {
+        mlcc_arena_free(arena);
+        print_message("%s is not there\n", folder);
+        skip();
+    }
+    mlcc_json *document;
+    require(mlcc_json_read_file(path, 0, &document));
+    char cache[] = "/tmp/mlcc-vectors-XXXXXX";
+    assert_non_null(mkdtemp(cache));
+    // From the files (and into the cache), then from the cache.
+    for (int pass = 0; pass < 2; pass++) check_vectors(arena, folder, directory, cache, document);
+    require(mlcc_dir_remove_tree(cache));
+    mlcc_json_free(document);
     mlcc_arena_free(arena);
 }
 
@@ -183,7 +194,8 @@ static void test_llama_cpp(void **state) {
     require(mlcc_file_read(mlcc_arena_printf(arena, "%s.inp", stem), 0, &inputs, &n_input_bytes));
     require(mlcc_file_read(mlcc_arena_printf(arena, "%s.out", stem), 0, &outputs, &n_output_bytes));
     mlcc_tokenizer *tokenizer;
-    require(mlcc_tokenizer_open(directory, &tokenizer));
+    const mlcc_tokenizer_options options = {.directory = directory, .no_cache = true};
+    require(mlcc_tokenizer_open_with(&options, &tokenizer));
     char *text = inputs;
     char *line = outputs;
     size_t number = 0;
