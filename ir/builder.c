@@ -134,8 +134,13 @@ ir_value *ir_rms_norm_groups(ir_build *b, ir_value *x, ir_value *gain, double ep
 }
 
 ir_value *ir_layer_norm(ir_build *b, ir_value *x, ir_value *gain, ir_value *bias, double eps) {
+    return ir_layer_norm_groups(b, x, gain, bias, eps, 0);
+}
+
+ir_value *ir_layer_norm_groups(
+    ir_build *b, ir_value *x, ir_value *gain, ir_value *bias, double eps, int64_t group) {
     ir_value *operands[] = {x, gain, bias};
-    const ir_attr attrs[] = {attr_f64("eps", eps)};
+    const ir_attr attrs[] = {attr_f64("eps", eps), attr_i64("group", group)};
     const int32_t n_operands = gain == NULL ? 1 : bias == NULL ? 2 : 3;
     return build_value(b, IR_OP_LAYER_NORM, operands, n_operands, attrs, COUNT(attrs), IR_N_DTYPES);
 }
@@ -159,6 +164,11 @@ ir_value *ir_softcap(ir_build *b, ir_value *x, double cap) {
     return build_value(b, IR_OP_SOFTCAP, &x, 1, attrs, COUNT(attrs), IR_N_DTYPES);
 }
 
+ir_value *ir_clamp(ir_build *b, ir_value *x, double min, double max) {
+    const ir_attr attrs[] = {attr_f64("min", min), attr_f64("max", max)};
+    return build_value(b, IR_OP_CLAMP, &x, 1, attrs, COUNT(attrs), IR_N_DTYPES);
+}
+
 ir_value *ir_cast(ir_build *b, ir_value *x, ir_dtype dtype) {
     return build_value(b, IR_OP_CAST, &x, 1, NULL, 0, dtype);
 }
@@ -175,8 +185,15 @@ ir_value *ir_slice_parts(ir_build *b, ir_value *x, int64_t parts, int64_t begin,
 }
 
 ir_value *ir_rope_table(ir_build *b, ir_value *positions, ir_value *inv_freq, double magnitude) {
+    return ir_rope_table_growing(b, positions, inv_freq, magnitude, 0, 1);
+}
+
+ir_value *ir_rope_table_growing(
+    ir_build *b, ir_value *positions, ir_value *inv_freq, double magnitude, double growth,
+    int64_t period) {
     ir_value *operands[] = {positions, inv_freq};
-    const ir_attr attrs[] = {attr_f64("magnitude", magnitude)};
+    const ir_attr attrs[] = {
+        attr_f64("magnitude", magnitude), attr_f64("growth", growth), attr_i64("period", period)};
     return build_value(b, IR_OP_ROPE_TABLE, operands, 2, attrs, COUNT(attrs), IR_N_DTYPES);
 }
 
@@ -195,16 +212,49 @@ ir_value *ir_kv_append(
 
 ir_value *ir_paged_attention(
     ir_build *b, ir_value *q, ir_value *cache, ir_value *page_table, ir_value *seq_ids,
-    ir_value *positions, int64_t head_dim, double scale, int64_t window, double softcap) {
-    ir_value *operands[] = {q, cache, page_table, seq_ids, positions};
+    ir_value *positions, const ir_attention *attention) {
+    ir_value *operands[] = {
+        q, cache, page_table, seq_ids, positions, attention->sinks, attention->slopes};
+    const int32_t n_operands = attention->slopes != NULL ? 7 : attention->sinks != NULL ? 6 : 5;
+    if (n_operands == 7 && attention->sinks == NULL && b->status == NULL)
+        b->status = MLCC_ERROR(INVALID, "paged_attention: slopes without sinks");
     const ir_attr attrs[] = {
-        attr_i64("head_dim", head_dim),
-        attr_f64("scale", scale),
-        attr_i64("window", window),
-        attr_f64("softcap", softcap),
+        attr_i64("head_dim", attention->head_dim),
+        attr_f64("scale", attention->scale),
+        attr_i64("window", attention->window),
+        attr_f64("softcap", attention->softcap),
     };
     return build_value(
-        b, IR_OP_PAGED_ATTENTION, operands, COUNT(operands), attrs, COUNT(attrs), IR_N_DTYPES);
+        b, IR_OP_PAGED_ATTENTION, operands, n_operands, attrs, COUNT(attrs), IR_N_DTYPES);
+}
+
+ir_value *ir_segment_attention(
+    ir_build *b, ir_value *q, ir_value *k, ir_value *v, ir_value *segments, int64_t head_dim,
+    double scale) {
+    ir_value *operands[] = {q, k, v, segments};
+    const ir_attr attrs[] = {attr_i64("head_dim", head_dim), attr_f64("scale", scale)};
+    return build_value(
+        b, IR_OP_SEGMENT_ATTENTION, operands, COUNT(operands), attrs, COUNT(attrs), IR_N_DTYPES);
+}
+
+ir_value *ir_latent_append(
+    ir_build *b, ir_value *cache, ir_value *latent, ir_value *rotated, ir_value *page_table,
+    ir_value *seq_ids, ir_value *positions) {
+    ir_value *operands[] = {cache, latent, rotated, page_table, seq_ids, positions};
+    return build_value(b, IR_OP_LATENT_APPEND, operands, COUNT(operands), NULL, 0, IR_N_DTYPES);
+}
+
+ir_value *ir_latent_attention(
+    ir_build *b, ir_value *q, ir_value *rotated, ir_value *cache, ir_value *page_table,
+    ir_value *seq_ids, ir_value *positions, int64_t rank, double scale) {
+    ir_value *operands[] = {q, rotated, cache, page_table, seq_ids, positions};
+    const ir_attr attrs[] = {attr_i64("rank", rank), attr_f64("scale", scale)};
+    return build_value(
+        b, IR_OP_LATENT_ATTENTION, operands, COUNT(operands), attrs, COUNT(attrs), IR_N_DTYPES);
+}
+
+ir_value *ir_linear_heads(ir_build *b, ir_value *x, ir_value *weight) {
+    return ir_binary(b, IR_OP_LINEAR_HEADS, x, weight);
 }
 
 ir_value *ir_take_rows(ir_build *b, ir_value *x, ir_value *rows) {
@@ -280,6 +330,16 @@ ir_value *ir_linear_experts(
     ir_dtype result) {
     ir_value *operands[] = {x, weight, experts, bias};
     return build_value(b, IR_OP_LINEAR_EXPERTS, operands, bias != NULL ? 4 : 3, NULL, 0, result);
+}
+
+ir_value *ir_linear_scaled_experts(
+    ir_build *b, ir_value *codes, ir_value *weight, ir_value *experts, ir_value *scales,
+    ir_value *bias, int64_t group, ir_dtype result) {
+    ir_value *operands[] = {codes, weight, experts, scales, bias};
+    const ir_attr attrs[] = {attr_i64("group", group)};
+    return build_value(
+        b, IR_OP_LINEAR_SCALED_EXPERTS, operands, bias != NULL ? 5 : 4, attrs, COUNT(attrs),
+        result);
 }
 
 ir_value *ir_combine_experts(ir_build *b, ir_value *y, ir_value *weights) {

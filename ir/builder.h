@@ -50,22 +50,50 @@ ir_value *ir_rms_norm(ir_build *b, ir_value *x, ir_value *gain, double eps);
 ir_value *ir_rms_norm_groups(ir_build *b, ir_value *x, ir_value *gain, double eps, int64_t group);
 // gain and bias may be NULL; no bias without a gain.
 ir_value *ir_layer_norm(ir_build *b, ir_value *x, ir_value *gain, ir_value *bias, double eps);
+// Every `group` columns by themselves; gain and bias [columns of x] or [group].
+ir_value *ir_layer_norm_groups(
+    ir_build *b, ir_value *x, ir_value *gain, ir_value *bias, double eps, int64_t group);
 ir_value *ir_binary(ir_build *b, ir_op op, ir_value *a, ir_value *b_operand);
 ir_value *ir_unary(ir_build *b, ir_op op, ir_value *x);
 ir_value *ir_scale(ir_build *b, ir_value *x, double factor);
 ir_value *ir_softcap(ir_build *b, ir_value *x, double cap);
+// Bounds may be infinite: none on that side.
+ir_value *ir_clamp(ir_build *b, ir_value *x, double min, double max);
 ir_value *ir_cast(ir_build *b, ir_value *x, ir_dtype dtype);
 ir_value *ir_slice(ir_build *b, ir_value *x, int64_t begin, int64_t end);
 // Of every one of `parts` equal blocks of columns.
 ir_value *ir_slice_parts(ir_build *b, ir_value *x, int64_t parts, int64_t begin, int64_t end);
 ir_value *ir_rope_table(ir_build *b, ir_value *positions, ir_value *inv_freq, double magnitude);
+// With attributes growth and period.
+ir_value *ir_rope_table_growing(
+    ir_build *b, ir_value *positions, ir_value *inv_freq, double magnitude, double growth,
+    int64_t period);
 ir_value *ir_rope(ir_build *b, ir_value *x, ir_value *table, int64_t head_dim, bool interleaved);
 ir_value *ir_kv_append(
     ir_build *b, ir_value *cache, ir_value *k, ir_value *v, ir_value *page_table, ir_value *seq_ids,
     ir_value *positions);
+// What paged_attention does to its scores (ir/ops.def, ir/attrs.def). `sinks` and `slopes` may be NULL; slopes need sinks.
+typedef struct ir_attention {
+    int64_t head_dim;
+    double scale;
+    int64_t window; // 0: all positions
+    double softcap; // 0: none
+    ir_value *sinks, *slopes;
+} ir_attention;
 ir_value *ir_paged_attention(
     ir_build *b, ir_value *q, ir_value *cache, ir_value *page_table, ir_value *seq_ids,
-    ir_value *positions, int64_t head_dim, double scale, int64_t window, double softcap);
+    ir_value *positions, const ir_attention *attention);
+// q, k, v [T, H*head_dim], segments i32 [T, 2]: the rows that each token sees.
+ir_value *ir_segment_attention(
+    ir_build *b, ir_value *q, ir_value *k, ir_value *v, ir_value *segments, int64_t head_dim,
+    double scale);
+ir_value *ir_latent_append(
+    ir_build *b, ir_value *cache, ir_value *latent, ir_value *rotated, ir_value *page_table,
+    ir_value *seq_ids, ir_value *positions);
+ir_value *ir_latent_attention(
+    ir_build *b, ir_value *q, ir_value *rotated, ir_value *cache, ir_value *page_table,
+    ir_value *seq_ids, ir_value *positions, int64_t rank, double scale);
+ir_value *ir_linear_heads(ir_build *b, ir_value *x, ir_value *weight);
 ir_value *ir_take_rows(ir_build *b, ir_value *x, ir_value *rows);
 // `scale` may be NULL: computed at run time.
 ir_value *ir_quantize_activation(
@@ -93,6 +121,10 @@ ir_node *ir_route_experts(ir_build *b, ir_value *logits, ir_value *bias, const i
 ir_value *ir_linear_experts(
     ir_build *b, ir_value *x, ir_value *weight, ir_value *experts, ir_value *bias,
     ir_dtype result); // bias may be NULL; IR_N_DTYPES = dtype of x
+ir_value *ir_linear_scaled_experts(
+    ir_build *b, ir_value *codes, ir_value *weight, ir_value *experts, ir_value *scales,
+    ir_value *bias, int64_t group,
+    ir_dtype result); // bias may be NULL; IR_N_DTYPES = f32
 ir_value *ir_combine_experts(ir_build *b, ir_value *y, ir_value *weights);
 ir_node *ir_call(ir_build *b, ir_function *callee, ir_value *const *operands, int32_t n_operands);
 

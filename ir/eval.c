@@ -135,12 +135,16 @@ static mlcc_status *eval_op(
     case IR_OP_RELU: return ir_eval_relu(&call);
     case IR_OP_SIGMOID: return ir_eval_sigmoid(&call);
     case IR_OP_SOFTCAP: return ir_eval_softcap(&call);
+    case IR_OP_CLAMP: return ir_eval_clamp(&call);
     case IR_OP_CAST: return ir_eval_cast(&call);
     case IR_OP_SLICE: return ir_eval_slice(&call);
     case IR_OP_ROPE_TABLE: return ir_eval_rope_table(&call);
     case IR_OP_ROPE: return ir_eval_rope(&call);
     case IR_OP_KV_APPEND: return ir_eval_kv_append(&call);
     case IR_OP_PAGED_ATTENTION: return ir_eval_paged_attention(&call);
+    case IR_OP_SEGMENT_ATTENTION: return ir_eval_segment_attention(&call);
+    case IR_OP_LATENT_APPEND: return ir_eval_latent_append(&call);
+    case IR_OP_LATENT_ATTENTION: return ir_eval_latent_attention(&call);
     case IR_OP_TAKE_ROWS: return ir_eval_take_rows(&call);
     case IR_OP_QUANTIZE_ACTIVATION: return ir_eval_quantize_activation(&call);
     case IR_OP_ENCODE_ACTIVATION: return ir_eval_encode_activation(&call);
@@ -149,6 +153,8 @@ static mlcc_status *eval_op(
     case IR_OP_SAMPLE: return ir_eval_sample(&call);
     case IR_OP_ROUTE_EXPERTS: return ir_eval_route_experts(&call);
     case IR_OP_LINEAR_EXPERTS: return ir_eval_linear_experts(&call);
+    case IR_OP_LINEAR_SCALED_EXPERTS: return ir_eval_linear_scaled_experts(&call);
+    case IR_OP_LINEAR_HEADS: return ir_eval_linear_heads(&call);
     case IR_OP_COMBINE_EXPERTS: return ir_eval_combine_experts(&call);
     case IR_OP_CALL:
     case IR_OP_LAUNCH: return eval_callee(r, node, operands, results);

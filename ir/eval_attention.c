@@ -11,13 +11,17 @@ mlcc_status *ir_eval_rope_table(const eval_call *call) {
     const ir_tensor *frequencies = call->operands[1]; // [R/2]
     const ir_tensor *out = call->results[0];          // [T, R]: cosines, then sines
     double magnitude = ir_attr_f64(call->node, "magnitude");
+    double growth = ir_attr_f64(call->node, "growth");
+    double period = (double)ir_attr_i64(call->node, "period");
     int64_t half = frequencies->dims[0];
     for (int64_t token = 0; token < out->dims[0]; token++) {
         float *row = out->f32 + token * 2 * half;
+        const double contexts = floor((double)positions->i32[token] / period);
+        const double length = magnitude * (1 + growth * log(1 + contexts));
         for (int64_t i = 0; i < half; i++) {
             double angle = (double)positions->i32[token] * (double)frequencies->f32[i];
-            row[i] = eval_round(out->dtype, magnitude * cos(angle));
-            row[half + i] = eval_round(out->dtype, magnitude * sin(angle));
+            row[i] = eval_round(out->dtype, length * cos(angle));
+            row[half + i] = eval_round(out->dtype, length * sin(angle));
         }
     }
     return NULL;
@@ -151,9 +155,10 @@ typedef struct attention {
     paged_cache paged;
     double scale, softcap;
     int64_t window;
-    int64_t *pages;  // page of each slot of the current token's sequence
-    double *weights; // one per position
-    double *sums;    // [head_dim]
+    const ir_tensor *sinks, *slopes; // [Hq]; NULL: none
+    int64_t *pages;                  // page of each slot of the current token's sequence
+    double *weights;                 // one per position
+    double *sums;                    // [head_dim]
 } attention;
 
 static double score(const attention *a, const float *q, const float *k) {
@@ -172,21 +177,24 @@ static const float *entries(
     return a->paged.cache->f32 + entry_place(&a->paged, a->pages[slot], half, head, begin);
 }
 
-// One head of one token over positions begin … end-1.
+// One head of one token over positions begin … end-1. Sinks: Xiao et al. 2023 (arXiv 2309.17453), equation 2, with a learned
+// score. Slopes: Press et al. 2021 (arXiv 2108.12409), section 3.
 static void attend_head(
-    const attention *a, ir_dtype dtype, const float *q, int64_t kv_head, int64_t begin, int64_t end,
-    float *out) {
+    const attention *a, ir_dtype dtype, const float *q, int64_t head, int64_t kv_head,
+    int64_t begin, int64_t end, float *out) {
     int64_t head_dim = a->paged.head_dim;
     int64_t page_end = 0;
-    double largest = -HUGE_VAL;
+    double sink = a->sinks != NULL ? (double)a->sinks->f32[head] : -HUGE_VAL;
+    double slope = a->slopes != NULL ? (double)a->slopes->f32[head] : 0.0;
+    double largest = sink;
     for (int64_t position = begin; position < end;) {
         const float *k = entries(a, 0, kv_head, position, end, &page_end);
         for (; position < page_end; position++, k += head_dim) {
-            a->weights[position] = score(a, q, k);
+            a->weights[position] = score(a, q, k) + slope * (double)(position + 1 - end);
             if (!(a->weights[position] <= largest)) largest = a->weights[position];
         }
     }
-    double total = 0.0;
+    double total = exp(sink - largest);
     memset(a->sums, 0, (size_t)head_dim * sizeof *a->sums);
     for (int64_t position = begin; position < end;) {
         const float *v = entries(a, 1, kv_head, position, end, &page_end);
@@ -213,7 +221,7 @@ static mlcc_status *attend_token(
     for (int64_t head = 0; head < n_heads; head++) {
         int64_t place = (token * n_heads + head) * head_dim;
         int64_t kv_head = head / (n_heads / a->paged.n_kv_heads);
-        attend_head(a, out->dtype, q->f32 + place, kv_head, begin, end, out->f32 + place);
+        attend_head(a, out->dtype, q->f32 + place, head, kv_head, begin, end, out->f32 + place);
     }
     return NULL;
 }
@@ -224,6 +232,8 @@ mlcc_status *ir_eval_paged_attention(const eval_call *call) {
         .scale = ir_attr_f64(call->node, "scale"),
         .softcap = ir_attr_f64(call->node, "softcap"),
         .window = ir_attr_i64(call->node, "window"),
+        .sinks = call->node->n_operands > 5 ? call->operands[5] : NULL,
+        .slopes = call->node->n_operands > 6 ? call->operands[6] : NULL,
     };
     const ir_tensor *q = call->operands[0]; // [T, Hq * hd]
     int64_t longest = 0;

@@ -120,6 +120,19 @@ mlcc_status *ir_eval_softcap(const eval_call *call) {
     return NULL;
 }
 
+mlcc_status *ir_eval_clamp(const eval_call *call) {
+    const double min = ir_attr_f64(call->node, "min"), max = ir_attr_f64(call->node, "max");
+    const ir_tensor *x = call->operands[0];
+    const ir_tensor *out = call->results[0];
+    int64_t count = ir_tensor_count(out);
+    for (int64_t i = 0; i < count; i++) {
+        const double value = (double)x->f32[i];
+        // Comparisons that NaN fails leave it as it is.
+        out->f32[i] = eval_round(out->dtype, value < min ? min : value > max ? max : value);
+    }
+    return NULL;
+}
+
 mlcc_status *ir_eval_slice(const eval_call *call) {
     const ir_tensor *x = call->operands[0];  // [rows, columns]
     const ir_tensor *out = call->results[0]; // [rows, parts * (end - begin)]

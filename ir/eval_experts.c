@@ -119,30 +119,56 @@ mlcc_status *ir_eval_route_experts(const eval_call *call) {
 
 // ---- products ----------------------------------------------------------------------------------
 
-mlcc_status *ir_eval_linear_experts(const eval_call *call) {
-    const ir_tensor *x = call->operands[0];       // [T, K] or [T, k*K]
-    const ir_tensor *weight = call->operands[1];  // [E, N, K]
-    const ir_tensor *experts = call->operands[2]; // [T, k]
-    const ir_tensor *bias = call->node->n_operands == 4 ? call->operands[3] : NULL; // [E, N]
-    const ir_tensor *out = call->results[0];                                        // [T, k*N]
+// What `x`, the numbers of operand 0, give with the chosen experts' weights.
+static mlcc_status *multiply_chosen(const eval_call *call, const double *x, const ir_tensor *bias) {
+    const int64_t n_columns = call->operands[0]->dims[1]; // K or k*K
+    const ir_tensor *weight = call->operands[1];          // [E, N, K]
+    const ir_tensor *experts = call->operands[2];         // [T, k]
+    const ir_tensor *out = call->results[0];              // [T, k*N]
     const int64_t k = experts->dims[1], n = weight->dims[1], depth = weight->dims[2];
-    const int64_t stride = x->dims[1] == depth ? 0 : depth;
+    const int64_t stride = n_columns == depth ? 0 : depth;
     for (int64_t slot = 0; slot < out->dims[0] * k; slot++) {
         const int64_t expert = experts->i32[slot], row = slot / k, part = slot % k;
         if (expert < 0 || expert >= weight->dims[0]) {
             return MLCC_ERROR(
-                INVALID, "linear_experts: expert %lld of row %lld is out of range, there are %lld",
-                (long long)expert, (long long)row, (long long)weight->dims[0]);
+                INVALID, "%s: expert %lld of row %lld is out of range, there are %lld",
+                ir_op_get(call->node->op)->text, (long long)expert, (long long)row,
+                (long long)weight->dims[0]);
         }
-        const float *from = x->f32 + row * x->dims[1] + part * stride;
+        const double *from = x + row * n_columns + part * stride;
         for (int64_t column = 0; column < n; column++) {
             const float *w = weight->f32 + (expert * n + column) * depth;
             double sum = bias != NULL ? (double)bias->f32[expert * n + column] : 0.0;
-            for (int64_t i = 0; i < depth; i++) sum += (double)from[i] * (double)w[i];
+            for (int64_t i = 0; i < depth; i++) sum += from[i] * (double)w[i];
             out->f32[slot * n + column] = eval_round(out->dtype, sum);
         }
     }
     return NULL;
+}
+
+mlcc_status *ir_eval_linear_experts(const eval_call *call) {
+    const ir_tensor *x = call->operands[0]; // [T, K] or [T, k*K]
+    const int64_t count = ir_tensor_count(x);
+    double *values = MLCC_NEW_ARRAY(call->scratch, double, (size_t)count + 1);
+    for (int64_t i = 0; i < count; i++) values[i] = (double)x->f32[i];
+    return multiply_chosen(call, values, call->node->n_operands == 4 ? call->operands[3] : NULL);
+}
+
+// A code times its scale is exact in double.
+mlcc_status *ir_eval_linear_scaled_experts(const eval_call *call) {
+    const ir_tensor *codes = call->operands[0];  // [T, K] or [T, k*K]
+    const ir_tensor *scales = call->operands[3]; // [T, groups]
+    const int64_t count = ir_tensor_count(codes), n_columns = codes->dims[1];
+    const bool is_int = eval_is_int(codes->dtype);
+    int64_t group = ir_attr_i64(call->node, "group");
+    if (group == 0) group = n_columns;
+    double *values = MLCC_NEW_ARRAY(call->scratch, double, (size_t)count + 1);
+    for (int64_t i = 0; i < count; i++) {
+        const double code = is_int ? (double)codes->i32[i] : (double)codes->f32[i];
+        const int64_t at = i / n_columns * scales->dims[1] + i % n_columns / group;
+        values[i] = code * (double)scales->f32[at];
+    }
+    return multiply_chosen(call, values, call->node->n_operands == 5 ? call->operands[4] : NULL);
 }
 
 mlcc_status *ir_eval_combine_experts(const eval_call *call) {

@@ -46,6 +46,7 @@ mlcc_status *ir_eval_gelu_tanh(const eval_call *call);
 mlcc_status *ir_eval_relu(const eval_call *call);
 mlcc_status *ir_eval_sigmoid(const eval_call *call);
 mlcc_status *ir_eval_softcap(const eval_call *call);
+mlcc_status *ir_eval_clamp(const eval_call *call);
 mlcc_status *ir_eval_cast(const eval_call *call);
 mlcc_status *ir_eval_slice(const eval_call *call);
 // eval_activation.c: activations rounded to fewer bits, in float32 arithmetic that kernels repeat exactly
@@ -57,9 +58,16 @@ mlcc_status *ir_eval_rope_table(const eval_call *call);
 mlcc_status *ir_eval_rope(const eval_call *call);
 mlcc_status *ir_eval_kv_append(const eval_call *call);
 mlcc_status *ir_eval_paged_attention(const eval_call *call);
+// eval_segment_attention.c: whole sequences at a time, no cache
+mlcc_status *ir_eval_segment_attention(const eval_call *call);
+// eval_latent.c: attention over a cache of latents
+mlcc_status *ir_eval_latent_append(const eval_call *call);
+mlcc_status *ir_eval_latent_attention(const eval_call *call);
+mlcc_status *ir_eval_linear_heads(const eval_call *call);
 // eval_experts.c: mixtures of experts
 mlcc_status *ir_eval_route_experts(const eval_call *call);
 mlcc_status *ir_eval_linear_experts(const eval_call *call);
+mlcc_status *ir_eval_linear_scaled_experts(const eval_call *call);
 mlcc_status *ir_eval_combine_experts(const eval_call *call);
 // eval_sample.c: in whole numbers, which kernels repeat exactly
 mlcc_status *ir_eval_sample(const eval_call *call);

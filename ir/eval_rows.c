@@ -125,13 +125,15 @@ mlcc_status *ir_eval_rms_norm(const eval_call *call) {
 // Ba, Kiros and Hinton 2016 (arXiv 1607.06450), equation 4.
 mlcc_status *ir_eval_layer_norm(const eval_call *call) {
     const ir_tensor *x = call->operands[0];                                        // [rows, D]
-    const ir_tensor *gain = call->node->n_operands > 1 ? call->operands[1] : NULL; // [D]
-    const ir_tensor *bias = call->node->n_operands > 2 ? call->operands[2] : NULL; // [D]
+    const ir_tensor *gain = call->node->n_operands > 1 ? call->operands[1] : NULL; // [D] or [group]
+    const ir_tensor *bias = call->node->n_operands > 2 ? call->operands[2] : NULL; // the same
     const ir_tensor *out = call->results[0];
     double eps = ir_attr_f64(call->node, "eps");
-    int64_t columns = out->dims[1];
-    for (int64_t row = 0; row < out->dims[0]; row++) {
-        const float *from = x->f32 + row * columns;
+    int64_t columns = ir_attr_i64(call->node, "group");
+    if (columns == 0) columns = out->dims[1];
+    int64_t count = ir_tensor_count(out);
+    for (int64_t first = 0; first < count; first += columns) {
+        const float *from = x->f32 + first;
         double mean = 0, square = 0;
         for (int64_t i = 0; i < columns; i++) mean += (double)from[i] / (double)columns;
         for (int64_t i = 0; i < columns; i++)
@@ -139,9 +141,9 @@ mlcc_status *ir_eval_layer_norm(const eval_call *call) {
         double root = sqrt(square + eps);
         for (int64_t i = 0; i < columns; i++) {
             double value = ((double)from[i] - mean) / root;
-            if (gain != NULL) value *= (double)gain->f32[i];
-            if (bias != NULL) value += (double)bias->f32[i];
-            out->f32[row * columns + i] = eval_round(out->dtype, value);
+            if (gain != NULL) value *= (double)gain->f32[(first + i) % gain->dims[0]];
+            if (bias != NULL) value += (double)bias->f32[(first + i) % bias->dims[0]];
+            out->f32[first + i] = eval_round(out->dtype, value);
         }
     }
     return NULL;

@@ -3,144 +3,11 @@
 // end names every rule, so a row without its rule does not compile.
 #include "ir/shape.h"
 
-#include "ir/tables.h"
-#include "ir/text.h"
+#include "ir/shape_inside.h"
 #include "runtime/base/chance.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-
-typedef struct shape_results {
-    ir_type *types;
-    int32_t n;
-} shape_results;
-typedef mlcc_status *shape_rule(const ir_shape_query *query, shape_results *results);
-
-// ---- words for messages ------------------------------------------------------------------------
-
-static const char *op_text(const ir_shape_query *query) {
-    return ir_op_get(query->op)->text;
-}
-
-// "linear: operand 1 @w is f32[3, 5], expected …": what every message about an operand begins with.
-static mlcc_status *operand_error(
-    const ir_shape_query *query, int32_t operand, const char *expected) {
-    const ir_value *value = query->operands[operand];
-    mlcc_str text = {0};
-    ir_print_type(&value->type, &text);
-    const char *sigil = value->kind == IR_VALUE_ARG ? " %" : " @";
-    bool named = value->kind != IR_VALUE_RESULT;
-    mlcc_status *status = MLCC_ERROR(
-        INVALID, "%s: operand %d%s%s is %s, expected %s", op_text(query), operand,
-        named ? sigil : "", named ? value->name : "", mlcc_str_text(&text), expected);
-    mlcc_str_free(&text);
-    return status;
-}
-
-// The same, when what is expected is an extent that another operand or attribute gives.
-static mlcc_status *extent_error(
-    const ir_shape_query *query, int32_t operand, const char *what, ir_dim dim, const char *why) {
-    char expected[256];
-    if (dim.symbol != NULL)
-        snprintf(expected, sizeof expected, "%s %s %s", what, dim.symbol->name, why);
-    else
-        snprintf(expected, sizeof expected, "%s %lld %s", what, (long long)dim.value, why);
-    return operand_error(query, operand, expected);
-}
-
-static const ir_type *operand_type(const ir_shape_query *query, int32_t operand) {
-    return &query->operands[operand]->type;
-}
-
-static ir_dtype_kind dtype_kind(const ir_type *type) {
-    return ir_dtype_get(type->dtype)->kind;
-}
-
-// ---- checks that rules share -------------------------------------------------------------------
-
-static mlcc_status *need_float(const ir_shape_query *query, int32_t operand, int32_t rank) {
-    const ir_type *type = operand_type(query, operand);
-    if (dtype_kind(type) == IR_KIND_FLOAT && type->rank == rank) return NULL;
-    return operand_error(
-        query, operand,
-        rank == 1   ? "a float vector"
-        : rank == 2 ? "a float matrix"
-                    : "a float kv cache of rank 5");
-}
-
-static mlcc_status *need_float_tensor(const ir_shape_query *query, int32_t operand) {
-    const ir_type *type = operand_type(query, operand);
-    if (dtype_kind(type) == IR_KIND_FLOAT && (type->rank == 1 || type->rank == 2)) return NULL;
-    return operand_error(query, operand, "a float matrix or vector");
-}
-
-static mlcc_status *need_i32(const ir_shape_query *query, int32_t operand, int32_t rank) {
-    const ir_type *type = operand_type(query, operand);
-    if (type->dtype == IR_I32 && type->rank == rank) return NULL;
-    return operand_error(query, operand, rank == 1 ? "an i32 vector" : "an i32 matrix");
-}
-
-// A weight: FLOAT or GROUPED matrix of constant extents.
-static mlcc_status *need_weight(const ir_shape_query *query, int32_t operand) {
-    const ir_type *type = operand_type(query, operand);
-    bool constant = type->rank == 2 && type->dims[0].symbol == NULL && type->dims[1].symbol == NULL;
-    const ir_dtype_kind kind = dtype_kind(type);
-    if (constant && (kind == IR_KIND_FLOAT || kind == IR_KIND_GROUPED)) return NULL;
-    return operand_error(query, operand, "a weight matrix with constant extents");
-}
-
-static mlcc_status *need_extent(
-    const ir_shape_query *query, int32_t operand, int32_t axis, ir_dim dim, const char *what,
-    const char *why) {
-    if (ir_dim_equal(operand_type(query, operand)->dims[axis], dim)) return NULL;
-    return extent_error(query, operand, what, dim, why);
-}
-
-static const ir_attr *attr_of(const ir_shape_query *query, const char *name) {
-    int32_t n_rows = 0;
-    (void)ir_attr_rows(query->op, &n_rows);
-    for (int32_t i = 0; i < n_rows; i++) {
-        if (strcmp(query->attrs[i].name, name) == 0) return &query->attrs[i];
-    }
-    return NULL;
-}
-
-static mlcc_status *need_attr_finite(const ir_shape_query *query, const char *name, double least) {
-    double value = attr_of(query, name)->as.f64;
-    if (isfinite(value) && value >= least) return NULL;
-    if (!isfinite(value)) {
-        return MLCC_ERROR(
-            INVALID, "%s: attribute '%s' is %g, expected a finite number", op_text(query), name,
-            value);
-    }
-    return MLCC_ERROR(
-        INVALID, "%s: attribute '%s' is %g, expected at least %g", op_text(query), name, value,
-        least);
-}
-
-static mlcc_status *need_attr_i64(const ir_shape_query *query, const char *name, int64_t least) {
-    long long value = attr_of(query, name)->as.i64;
-    if (value >= least) return NULL;
-    return MLCC_ERROR(
-        INVALID, "%s: attribute '%s' is %lld, expected at least %lld", op_text(query), name, value,
-        (long long)least);
-}
-
-// The result dtype that was asked for, or `normal`.
-static mlcc_status *free_dtype(const ir_shape_query *query, ir_dtype normal, ir_dtype *out) {
-    *out = query->result_dtype == IR_N_DTYPES ? normal : query->result_dtype;
-    if (ir_dtype_get(*out)->kind == IR_KIND_FLOAT) return NULL;
-    return MLCC_ERROR(
-        INVALID, "%s: result dtype is %s, expected a float dtype", op_text(query),
-        ir_dtype_get(*out)->text);
-}
-
-static mlcc_status *one_result(shape_results *results, ir_type type) {
-    results->types[0] = type;
-    results->n = 1;
-    return NULL;
-}
 
 // ---- rules: rows and columns -------------------------------------------------------------------
 
@@ -187,12 +54,19 @@ static mlcc_status *check_rms_norm(const ir_shape_query *query) {
     return need_attr_finite(query, "eps", 0.0);
 }
 
+// Gain and bias have an entry for every column, or one for every column of a group.
 static mlcc_status *check_layer_norm(const ir_shape_query *query) {
     MLCC_TRY(need_float(query, 0, 2));
+    MLCC_TRY(need_attr_i64(query, "group", 0));
+    const ir_dim group = ir_dim_const(attr_of(query, "group")->as.i64);
+    const ir_dim columns = operand_type(query, 0)->dims[1];
+    if (group.value > 0 && (columns.symbol != NULL || columns.value % group.value != 0)) {
+        return extent_error(query, 0, "columns that are a multiple of", group, "(group)");
+    }
     for (int32_t i = 1; i < query->n_operands; i++) {
         MLCC_TRY(need_float(query, i, 1));
-        MLCC_TRY(need_extent(
-            query, i, 0, operand_type(query, 0)->dims[1], "length", "(the columns of operand 0)"));
+        if (group.value > 0 && ir_dim_equal(operand_type(query, i)->dims[0], group)) continue;
+        MLCC_TRY(need_extent(query, i, 0, columns, "length", "(the columns of operand 0)"));
     }
     return need_attr_finite(query, "eps", 0.0);
 }
@@ -218,6 +92,13 @@ static mlcc_status *check_rope(const ir_shape_query *query) {
     return NULL;
 }
 
+static mlcc_status *check_clamp(const ir_shape_query *query) {
+    const double min = attr_of(query, "min")->as.f64, max = attr_of(query, "max")->as.f64;
+    if (min <= max) return NULL; // false for NaN
+    return MLCC_ERROR(
+        INVALID, "clamp: attributes 'min' = %g, 'max' = %g, expected min <= max", min, max);
+}
+
 // The result looks like operand 0.
 static mlcc_status *ir_shape_same(const ir_shape_query *query, shape_results *results) {
     MLCC_TRY(need_float_tensor(query, 0));
@@ -225,6 +106,7 @@ static mlcc_status *ir_shape_same(const ir_shape_query *query, shape_results *re
     if (query->op == IR_OP_LAYER_NORM) MLCC_TRY(check_layer_norm(query));
     if (query->op == IR_OP_ROPE) MLCC_TRY(check_rope(query));
     if (query->op == IR_OP_SCALE) MLCC_TRY(need_attr_finite(query, "factor", -HUGE_VAL));
+    if (query->op == IR_OP_CLAMP) MLCC_TRY(check_clamp(query));
     if (query->op == IR_OP_SOFTCAP) {
         MLCC_TRY(need_attr_finite(query, "cap", 0.0));
         if (attr_of(query, "cap")->as.f64 == 0.0) {
@@ -347,23 +229,33 @@ static mlcc_status *ir_shape_encode_activation(
     return NULL;
 }
 
-static mlcc_status *ir_shape_linear_scaled(const ir_shape_query *query, shape_results *results) {
+static mlcc_status *need_codes(const ir_shape_query *query) {
     const ir_type *x = operand_type(query, 0);
     if ((dtype_kind(x) != IR_KIND_FLOAT8 && x->dtype != IR_I8) || x->rank != 2) {
         return operand_error(query, 0, "a matrix of fp8 or i8 codes");
     }
-    MLCC_TRY(need_weight(query, 1));
-    MLCC_TRY(need_attr_i64(query, "group", 0));
-    const ir_type *weight = operand_type(query, 1), *scales = operand_type(query, 2);
-    MLCC_TRY(need_extent(query, 1, 1, x->dims[1], "[N, K] with K =", "(the columns of operand 0)"));
+    return need_attr_i64(query, "group", 0);
+}
+
+// Of operand 0, whose number of columns the weight has shown to be constant.
+static mlcc_status *need_scales(const ir_shape_query *query, int32_t operand) {
+    const ir_type *x = operand_type(query, 0), *scales = operand_type(query, operand);
     if (scales->dtype != IR_F32 || scales->rank != 2) {
-        return operand_error(query, 2, "an f32 matrix");
+        return operand_error(query, operand, "an f32 matrix");
     }
-    // The weight's extents are constant, and so are now the columns of x.
     const int64_t n_groups = group_count(x->dims[1].value, attr_of(query, "group")->as.i64);
-    MLCC_TRY(need_extent(query, 2, 0, x->dims[0], "rows", "(the rows of operand 0)"));
-    MLCC_TRY(need_extent(
-        query, 2, 1, ir_dim_const(n_groups), "columns", "(the groups of operand 0's columns)"));
+    MLCC_TRY(need_extent(query, operand, 0, x->dims[0], "rows", "(the rows of operand 0)"));
+    return need_extent(
+        query, operand, 1, ir_dim_const(n_groups), "columns",
+        "(the groups of operand 0's columns)");
+}
+
+static mlcc_status *ir_shape_linear_scaled(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_codes(query));
+    MLCC_TRY(need_weight(query, 1));
+    const ir_type *x = operand_type(query, 0), *weight = operand_type(query, 1);
+    MLCC_TRY(need_extent(query, 1, 1, x->dims[1], "[N, K] with K =", "(the columns of operand 0)"));
+    MLCC_TRY(need_scales(query, 2));
     if (query->n_operands == 4) {
         MLCC_TRY(need_float(query, 3, 1));
         MLCC_TRY(need_extent(query, 3, 0, weight->dims[0], "length", "(the rows of operand 1)"));
@@ -389,6 +281,8 @@ static mlcc_status *ir_shape_rope_table(const ir_shape_query *query, shape_resul
         return operand_error(query, 1, "an f32 vector of constant length");
     }
     MLCC_TRY(need_attr_finite(query, "magnitude", -HUGE_VAL));
+    MLCC_TRY(need_attr_finite(query, "growth", 0.0));
+    MLCC_TRY(need_attr_i64(query, "period", 1));
     ir_dim columns = ir_dim_const(2 * frequencies->dims[0].value);
     return one_result(results, ir_type_matrix(IR_F32, operand_type(query, 0)->dims[0], columns));
 }
@@ -403,18 +297,6 @@ static mlcc_status *need_cache(const ir_shape_query *query, int32_t operand) {
     }
     if (good) return NULL;
     return operand_error(query, operand, "a kv cache [P, 2, n_kv_heads, page, head_dim]");
-}
-
-// page_table [S, n], seq_ids [T], positions [T] from operand `first` on; T = rows of operand
-// `rows`.
-static mlcc_status *need_places(const ir_shape_query *query, int32_t first, int32_t rows) {
-    MLCC_TRY(need_i32(query, first, 2));
-    ir_dim n_tokens = operand_type(query, rows)->dims[0];
-    for (int32_t i = first + 1; i <= first + 2; i++) {
-        MLCC_TRY(need_i32(query, i, 1));
-        MLCC_TRY(need_extent(query, i, 0, n_tokens, "length", "(one entry per token)"));
-    }
-    return NULL;
 }
 
 static mlcc_status *ir_shape_kv_append(const ir_shape_query *query, shape_results *results) {
@@ -454,6 +336,31 @@ static mlcc_status *ir_shape_paged_attention(const ir_shape_query *query, shape_
             query, 0, "columns that are a multiple of", ir_dim_const(fits ? columns : head_dim),
             "(n_kv_heads * head_dim of operand 1)");
     }
+    const ir_dim n_heads = ir_dim_const(q->dims[1].value / head_dim);
+    for (int32_t i = 5; i < query->n_operands; i++) {
+        MLCC_TRY(need_float(query, i, 1));
+        MLCC_TRY(need_extent(query, i, 0, n_heads, "length", "(the heads of operand 0)"));
+    }
+    return one_result(results, *q);
+}
+
+static mlcc_status *ir_shape_segment_attention(
+    const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_attr_i64(query, "head_dim", 1));
+    MLCC_TRY(need_attr_finite(query, "scale", -HUGE_VAL));
+    const ir_type *q = operand_type(query, 0);
+    for (int32_t i = 0; i < 3; i++) {
+        MLCC_TRY(need_float(query, i, 2));
+        MLCC_TRY(need_extent(query, i, 0, q->dims[0], "rows", "(the rows of operand 0)"));
+        MLCC_TRY(need_extent(query, i, 1, q->dims[1], "columns", "(those of operand 0)"));
+    }
+    const ir_dim head_dim = ir_dim_const(attr_of(query, "head_dim")->as.i64);
+    if (q->dims[1].symbol != NULL || q->dims[1].value % head_dim.value != 0)
+        return extent_error(
+            query, 0, "columns that are a multiple of", head_dim, "(the attribute head_dim)");
+    MLCC_TRY(need_i32(query, 3, 2));
+    MLCC_TRY(need_extent(query, 3, 0, q->dims[0], "rows", "(one per token)"));
+    MLCC_TRY(need_extent(query, 3, 1, ir_dim_const(2), "columns", "(first row, end)"));
     return one_result(results, *q);
 }
 
@@ -564,8 +471,9 @@ static mlcc_status *ir_shape_route_experts(const ir_shape_query *query, shape_re
     return NULL;
 }
 
-static mlcc_status *ir_shape_linear_experts(const ir_shape_query *query, shape_results *results) {
-    MLCC_TRY(need_float(query, 0, 2));
+// What products with chosen weights have in common: the stack, the choice and a bias behind `n_needed` operands.
+static mlcc_status *shape_chosen(
+    const ir_shape_query *query, int32_t n_needed, ir_dtype fallback, shape_results *results) {
     const ir_type *x = operand_type(query, 0), *weight = operand_type(query, 1);
     bool constant = weight->rank == 3;
     for (int32_t i = 0; constant && i < 3; i++) constant = weight->dims[i].symbol == NULL;
@@ -582,17 +490,29 @@ static mlcc_status *ir_shape_linear_experts(const ir_shape_query *query, shape_r
         return extent_error(
             query, 0, "columns", depth, "(K of operand 1), or that for each column of operand 2");
     }
-    if (query->n_operands == 4) {
-        MLCC_TRY(need_float(query, 3, 2));
-        MLCC_TRY(need_extent(query, 3, 0, weight->dims[0], "rows", "(E of operand 1)"));
-        MLCC_TRY(need_extent(query, 3, 1, weight->dims[1], "columns", "(N of operand 1)"));
+    if (query->n_operands > n_needed) {
+        MLCC_TRY(need_float(query, n_needed, 2));
+        MLCC_TRY(need_extent(query, n_needed, 0, weight->dims[0], "rows", "(E of operand 1)"));
+        MLCC_TRY(need_extent(query, n_needed, 1, weight->dims[1], "columns", "(N of operand 1)"));
     }
     ir_dtype dtype = IR_F32;
-    MLCC_TRY(free_dtype(query, x->dtype, &dtype));
+    MLCC_TRY(free_dtype(query, fallback, &dtype));
     if (!mlcc_i64_mul(k, weight->dims[1].value, &columns)) {
         return operand_error(query, 1, "a smaller stack of weights");
     }
     return one_result(results, ir_type_matrix(dtype, x->dims[0], ir_dim_const(columns)));
+}
+
+static mlcc_status *ir_shape_linear_experts(const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_float(query, 0, 2));
+    return shape_chosen(query, 3, operand_type(query, 0)->dtype, results);
+}
+
+static mlcc_status *ir_shape_linear_scaled_experts(
+    const ir_shape_query *query, shape_results *results) {
+    MLCC_TRY(need_codes(query));
+    MLCC_TRY(shape_chosen(query, 4, IR_F32, results));
+    return need_scales(query, 3);
 }
 
 static mlcc_status *ir_shape_combine_experts(const ir_shape_query *query, shape_results *results) {
@@ -669,7 +589,7 @@ static mlcc_status *check_operand_count(const ir_shape_query *query) {
 
 bool ir_shape_dtype_is_free(ir_op op) {
     return op == IR_OP_CAST || op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED ||
-           op == IR_OP_EMBEDDING || op == IR_OP_LINEAR_EXPERTS;
+           op == IR_OP_EMBEDDING || op == IR_OP_LINEAR_EXPERTS || op == IR_OP_LINEAR_SCALED_EXPERTS;
 }
 
 mlcc_status *ir_shape_infer(const ir_shape_query *query, ir_type *results, int32_t *n_results) {

@@ -16,7 +16,8 @@ typedef struct ir_shape_query {
         *callee; // call and launch: the function named by `callee`, NULL if there is none
 } ir_shape_query;
 
-// True for ops that accept a result dtype of the caller's choice: cast, linear, linear_scaled, linear_experts, embedding.
+// True for ops that accept a result dtype of the caller's choice: cast, linear, linear_scaled, linear_experts, linear_scaled_experts,
+// embedding.
 bool ir_shape_dtype_is_free(ir_op op);
 // Fills `results` (room for IR_MAX_OPERANDS) and `n_results`. Errors are INVALID: "linear: operand
 // 1 @w is f32[3, 5], expected …".

@@ -5,6 +5,7 @@
 #include "runtime/base/str.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 // clang-format off

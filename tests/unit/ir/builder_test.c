@@ -135,6 +135,16 @@ static void attributes_and_defaults(void **state) {
     expect_ok(b.status);
 }
 
+static void attention_slopes_need_sinks(void **state) {
+    (void)state;
+    ir_value *q = arg("q", ir_type_matrix(IR_F32, n, ir_dim_const(4)));
+    ir_value *slopes = arg("slopes", ir_type_vector(IR_F32, ir_dim_const(1)));
+    assert_non_null(
+        ir_paged_attention(&b, q, q, q, q, q, &(ir_attention){.head_dim = 4, .slopes = slopes}));
+    expect_error(b.status, "paged_attention: slopes without sinks");
+    b.status = NULL;
+}
+
 static void new_nodes_before_another(void **state) {
     (void)state;
     ir_value *x = arg("x", ir_type_matrix(IR_F32, n, ir_dim_const(4)));
@@ -165,7 +175,7 @@ static void errors_are_sticky(void **state) {
 
 typedef struct bad_node {
     ir_op op;
-    int32_t operands[6]; // indices into the values below
+    int32_t operands[8]; // indices into the values below
     int32_t n_operands;
     ir_attr attrs[3];
     int32_t n_attrs;
@@ -184,7 +194,7 @@ typedef struct bad_node {
 
 static void errors_name_operand_and_shape(void **state) {
     (void)state;
-    enum { X, IDS, TABLE, CACHE, PAGES, LONG, VECTOR, THIN, SYMBOLIC, WORDS };
+    enum { X, IDS, TABLE, CACHE, PAGES, LONG, VECTOR, THIN, SYMBOLIC, WORDS, ONE };
     ir_dim four = ir_dim_const(4);
     ir_type cache = {
         .dtype = IR_F32,
@@ -201,6 +211,7 @@ static void errors_name_operand_and_shape(void **state) {
         [THIN] = arg("thin", ir_type_matrix(IR_F32, n, ir_dim_const(3))),
         [SYMBOLIC] = arg("symbolic", ir_type_matrix(IR_F32, n, n)),
         [WORDS] = arg("words", ir_type_vector(IR_U32, n)),
+        [ONE] = arg("one", ir_type_vector(IR_F32, ir_dim_const(1))),
     };
     // clang-format off
     const bad_node cases[] = {
@@ -224,7 +235,11 @@ static void errors_name_operand_and_shape(void **state) {
         {IR_OP_SCALE, {X}, 1, {F64("factor", (double)NAN)}, 1, IR_N_DTYPES, "scale: attribute 'factor' is nan, expected a finite number"},
         {IR_OP_SOFTCAP, {X}, 1, {F64("cap", 0.0)}, 1, IR_N_DTYPES, "softcap: attribute 'cap' is 0, expected more than 0"},
         {IR_OP_SOFTCAP, {X}, 1, {F64("cap", -1.0)}, 1, IR_N_DTYPES, "softcap: attribute 'cap' is -1, expected at least 0"},
+        {IR_OP_CLAMP, {X}, 1, {F64("min", 1.0), F64("max", -1.0)}, 2, IR_N_DTYPES, "clamp: attributes 'min' = 1, 'max' = -1, expected min <= max"},
+        {IR_OP_CLAMP, {X}, 1, {F64("max", (double)NAN)}, 1, IR_N_DTYPES, "clamp: attributes 'min' = -inf, 'max' = nan, expected min <= max"},
         {IR_OP_ROPE_TABLE, {IDS, TABLE}, 2, {{0}}, 0, IR_N_DTYPES, "rope_table: operand 1 @table is f32[10, 4], expected an f32 vector of constant length"},
+        {IR_OP_ROPE_TABLE, {IDS, VECTOR}, 2, {F64("growth", -0.5)}, 1, IR_N_DTYPES, "rope_table: attribute 'growth' is -0.5, expected at least 0"},
+        {IR_OP_ROPE_TABLE, {IDS, VECTOR}, 2, {I64("period", 0)}, 1, IR_N_DTYPES, "rope_table: attribute 'period' is 0, expected at least 1"},
         {IR_OP_ROPE, {X, THIN}, 2, {I64("head_dim", 4)}, 1, IR_N_DTYPES, "rope: operand 1 %thin is f32[n, 3], expected an even number of columns, at most 4 (head_dim)"},
         {IR_OP_ROPE, {X, TABLE}, 2, {I64("head_dim", 4)}, 1, IR_N_DTYPES, "rope: operand 1 @table is f32[10, 4], expected rows n (the rows of operand 0)"},
         {IR_OP_ROPE, {X, X}, 2, {I64("head_dim", 0)}, 1, IR_N_DTYPES, "rope: attribute 'head_dim' is 0, expected at least 1"},
@@ -234,12 +249,15 @@ static void errors_name_operand_and_shape(void **state) {
         {IR_OP_PAGED_ATTENTION, {THIN, CACHE, PAGES, IDS, IDS}, 5, {I64("head_dim", 4)}, 1, IR_N_DTYPES, "paged_attention: operand 0 %thin is f32[n, 3], expected columns that are a multiple of 4 (n_kv_heads * head_dim of operand 1)"},
         {IR_OP_PAGED_ATTENTION, {X, CACHE, PAGES, IDS, IDS}, 5, {I64("head_dim", 2)}, 1, IR_N_DTYPES, "paged_attention: operand 1 %cache is f32[4, 2, 1, 16, 4], expected head_dim 2 (the attribute)"},
         {IR_OP_PAGED_ATTENTION, {X, CACHE, PAGES, IDS, IDS}, 5, {I64("head_dim", 4), I64("window", -1)}, 2, IR_N_DTYPES, "paged_attention: attribute 'window' is -1, expected at least 0"},
+        {IR_OP_PAGED_ATTENTION, {X, CACHE, PAGES, IDS, IDS, VECTOR}, 6, {I64("head_dim", 4)}, 1, IR_N_DTYPES, "paged_attention: operand 5 %vector is f32[3], expected length 1 (the heads of operand 0)"},
+        {IR_OP_PAGED_ATTENTION, {X, CACHE, PAGES, IDS, IDS, ONE, IDS}, 7, {I64("head_dim", 4)}, 1, IR_N_DTYPES, "paged_attention: operand 6 %ids is i32[n], expected a float vector"},
+        {IR_OP_PAGED_ATTENTION, {X, CACHE, PAGES, IDS, IDS, ONE, ONE, ONE}, 8, {I64("head_dim", 4)}, 1, IR_N_DTYPES, "paged_attention takes 5 to 7 operands, found 8"},
         {IR_OP_TAKE_ROWS, {X, X}, 2, {{0}}, 0, IR_N_DTYPES, "take_rows: operand 1 %x is f32[n, 4], expected an i32 vector"},
         {IR_OP_CAST, {IDS}, 1, {{0}}, 0, IR_F32, "cast: operand 0 %ids is i32[n], expected a float matrix or vector"},
     };
     // clang-format on
     for (int32_t i = 0; i < COUNT(cases); i++) {
-        ir_value *operands[6];
+        ir_value *operands[8];
         for (int32_t k = 0; k < cases[i].n_operands; k++)
             operands[k] = values[cases[i].operands[k]];
         ir_build fresh = ir_build_start(function);
@@ -293,6 +311,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(many_arguments, setup, teardown),
         cmocka_unit_test_setup_teardown(result_types, setup, teardown),
         cmocka_unit_test_setup_teardown(attributes_and_defaults, setup, teardown),
+        cmocka_unit_test_setup_teardown(attention_slopes_need_sinks, setup, teardown),
         cmocka_unit_test_setup_teardown(new_nodes_before_another, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_are_sticky, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_name_operand_and_shape, setup, teardown),

@@ -4,6 +4,8 @@
 
 #include "tests/support/random_module.h"
 
+#include <stdio.h>
+
 enum {
     N_SEQS = 2,
     N_KV_HEADS = 2,
@@ -29,16 +31,24 @@ static float all_values[N_SEQS][MAX_LENGTH][KV_COLUMNS];
 typedef struct batch {
     mlcc_arena *keep;
     ir_node *append, *attend;
-    ir_tensor *cache, *k, *v, *q, *page_table, *seq_ids, *positions;
+    ir_tensor *cache, *k, *v, *q, *page_table, *seq_ids, *positions, *sinks, *slopes;
 } batch;
+
+// Attributes and optional operands of the node.
+typedef struct scoring {
+    double scale;
+    int window;
+    double softcap;
+    bool has_sinks, has_slopes; // slopes: only with sinks
+} scoring;
 
 static const char text_format[] =
     "module @m level=graph\n"
     "symbol t <= 64\nsymbol p <= 64\nsymbol s <= 4\nsymbol l <= 8\n"
     "func @f(%%c: %s[p, 2, 2, 16, 5], %%k: f32[t, 10], %%v: f32[t, 10], %%q: f32[t, 30], %%pt: "
-    "i32[s, l], %%seq: i32[t], %%pos: i32[t]) {\n"
+    "i32[s, l], %%seq: i32[t], %%pos: i32[t], %%sinks: f32[6], %%slopes: f16[6]) {\n"
     "    %%0 = kv_append %%c, %%k, %%v, %%pt, %%seq, %%pos : %s[p, 2, 2, 16, 5]\n"
-    "    %%1 = paged_attention %%q, %%0, %%pt, %%seq, %%pos {head_dim = 5, scale = %s, window = "
+    "    %%1 = paged_attention %%q, %%0, %%pt, %%seq, %%pos%s {head_dim = 5, scale = %s, window = "
     "%d, softcap = %s} : f32[t, 30]\n"
     "    return %%1, %%0\n"
     "}\n";
@@ -52,11 +62,14 @@ static void fill_random(random_state *random, float *out, size_t count) {
 }
 
 // Old tokens into the cache tensor by hand; new ones into k and v.
-static batch make_batch(
-    mlcc_arena *keep, ir_dtype dtype, const char *scale, int window, const char *softcap) {
+static batch make_batch(mlcc_arena *keep, ir_dtype dtype, scoring how) {
     const char *dtype_text = ir_dtype_get(dtype)->text;
-    const char *text =
-        mlcc_arena_printf(keep, text_format, dtype_text, dtype_text, scale, window, softcap);
+    char scale[32], softcap[32];
+    snprintf(scale, sizeof scale, "%.17e", how.scale);
+    snprintf(softcap, sizeof softcap, "%.17e", how.softcap);
+    const char *extra = how.has_slopes ? ", %sinks, %slopes" : how.has_sinks ? ", %sinks" : "";
+    const char *text = mlcc_arena_printf(
+        keep, text_format, dtype_text, dtype_text, extra, scale, how.window, softcap);
     const ir_function *function = parse_good(keep, text)->functions[0];
     batch made = {.keep = keep, .append = function->first, .attend = function->last};
     random_state random = {5};
@@ -80,6 +93,12 @@ static batch make_batch(
     made.v = tensor_f32(keep, N_TOKENS, KV_COLUMNS, NULL);
     made.q = tensor_f32(keep, N_TOKENS, Q_COLUMNS, NULL);
     fill_random(&random, made.q->f32, N_TOKENS * Q_COLUMNS);
+    made.sinks = ir_tensor_create(keep, IR_F32, 1, (const int64_t[]){N_HEADS});
+    made.slopes = ir_tensor_create(keep, IR_F16, 1, (const int64_t[]){N_HEADS});
+    for (int head = 0; head < N_HEADS; head++) {
+        made.sinks->f32[head] = head == 2 ? -INFINITY : 1.5f - (float)head;
+        made.slopes->f32[head] = ldexpf(1.0f, -head);
+    }
     made.seq_ids = vector_i32(keep, N_TOKENS, NULL);
     made.positions = vector_i32(keep, N_TOKENS, NULL);
     made.page_table = ir_tensor_create(keep, IR_I32, 2, (const int64_t[]){N_SEQS, N_SLOTS});
@@ -106,14 +125,15 @@ static mlcc_status *append(const batch *made, ir_tensor **out) {
 }
 
 static mlcc_status *attend(const batch *made, ir_tensor *cache, ir_tensor **out) {
-    ir_tensor *operands[] = {made->q, cache, made->page_table, made->seq_ids, made->positions};
+    ir_tensor *operands[] = {made->q,         cache,       made->page_table, made->seq_ids,
+                             made->positions, made->sinks, made->slopes};
     return ir_eval_node(made->attend, operands, made->keep, out);
 }
 
 static void appended_cache(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    batch made = make_batch(keep, IR_F16, "1.0", 0, "0.0");
+    batch made = make_batch(keep, IR_F16, (scoring){.scale = 1});
     ir_tensor *result = NULL;
     expect_ok(append(&made, &result));
     int64_t n_changed = 0;
@@ -138,23 +158,25 @@ static void appended_cache(void **state) {
 }
 
 // Softmax over explicit lists, in long double, keys first to last.
-static double dense(
-    const batch *made, int token, int column, double scale, int window, double softcap) {
+static double dense(const batch *made, int token, int column, scoring how) {
     int head = column / HEAD_DIM;
     int kv_column = head / GROUP * HEAD_DIM;
     int s = made->seq_ids->i32[token];
     int64_t last = made->positions->i32[token];
-    int64_t first = window > 0 && last + 1 > window ? last + 1 - window : 0;
+    int64_t first = how.window > 0 && last + 1 > how.window ? last + 1 - how.window : 0;
     long double numerator = 0;
-    long double denominator = 0;
+    long double denominator = how.has_sinks ? expl((long double)made->sinks->f32[head]) : 0;
     for (int64_t position = first; position <= last; position++) {
         long double score = 0;
         for (int i = 0; i < HEAD_DIM; i++) {
             score += (long double)made->q->f32[token * Q_COLUMNS + head * HEAD_DIM + i] *
                      (long double)all_keys[s][position][kv_column + i];
         }
-        score *= (long double)scale;
-        if (softcap > 0) score = (long double)softcap * tanhl(score / (long double)softcap);
+        score *= (long double)how.scale;
+        const long double cap = (long double)how.softcap;
+        if (cap > 0) score = cap * tanhl(score / cap);
+        if (how.has_slopes)
+            score -= (long double)made->slopes->f32[head] * (long double)(last - position);
         long double weight = expl(score);
         numerator += weight * (long double)all_values[s][position][kv_column + column % HEAD_DIM];
         denominator += weight;
@@ -162,17 +184,16 @@ static double dense(
     return (double)(numerator / denominator);
 }
 
-static void check_attention(
-    double scale, const char *scale_text, int window, double softcap, const char *softcap_text) {
+static void check_attention(scoring how) {
     mlcc_arena *keep = mlcc_arena_create();
-    batch made = make_batch(keep, IR_F32, scale_text, window, softcap_text);
+    batch made = make_batch(keep, IR_F32, how);
     ir_tensor *cache = NULL;
     ir_tensor *result = NULL;
     expect_ok(append(&made, &cache));
     expect_ok(attend(&made, cache, &result));
     for (int token = 0; token < N_TOKENS; token++) {
         for (int column = 0; column < Q_COLUMNS; column++) {
-            double expected = dense(&made, token, column, scale, window, softcap);
+            double expected = dense(&made, token, column, how);
             double found = (double)result->f32[token * Q_COLUMNS + column];
             if (fabs(found - expected) > 1e-7)
                 fail_msg("token %d column %d: %.9g, expected %.9g", token, column, found, expected);
@@ -183,20 +204,42 @@ static void check_attention(
 
 static void ragged_attention_equals_dense(void **state) {
     (void)state;
-    check_attention(0.4472135954999579, "0.4472135954999579", 0, 0.0, "0.0");
-    check_attention(3.0, "3.0", 0, 0.0, "0.0");
-    check_attention(1.0, "1.0", 1, 0.0, "0.0");
-    check_attention(1.0, "1.0", 7, 0.0, "0.0");
-    check_attention(1.0, "1.0", 17, 0.0, "0.0");
-    check_attention(2.0, "2.0", 0, 0.75, "0.75");
-    check_attention(2.0, "2.0", 20, 1.5, "1.5");
+    static const scoring ways[] = {
+        {.scale = 0.4472135954999579},
+        {.scale = 3},
+        {.scale = 1, .window = 1},
+        {.scale = 1, .window = 7},
+        {.scale = 1, .window = 17},
+        {.scale = 2, .softcap = 0.75},
+        {.scale = 2, .window = 20, .softcap = 1.5},
+        {.scale = 1, .has_sinks = true},
+        {.scale = 1, .window = 7, .has_sinks = true},
+        {.scale = 1, .has_sinks = true, .has_slopes = true},
+        {.scale = 2, .window = 20, .softcap = 1.5, .has_sinks = true, .has_slopes = true},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) check_attention(ways[i]);
+}
+
+// A sink far above the scores takes all of the sum, and does not overflow.
+static void large_sinks(void **state) {
+    (void)state;
+    mlcc_arena *keep = mlcc_arena_create();
+    batch made = make_batch(keep, IR_F32, (scoring){.scale = 1, .has_sinks = true});
+    for (int head = 0; head < N_HEADS; head++) made.sinks->f32[head] = 3e38f;
+    ir_tensor *cache = NULL;
+    ir_tensor *result = NULL;
+    expect_ok(append(&made, &cache));
+    expect_ok(attend(&made, cache, &result));
+    for (int64_t i = 0; i < ir_tensor_count(result); i++)
+        assert_float_equal(result->f32[i], 0.0f, 0.0f);
+    mlcc_arena_free(keep);
 }
 
 // Scores around 5000 do not overflow.
 static void large_scores(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    batch made = make_batch(keep, IR_F32, "4000.0", 0, "0.0");
+    batch made = make_batch(keep, IR_F32, (scoring){.scale = 4000});
     ir_tensor *cache = NULL;
     ir_tensor *result = NULL;
     expect_ok(append(&made, &cache));
@@ -209,7 +252,7 @@ static void large_scores(void **state) {
 static void bad_tables(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    batch made = make_batch(keep, IR_F32, "1.0", 0, "0.0");
+    batch made = make_batch(keep, IR_F32, (scoring){.scale = 1});
     ir_tensor *cache = NULL;
     ir_tensor *result = NULL;
     expect_ok(append(&made, &cache));
@@ -249,7 +292,7 @@ static void bad_tables(void **state) {
 static void unused_entries_may_be_anything(void **state) {
     (void)state;
     mlcc_arena *keep = mlcc_arena_create();
-    batch made = make_batch(keep, IR_F32, "1.0", 3, "0.0");
+    batch made = make_batch(keep, IR_F32, (scoring){.scale = 1, .window = 3});
     // With a window, pages before it are not looked at either.
     ir_tensor *cache = NULL;
     ir_tensor *result = NULL;
@@ -265,11 +308,9 @@ static void unused_entries_may_be_anything(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(appended_cache),
-        cmocka_unit_test(ragged_attention_equals_dense),
-        cmocka_unit_test(large_scores),
-        cmocka_unit_test(bad_tables),
-        cmocka_unit_test(unused_entries_may_be_anything),
+        cmocka_unit_test(appended_cache), cmocka_unit_test(ragged_attention_equals_dense),
+        cmocka_unit_test(large_sinks),    cmocka_unit_test(large_scores),
+        cmocka_unit_test(bad_tables),     cmocka_unit_test(unused_entries_may_be_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,44 @@ static void products(void **state) {
         "linear_experts: expert 2 of row 1 is out of range, there are 2");
 }
 
+// Codes times their scales: those of all columns, and of both parts, whose middle group lies in two.
+static void products_of_codes(void **state) {
+    (void)state;
+    ir_tensor *w = ir_tensor_create(keep, IR_F32, 3, (const int64_t[]){2, 1, 3});
+    for (int i = 0; i < 6; i++) w->f32[i] = (float)(i + 1);
+    ir_tensor *codes = ir_tensor_create(keep, IR_I8, 2, (const int64_t[]){1, 3});
+    ir_tensor *parts = ir_tensor_create(keep, IR_I8, 2, (const int64_t[]){1, 6});
+    memcpy(codes->i32, (const int32_t[]){10, -3, 127}, 3 * sizeof(int32_t));
+    memcpy(parts->i32, (const int32_t[]){1, 2, 3, -4, 5, 6}, 6 * sizeof(int32_t));
+    ir_tensor *experts = integers(1, 2, (const int32_t[]){1, 0});
+    ir_tensor *offsets = tensor_f32(keep, 2, 1, (const float[]){1000, 2000});
+
+    ir_tensor *scales = tensor_f32(keep, 1, 2, (const float[]){0.5f, 0.25f});
+    ir_tensor *operands[] = {codes, w, experts, scales, offsets}, *result = NULL;
+    const ir_value *y = ir_linear_scaled_experts(
+        &b, arg_like(codes), arg_like(w), arg_like(experts), arg_like(scales), arg_like(offsets), 2,
+        IR_N_DTYPES);
+    expect_ok(b.status);
+    expect_ok(ir_eval_node(y->def, operands, keep, &result));
+    const double of_all[] = {
+        2000 + 0.5 * (40 - 15) + 0.25 * 127 * 6, 1000 + 0.5 * (10 - 6) + 0.25 * 127 * 3};
+    expect_floats(result, of_all, 0);
+
+    operands[0] = parts;
+    operands[3] = tensor_f32(keep, 1, 3, (const float[]){1, 0.5f, 2});
+    y = ir_linear_scaled_experts(
+        &b, arg_like(parts), arg_like(w), arg_like(experts), arg_like(operands[3]), NULL, 2,
+        IR_N_DTYPES);
+    expect_ok(b.status);
+    expect_ok(ir_eval_node(y->def, operands, keep, &result));
+    expect_floats(result, (const double[]){4 + 10 + 9, -2 + 20 + 36}, 0);
+
+    experts->i32[0] = -1;
+    expect_error(
+        ir_eval_node(y->def, operands, keep, &result),
+        "linear_scaled_experts: expert -1 of row 0 is out of range, there are 2");
+}
+
 static void sums_and_parts(void **state) {
     (void)state;
     ir_tensor *y = tensor_f32(keep, 1, 6, (const float[]){1, 2, 3, 4, 5, 6});
@@ -153,6 +191,7 @@ static void sums_and_parts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(routers), TEST(odd_logits), TEST(products), TEST(sums_and_parts)};
+        TEST(routers), TEST(odd_logits), TEST(products), TEST(products_of_codes),
+        TEST(sums_and_parts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,20 @@ static void activations(void **state) {
     assert_true(isnan(eval_value(ir_unary(&b, IR_OP_RELU, arg_like(nan)), &nan)->f32[0]));
 }
 
+static void clamp(void **state) {
+    (void)state;
+    ir_tensor *x = tensor_f32(keep, 1, 5, (const float[]){-INFINITY, -3, 0.5f, 2, INFINITY});
+    ir_value *value = arg_like(x);
+    expect_floats(
+        eval_value(ir_clamp(&b, value, -2, 1.5), &x), (const double[]){-2, -2, 0.5, 1.5, 1.5}, 0);
+    const ir_tensor *below = eval_value(ir_clamp(&b, value, -HUGE_VAL, 1.5), &x);
+    expect_floats(below, (const double[]){-HUGE_VAL, -3, 0.5, 1.5, 1.5}, 0);
+    const ir_tensor *above = eval_value(ir_clamp(&b, value, -2, HUGE_VAL), &x);
+    expect_floats(above, (const double[]){-2, -2, 0.5, 2, HUGE_VAL}, 0);
+    ir_tensor *nan = tensor_f32(keep, 1, 1, (const float[]){NAN});
+    assert_true(isnan(eval_value(ir_clamp(&b, arg_like(nan), -2, 1.5), &nan)->f32[0]));
+}
+
 static void scale_softcap_slice(void **state) {
     (void)state;
     ir_tensor *x = tensor_f32(keep, 2, 3, (const float[]){1, 2, 3, -4, 5, 60});
@@ -206,6 +220,29 @@ static void layer_norm(void **state) {
         (const double[]){-0.5, 0, 0, 0.5, 0, 1}, 0);
 }
 
+static void layer_norm_groups(void **state) {
+    (void)state;
+    ir_tensor *operands[] = {
+        tensor_f32(keep, 1, 6, (const float[]){1, 4, 7, 5, 5, 5}),
+        vector_f32(keep, 6, (const float[]){1, 2, -1, 4, 5, 6}),
+        vector_f32(keep, 3, (const float[]){0.5, 0, 1}),
+    };
+    // Means 4 and 5, variances 6 and 0; eps 3 makes the first root 3.
+    ir_value *x = arg_like(operands[0]), *gain = arg_like(operands[1]),
+             *bias = arg_like(operands[2]);
+    expect_floats(
+        eval_value(ir_layer_norm_groups(&b, x, gain, NULL, 3.0, 3), operands),
+        (const double[]){-1, 0, -1, 0, 0, 0}, 0);
+    expect_floats(
+        eval_value(ir_layer_norm_groups(&b, x, gain, bias, 3.0, 3), operands),
+        (const double[]){-0.5, 0, 0, 0.5, 0, 1}, 0);
+    ir_tensor *turned[] = {operands[0], operands[2], operands[1]};
+    ir_value *short_gain = arg_like(turned[1]);
+    expect_floats(
+        eval_value(ir_layer_norm_groups(&b, x, short_gain, NULL, 3.0, 3), turned),
+        (const double[]){-0.5, 0, 1, 0, 0, 0}, 0);
+}
+
 static void embedding_and_take_rows(void **state) {
     (void)state;
     ir_tensor *operands[] = {
@@ -304,6 +341,7 @@ static void no_rows(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(activations, setup, teardown),
+        cmocka_unit_test_setup_teardown(clamp, setup, teardown),
         cmocka_unit_test_setup_teardown(scale_softcap_slice, setup, teardown),
         cmocka_unit_test_setup_teardown(add_and_mul, setup, teardown),
         cmocka_unit_test_setup_teardown(cast_rounds_to_nearest_even, setup, teardown),
@@ -313,6 +351,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(rms_norm, setup, teardown),
         cmocka_unit_test_setup_teardown(rms_norm_groups, setup, teardown),
         cmocka_unit_test_setup_teardown(layer_norm, setup, teardown),
+        cmocka_unit_test_setup_teardown(layer_norm_groups, setup, teardown),
         cmocka_unit_test_setup_teardown(embedding_and_take_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(rope_table, setup, teardown),
         cmocka_unit_test_setup_teardown(rope, setup, teardown),
