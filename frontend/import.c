@@ -1,9 +1,11 @@
 #include "frontend/import.h"
 
 #include "frontend/arch/arch.h"
+#include "frontend/arch/encoder.h"
 #include "ir/builder.h"
 #include "runtime/base/str.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static mlcc_status *check_options(const hf_model_config *config, const import_options *options) {
@@ -63,10 +65,21 @@ mlcc_status *import_model(
     const arch_info *arch = arch_find(config->model_type);
     if (arch == NULL) return arch_unknown(config->model_type);
     MLCC_TRY_NOTE(check_options(config, options), "importing a %s model", config->model_type);
+    const bool is_encoder = arch->decoder->is_encoder;
     MLCC_TRY_NOTE(
-        arch_decoder_build(arch->decoder, config, options, keep, out), "importing a %s model",
-        config->model_type);
-    return options->samples ? add_sample(*out) : NULL;
+        is_encoder ? arch_encoder_build(arch->decoder, config, options, keep, out)
+                   : arch_decoder_build(arch->decoder, config, options, keep, out),
+        "importing a %s model", config->model_type);
+    return options->samples && !is_encoder ? add_sample(*out) : NULL;
+}
+
+bool import_is_encoder(const hf_model_config *config) {
+    const arch_info *arch = arch_find(config->model_type);
+    return arch != NULL && arch->decoder->is_encoder;
+}
+
+const char *import_task(const hf_model_config *config) {
+    return arch_task(config->model_type);
 }
 
 const char *const *import_model_types(size_t *n_types) {
@@ -93,20 +106,60 @@ const char *import_source_alternative(const hf_model_config *config, const char 
 
 // ---- arrangement ----------------------------------------------------------------------------------------
 
+// What the part of a head is that the weight's form takes: plain columns of keys, then values.
+static void set_part(
+    const hf_model_config *config, const arch_weight *weight, int64_t layer,
+    const arch_decoder *decoder, mlcc_arena *keep, hf_arrangement *row) {
+    const bool is_value = weight->role == ARCH_VALUE_HEADS;
+    arch_weight whole = *weight;
+    whole.source = weight->part_of;
+    row->as = row->name;
+    row->name = arch_weight_source(decoder, &whole, layer, keep);
+    row->n_groups = config->n_heads;
+    row->head_dim = config->n_plain + config->value_dim;
+    row->part_begin = is_value ? config->n_plain : 0;
+    row->part_rows = is_value ? config->value_dim : config->n_plain;
+}
+
+// The tensor under the name that old files have for it becomes `source`.
+static void add_old_name(
+    const arch_decoder *decoder, const char *source, mlcc_arena *keep, hf_arrangement *rows,
+    size_t *n_rows) {
+    for (const char *const *pair = decoder->old_endings; pair != NULL && *pair != NULL; pair += 2) {
+        if (!mlcc_text_ends_with(source, pair[0])) continue;
+        const int length = (int)(strlen(source) - strlen(pair[0]));
+        rows[(*n_rows)++] =
+            (hf_arrangement){.optional_prefix = decoder->optional_prefix,
+                             .name = mlcc_arena_printf(keep, "%.*s%s", length, source, pair[1]),
+                             .as = source};
+    }
+}
+
 static void add_arrangement(
     const hf_model_config *config, const arch_decoder *decoder, const arch_weight *weight,
     int64_t layer, mlcc_arena *keep, hf_arrangement *rows, size_t *n_rows) {
     const bool is_zero = weight->addend >= 0 && weight->addend <= 0;
-    if (weight->name == NULL || !arch_weight_exists(weight, config) ||
-        (weight->form == HF_AS_IT_IS && is_zero))
+    if (!arch_weight_exists(weight, config, layer)) return;
+    if (weight->role == ARCH_EXPERTS) {
+        const char *layers =
+            decoder->layers_source != NULL ? decoder->layers_source : decoder->layers;
+        arch_experts_arrange(
+            decoder->experts, mlcc_arena_printf(keep, "%s%lld.", layers, (long long)layer), keep,
+            rows, n_rows);
         return;
-    rows[(*n_rows)++] = (hf_arrangement){.optional_prefix = decoder->optional_prefix,
-                                         .name = arch_weight_source(decoder, weight, layer, keep),
-                                         .form = weight->form,
-                                         .addend = weight->addend,
-                                         .n_groups = config->n_kv_heads,
-                                         .queries_per_group = config->n_heads / config->n_kv_heads,
-                                         .head_dim = config->head_dim};
+    }
+    if (weight->name == NULL) return;
+    add_old_name(decoder, arch_weight_source(decoder, weight, layer, keep), keep, rows, n_rows);
+    if (weight->form == HF_AS_IT_IS && is_zero) return;
+    hf_arrangement *row = &rows[(*n_rows)++];
+    *row = (hf_arrangement){.optional_prefix = decoder->optional_prefix,
+                            .name = arch_weight_source(decoder, weight, layer, keep),
+                            .form = weight->form,
+                            .addend = weight->addend,
+                            .n_groups = config->n_kv_heads,
+                            .queries_per_group = config->n_heads / config->n_kv_heads,
+                            .head_dim = config->head_dim};
+    if (weight->part_of != NULL) set_part(config, weight, layer, decoder, keep, row);
 }
 
 mlcc_status *import_arrange_source(
@@ -117,8 +170,10 @@ mlcc_status *import_arrange_source(
     if (arch == NULL) return arch_unknown(config->model_type);
     const arch_decoder *decoder = arch->decoder;
     const size_t capacity =
-        (size_t)config->n_layers * decoder->n_layer_weights + decoder->n_model_weights;
-    hf_arrangement *rows = MLCC_NEW_ARRAY(keep, hf_arrangement, capacity + 1);
+        (size_t)config->n_layers * (decoder->n_layer_weights + 2 * (size_t)ARCH_N_EXPERT_ROLES) +
+        decoder->n_model_weights;
+    // An old name beside each.
+    hf_arrangement *rows = MLCC_NEW_ARRAY(keep, hf_arrangement, 2 * capacity + 1);
     size_t n_rows = 0;
     for (size_t i = 0; i < decoder->n_model_weights; i++)
         add_arrangement(config, decoder, &decoder->model[i], -1, keep, rows, &n_rows);
@@ -128,12 +183,24 @@ mlcc_status *import_arrange_source(
     return hf_arranged_source_open(base, rows, n_rows, keep, out);
 }
 
+// "model.layers.61.…" of a model with 61 layers.
+static bool is_layer_behind(
+    const hf_model_config *config, const arch_decoder *decoder, const char *source) {
+    const char *layers = decoder->layers_source != NULL ? decoder->layers_source : decoder->layers;
+    if (!mlcc_text_starts_with(source, layers)) return false;
+    const char *number = source + strlen(layers);
+    const size_t n_digits = strspn(number, "0123456789");
+    return n_digits > 0 && n_digits < 10 && number[n_digits] == '.' &&
+           strtoll(number, NULL, 10) >= config->n_layers;
+}
+
 bool import_source_is_unused(const hf_model_config *config, const char *source) {
     const arch_info *arch = arch_find(config->model_type);
     if (arch == NULL) return false;
     const arch_decoder *decoder = arch->decoder;
     const char *head = source_of(decoder, ARCH_HEAD);
     if (config->tie_word_embeddings && head != NULL && strcmp(source, head) == 0) return true;
+    if (decoder->has_layers_behind && is_layer_behind(config, decoder, source)) return true;
     const char *const *ending = decoder->unused;
     for (; ending != NULL && *ending != NULL; ending++)
         if (mlcc_text_ends_with(source, *ending)) return true;

@@ -6,6 +6,7 @@
 //   func @sample(%logits: f32[n_logits, vocab], %settings: f32[n_logits, 5], %random: i32[n_logits, 2], %ranges: i32[n_logits, 2],
 //                %tokens: i32[n_history], %subtracted: f32[n_history]) -> tokens i32[n_logits]          where import_options.samples asks for it
 //
+// An encoder (import_is_encoder) has @embed instead, see arch/encoder.h.
 // Projections stand alone (q_proj, k_proj, …) with Hugging Face's tensor names as sources; passes join them. Params start as f32: the pass
 // `quantize` gives them the mode's format.
 #ifndef MLCC_FRONTEND_IMPORT_H
@@ -31,6 +32,9 @@ typedef struct import_options {
 mlcc_status *import_model(
     const hf_model_config *config, const import_options *options, mlcc_arena *keep,
     ir_module **out);
+// Whether the module has @embed and no @forward; MLC LLM's model_task: "chat", "embedding".
+bool import_is_encoder(const hf_model_config *config);
+const char *import_task(const hf_model_config *config);
 // What the checkpoint adds to a quantization mode, for quant_mode_resolve: the group size of its 4-bit codes and the linears (not the head) that it left in
 // float. From the checkpoint's own files for a config read from Hugging Face's, else what mlc-chat-config.json carries (hf_model_config.quantization).
 mlcc_status *import_quant_options(

@@ -14,7 +14,7 @@ static mlcc_status *find_float_modules(
     for (int64_t layer = 0; layer < model->n_layers; layer++) {
         for (size_t i = 0; i < decoder->n_layer_weights; i++) {
             const arch_weight *weight = &decoder->layer[i];
-            if (weight->columns == ARCH_ABSENT || !arch_weight_exists(weight, model) ||
+            if (weight->columns == ARCH_ABSENT || !arch_weight_exists(weight, model, layer) ||
                 !mlcc_text_ends_with(weight->name, ".weight"))
                 continue;
             const char *source = arch_weight_source(decoder, weight, layer, keep);

@@ -15,7 +15,10 @@ typedef enum arch_field_kind {
     ARCH_FIELD_REAL,    // double
     ARCH_FIELD_BOOL,    // bool
     ARCH_FIELD_ACTIVATION, // const char *: name of an activation (activations.def); fallback: the id of the one when not given
-    ARCH_FIELD_KEPT, // nothing that mlcc reads: carried from file to file as it is found, null when absent
+    // nothing that mlcc reads: carried from file to file as it is found; null when absent, or an empty array where `fallback` is 1
+    ARCH_FIELD_KEPT,
+    ARCH_FIELD_CHOICE, // const char *: one of `choices`; fallback: index of the one when not given
+    ARCH_FIELD_LAYERS, // const mlcc_json_value *: array of numbers of layers, as found
     ARCH_FIELD_LAYER_TYPES, // array that says for every layer whether it has a window
     ARCH_FIELD_DTYPE, // const char *: "float32", which is also the default, "float16", "bfloat16"
     ARCH_FIELD_ROPE_BASE,    // double; an integer in the file stays one when written back
@@ -26,7 +29,9 @@ typedef enum arch_field_kind {
 typedef enum arch_presence {
     ARCH_OPTIONAL,
     ARCH_REQUIRED,
-    // MLC's model class lacks it, Hugging Face's has it: stands in mlc-chat-config.json only when it says something (true, a scaling, a number).
+    ARCH_VERBATIM, // optional; written as it was found, null where it was absent, whatever became of it
+    // MLC's model class lacks it, Hugging Face's has it: stands in mlc-chat-config.json only when it says something (true, a scaling, a number; a KEPT one
+    // never does, arch_info.finish sees that it was there).
     ARCH_EXTRA
 } arch_presence;
 
@@ -41,8 +46,10 @@ typedef struct arch_field {
     int64_t max;      // INTEGER, WINDOW, COUNT: largest accepted value
     int64_t fallback; // the same and BOOL: value when not given; 0 = derived afterwards
     double otherwise; // REAL, ROPE_BASE: value when not given
-    const char
-        *aliases[ARCH_MAX_ALIASES]; // Hugging Face's names where they differ, tried in this order
+    const char *aliases
+        [ARCH_MAX_ALIASES]; // Hugging Face's names where they differ, tried in this order; "a.b": key b of object a
+    const char *const *choices; // CHOICE: accepted texts, NULL-terminated
+    const char *json;           // KEPT: JSON text written where the file has none; NULL = null
 } arch_field;
 
 #define ARCH_MAX_ACCEPTED 2
@@ -63,14 +70,15 @@ typedef struct arch_condition {
 typedef struct arch_info {
     const arch_field *fields;
     size_t n_fields;
-    size_t
-        n_nested; // the first so many stand in an object "text_config" of MLC's model_config; 0 = none
+    // So many, behind the first n_before, stand in an object "text_config" of MLC's model_config; 0 = none.
+    size_t n_nested, n_before;
     const arch_condition *conditions;
     size_t n_conditions;
     // Hugging Face keys that this type has and that say nothing here, NULL-terminated; NULL = none.
     const char *const *ignored_keys;
     int64_t max_prefill_chunk; // default of prefill_chunk_size where the context is longer
     bool rolls_context;        // a sliding window takes the limit off the context, as in MLC LLM
+    bool completes_longrope;   // rope_scaling is written with the contexts in it, as MLC LLM does
     // Computes what the type's own fields amount to in the skeleton's terms; NULL = nothing. Called once, before overrides.
     mlcc_status *(*finish)(hf_model_config *config);
     const arch_decoder *decoder; // how the module is built

@@ -1,8 +1,15 @@
-// baichuan: Baichuan and Baichuan 2, 7B. A Llama whose file holds q, k and v as one, and whose second edition divides every row of the head by its
-// length; the editions are told apart by their vocabularies, 64000 and 125696 tokens. The 13B models know positions by ALiBi and have no
-// max_position_embeddings.
-// Source: Yang et al. 2023 (arXiv 2309.10305); its modeling_baichuan.py for names and arithmetic. MLC LLM leaves the head's rows as they are.
+// baichuan: Baichuan and Baichuan 2. A Llama whose file holds q, k and v as one, and whose second edition divides every row of the head by its
+// length; the editions are told apart by their vocabularies, 64000 and 125696 tokens. The 13B models know positions by ALiBi; what tells
+// them from the others is that they have model_max_length and no max_position_embeddings.
+// Source: Yang et al. 2023 (arXiv 2309.10305); its modeling_baichuan.py for names and arithmetic. MLC LLM leaves the head's rows as they are and has the
+// 7B models only.
 #include "frontend/arch/fields.h"
+
+// Read for whether they are there; never written.
+#define ROTARY_LENGTH \
+    FIELD("max_position_embeddings", ARCH_FIELD_KEPT, model_type, ARCH_EXTRA, 0, 0, 0, NONE)
+#define PLAIN_LENGTH \
+    FIELD("model_max_length", ARCH_FIELD_KEPT, model_type, ARCH_EXTRA, 0, 0, 0, NONE)
 
 // clang-format off
 static const arch_field fields[] = {
@@ -10,18 +17,23 @@ static const arch_field fields[] = {
     HIDDEN_SIZE,
     NUM_HIDDEN_LAYERS,
     NUM_ATTENTION_HEADS,
-    RMS_NORM_EPS,
+    KEPT_FIELD("initializer_range", NONE),
     INTERMEDIATE_SIZE,
+    RMS_NORM_EPS,
     KEPT_FIELD("use_cache", NONE),
     KEPT_FIELD("pad_token_id", NONE),
     KEPT_FIELD("bos_token_id", NONE),
     KEPT_FIELD("eos_token_id", NONE),
-    CONTEXT_WINDOW("max_position_embeddings"),
+    TIE_WORD_EMBEDDINGS(ARCH_OPTIONAL, 0),
+    CONTEXT_WINDOW("max_position_embeddings", "model_max_length"),
     PREFILL_CHUNK_SIZE,
     TENSOR_PARALLEL_SHARDS,
     MAX_BATCH_SIZE,
     HEAD_DIM,
     ROPE_BASE_EXTRA,
+    BOOL_FIELD("alibi", has_alibi, ARCH_EXTRA, 0, NONE),
+    ROTARY_LENGTH,
+    PLAIN_LENGTH,
 };
 
 static const arch_condition conditions[] = {
@@ -31,11 +43,15 @@ static const arch_condition conditions[] = {
 // clang-format on
 
 static const char *const ignored_keys[] = {
-    "model_max_length", "_from_model_config", "z_loss_weight", "gradient_checkpointing", NULL};
+    "_from_model_config", "z_loss_weight", "gradient_checkpointing", NULL};
 
 static mlcc_status *finish(hf_model_config *config) {
     config->has_unit_head = config->vocab == 125696;
     config->has_plain_head = !config->has_unit_head;
+    // The last two rows of the table.
+    const bool has_rotary_length = config->found[COUNT_OF(fields) - 2] != NULL,
+               has_plain_length = config->found[COUNT_OF(fields) - 1] != NULL;
+    config->has_alibi |= has_plain_length && !has_rotary_length;
     return NULL;
 }
 

@@ -14,20 +14,20 @@ static const arch_field fields[] = {
     INTERMEDIATE_SIZE,
     LAYER_NORM_EPS,
     POSITION_EMBEDDING_BASE,
-    REAL_FIELD("logit_scale", logit_scale, ARCH_OPTIONAL, 0.0625, NONE),
     CONTEXT_WINDOW_SIZE,
     PREFILL_CHUNK_SIZE,
-    TENSOR_PARALLEL_SHARDS,
     HEAD_DIM,
+    TENSOR_PARALLEL_SHARDS,
     MAX_BATCH_SIZE,
+    REAL_FIELD("logit_scale", logit_scale, ARCH_EXTRA, 0.0625, NONE),
     BOOL_FIELD("attention_bias", attention_bias, ARCH_EXTRA, 0, NONE),
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 1),
     ROPE_SCALING(ARCH_EXTRA),
+    BOOL_FIELD("use_qk_norm", normed_heads, ARCH_EXTRA, 0, NONE),
 };
 
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
-    {"use_qk_norm", {"false"}, NULL},
 };
 
 static const arch_weight weights[] = {
@@ -35,6 +35,8 @@ static const arch_weight weights[] = {
     ATTENTION_BIASES("self_attn.qkv_proj", .when = WHEN(attention_bias)),
     WEIGHT(ARCH_O, "self_attn.out_proj.weight", NULL, ARCH_D_MODEL, ARCH_Q_WIDTH, .source = "self_attn.o_proj.weight"),
     VECTOR(ARCH_O_BIAS, "self_attn.out_proj.bias", NULL, ARCH_D_MODEL, .source = "self_attn.o_proj.bias", .when = WHEN(attention_bias)),
+    VECTOR(ARCH_Q_NORM, "self_attn.q_norm.weight", NULL, ARCH_Q_WIDTH, .form = HF_FLATTENED, .when = WHEN(normed_heads)),
+    VECTOR(ARCH_K_NORM, "self_attn.k_norm.weight", NULL, ARCH_KV_WIDTH, .form = HF_FLATTENED, .when = WHEN(normed_heads)),
     WEIGHT(ARCH_GATE, "mlp.gate_proj.weight", NULL, ARCH_D_FF, ARCH_D_MODEL),
     WEIGHT(ARCH_UP, "mlp.up_proj.weight", NULL, ARCH_D_FF, ARCH_D_MODEL),
     WEIGHT(ARCH_DOWN, "mlp.down_proj.weight", NULL, ARCH_D_MODEL, ARCH_D_FF),

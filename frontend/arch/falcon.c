@@ -1,8 +1,10 @@
-// falcon: Falcon 7B (one norm, one head of k and v) and 40B/180B (two norms, groups). Attention and MLP side by side; q, k and v lie together, group by
-// group.
+// falcon: Falcon 7B (one norm, one head of k and v), 40B/180B (two norms, groups), 11B (one norm, groups) and RW (ALiBi, one after the other). Elsewhere
+// attention and MLP stand side by side; q, k and v lie together, group by group.
 // Source: Almazrouei et al. 2023 (arXiv 2311.16867); FalconModel of Hugging Face transformers for names and arithmetic. MLC LLM has no such type; the
 // fields are Hugging Face's.
 #include "frontend/arch/fields.h"
+
+#include <math.h>
 
 // clang-format off
 static const arch_field fields[] = {
@@ -16,6 +18,9 @@ static const arch_field fields[] = {
     BOOL_FIELD("bias", attention_bias, ARCH_OPTIONAL, 0, NONE),
     BOOL_FIELD("multi_query", multi_query, ARCH_OPTIONAL, 1, NONE),
     BOOL_FIELD("new_decoder_architecture", new_decoder, ARCH_OPTIONAL, 0, NONE),
+    FIELD("num_ln_in_parallel_attn", ARCH_FIELD_INTEGER, n_parallel_norms, ARCH_EXTRA, 2, 0, 0, NONE),
+    BOOL_FIELD("alibi", has_alibi, ARCH_EXTRA, 0, NONE),
+    BOOL_FIELD("parallel_attn", parallel_residual, ARCH_EXTRA, 1, NONE),
     ROPE_THETA,
     ROPE_SCALING(ARCH_OPTIONAL),
     FIELD("context_window_size", ARCH_FIELD_INTEGER, context_window_size, ARCH_OPTIONAL, INT32_MAX, 2048, 0, "max_position_embeddings"),
@@ -26,19 +31,18 @@ static const arch_field fields[] = {
     ACTIVATION_FIELD("activation", ARCH_EXTRA, GELU, NONE),
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 1),
 };
-
-static const arch_condition conditions[] = {
-    {"alibi", {"false"}, "models that know positions by ALiBi are not supported"},
-    {"parallel_attn", {"true"}, NULL},
-    {"num_ln_in_parallel_attn", {"2"}, NULL},
-};
 // clang-format on
 
 static const char *const ignored_keys[] = {"apply_residual_connection_post_layernorm", NULL};
 
 static mlcc_status *finish(hf_model_config *config) {
     if (config->multi_query && !config->new_decoder) config->n_kv_heads = 1;
-    config->has_one_norm = !config->new_decoder;
+    config->has_two_norms = config->new_decoder && config->n_parallel_norms != 1;
+    config->has_one_norm = !config->has_two_norms;
+    config->parallel_residual |= config->new_decoder;
+    config->has_mlp_norm = !config->parallel_residual;
+    // Slopes are added before the scores are scaled.
+    config->alibi_factor = 1 / sqrt((double)config->head_dim);
     return NULL;
 }
 
@@ -46,10 +50,12 @@ static mlcc_status *finish(hf_model_config *config) {
 static const arch_weight weights[] = {
     NORM(ARCH_INPUT_NORM, "input_layernorm", .when = WHEN(has_one_norm)),
     NORM_BIAS(ARCH_INPUT_NORM_BIAS, "input_layernorm", .when = WHEN(has_one_norm)),
-    NORM(ARCH_INPUT_NORM, "ln_attn", .when = WHEN(new_decoder)),
-    NORM_BIAS(ARCH_INPUT_NORM_BIAS, "ln_attn", .when = WHEN(new_decoder)),
-    NORM(ARCH_MLP_NORM, "ln_mlp", .when = WHEN(new_decoder)),
-    NORM_BIAS(ARCH_MLP_NORM_BIAS, "ln_mlp", .when = WHEN(new_decoder)),
+    NORM(ARCH_INPUT_NORM, "ln_attn", .when = WHEN(has_two_norms)),
+    NORM_BIAS(ARCH_INPUT_NORM_BIAS, "ln_attn", .when = WHEN(has_two_norms)),
+    NORM(ARCH_MLP_NORM, "ln_mlp", .when = WHEN(has_two_norms)),
+    NORM_BIAS(ARCH_MLP_NORM_BIAS, "ln_mlp", .when = WHEN(has_two_norms)),
+    NORM(ARCH_MLP_NORM, "post_attention_layernorm", .when = WHEN(has_mlp_norm)),
+    NORM_BIAS(ARCH_MLP_NORM_BIAS, "post_attention_layernorm", .when = WHEN(has_mlp_norm)),
     WEIGHT(ARCH_QKV, "self_attention.query_key_value.weight", NULL, ARCH_QKV_WIDTH, ARCH_D_MODEL, .form = HF_GROUPED_QKV),
     VECTOR(ARCH_QKV_BIAS, "self_attention.query_key_value.bias", NULL, ARCH_QKV_WIDTH, .form = HF_GROUPED_QKV, .when = WHEN(attention_bias)),
     WEIGHT(ARCH_O, "self_attention.dense.weight", NULL, ARCH_D_MODEL, ARCH_Q_WIDTH),
@@ -75,14 +81,11 @@ static const arch_decoder decoder = {
     .model = model_weights,
     .n_model_weights = COUNT_OF(model_weights),
     .has_layer_norms = true,
-    .is_parallel = true,
 };
 
 const arch_info arch_falcon = {
     .fields = fields,
     .n_fields = COUNT_OF(fields),
-    .conditions = conditions,
-    .n_conditions = COUNT_OF(conditions),
     .ignored_keys = ignored_keys,
     .max_prefill_chunk = 8192,
     .finish = finish,

@@ -37,6 +37,11 @@
     FIELD(text, ARCH_FIELD_COUNT, member, ARCH_EXTRA, 1 << 16, fallback, 0, __VA_ARGS__)
 #define KEPT_FIELD(text, ...) \
     FIELD(text, ARCH_FIELD_KEPT, model_type, ARCH_OPTIONAL, 0, 0, 0, __VA_ARGS__)
+#define KEPT_LIST(text, ...) \
+    { \
+        .name = text, .kind = ARCH_FIELD_KEPT, .json = "[]", .aliases = { __VA_ARGS__ } \
+    }
+#define WEIGHT_BLOCK_SIZE KEPT_FIELD("weight_block_size", "quantization_config.weight_block_size")
 #define ROPE_BASE_EXTRA \
     FIELD("rope_theta", ARCH_FIELD_ROPE_BASE, rope_theta, ARCH_EXTRA, 0, 0, 10000, NONE)
 #define ACTIVATION_FIELD(text, presence, id, ...) \
@@ -75,6 +80,18 @@
     FIELD(text, ARCH_FIELD_WINDOW, sliding_window_size, presence, INT32_MAX, -1, 0, __VA_ARGS__)
 #define LAYER_TYPES \
     FIELD("layer_types", ARCH_FIELD_LAYER_TYPES, layer_types, ARCH_EXTRA, 0, 0, 0, NONE)
+// Mixtures of experts.
+#define N_EXPERTS(text) INTEGER_FIELD(text, n_experts, ARCH_REQUIRED, IR_MAX_EXPERTS, NONE)
+#define CHOSEN_EXPERTS(text) \
+    INTEGER_FIELD(text, n_chosen_experts, ARCH_REQUIRED, IR_MAX_CHOSEN_EXPERTS, NONE)
+#define EXPERT_SIZE(text, presence) INTEGER_FIELD(text, d_expert, presence, 1 << 28, NONE)
+#define EXPERT_PERIOD(text) \
+    FIELD(text, ARCH_FIELD_INTEGER, expert_period, ARCH_OPTIONAL, 1 << 16, 1, 0, NONE)
+#define NORM_TOPK_PROB     BOOL_FIELD("norm_topk_prob", norm_topk_prob, ARCH_OPTIONAL, 0, NONE)
+#define SHARED_EXPERTS     COUNT_FIELD("n_shared_experts", n_shared_experts, 1 << 16, 0, NONE)
+#define FIRST_DENSE_LAYERS COUNT_FIELD("first_k_dense_replace", n_dense_layers, 1 << 16, 0, NONE)
+#define DENSE_LAYERS \
+    FIELD("mlp_only_layers", ARCH_FIELD_LAYERS, dense_layers, ARCH_EXTRA, 0, 0, 0, NONE)
 #define ONE_OR_MORE(text, member) \
     FIELD(text, ARCH_FIELD_INTEGER, member, ARCH_OPTIONAL, 1 << 16, 1, 0, NONE)
 #define TENSOR_PARALLEL_SHARDS   ONE_OR_MORE("tensor_parallel_shards", tensor_parallel_shards)
@@ -115,10 +132,32 @@
     VECTOR(ARCH_GATE_BIAS, "mlp.gate_proj.bias", "mlp.gate_up_proj.bias", ARCH_D_FF, __VA_ARGS__), \
         VECTOR(ARCH_UP_BIAS, "mlp.up_proj.bias", "mlp.gate_up_proj.bias", ARCH_D_FF, __VA_ARGS__), \
         VECTOR(ARCH_DOWN_BIAS, "mlp.down_proj.bias", NULL, ARCH_D_MODEL, __VA_ARGS__)
-#define GATED_MLP_WEIGHTS \
-    WEIGHT(ARCH_GATE, "mlp.gate_proj.weight", "mlp.gate_up_proj.weight", ARCH_D_FF, ARCH_D_MODEL), \
-        WEIGHT(ARCH_UP, "mlp.up_proj.weight", "mlp.gate_up_proj.weight", ARCH_D_FF, ARCH_D_MODEL), \
-        WEIGHT(ARCH_DOWN, "mlp.down_proj.weight", NULL, ARCH_D_MODEL, ARCH_D_FF)
+// kind: nothing, or SHARED_; `width`: of its columns in between. The arguments behind go to every row.
+#define GATED_WEIGHTS(kind, module, width, ...) \
+    WEIGHT( \
+        ARCH_##kind##GATE, module ".gate_proj.weight", module ".gate_up_proj.weight", width, \
+        ARCH_D_MODEL, __VA_ARGS__), \
+        WEIGHT( \
+            ARCH_##kind##UP, module ".up_proj.weight", module ".gate_up_proj.weight", width, \
+            ARCH_D_MODEL, __VA_ARGS__), \
+        WEIGHT( \
+            ARCH_##kind##DOWN, module ".down_proj.weight", NULL, ARCH_D_MODEL, width, __VA_ARGS__)
+#define GATED_MLP_WEIGHTS GATED_WEIGHTS(, "mlp", ARCH_D_FF, ALWAYS)
+// Layers without experts, and what stands beside the experts in the others.
+#define DENSE_MLP_WEIGHTS GATED_WEIGHTS(, "mlp", ARCH_D_FF, .layers = ARCH_DENSE_LAYERS)
+#define SHARED_EXPERT_WEIGHTS(module) \
+    GATED_WEIGHTS( \
+        SHARED_, module, ARCH_D_SHARED, .layers = ARCH_EXPERT_LAYERS, \
+        .when = WHEN(has_shared_experts))
+// The members of arch_experts.weights of most types.
+#define USUAL_EXPERT_WEIGHTS \
+    [ARCH_ROUTER] = {.name = "mlp.gate.weight"}, \
+    [ARCH_STACK_GATE_UP] = \
+        {.name = "mlp.moe_gate_up_proj.weight", \
+         .sources = {"mlp.experts.%lld.gate_proj.weight", "mlp.experts.%lld.up_proj.weight"}}, \
+    [ARCH_STACK_DOWN] = { \
+        .name = "mlp.moe_down_proj.weight", .sources = {"mlp.experts.%lld.down_proj.weight"}}
+#define EXPERTS                    {.role = ARCH_EXPERTS, .layers = ARCH_EXPERT_LAYERS}
 // WEIGHT_NORMS(role, name[, .addend = 1]) and the bias of such a norm.
 #define NORM(role, text, ...)      VECTOR(role, text ".weight", NULL, ARCH_D_MODEL, __VA_ARGS__)
 #define NORM_BIAS(role, text, ...) VECTOR(role, text ".bias", NULL, ARCH_D_MODEL, __VA_ARGS__)

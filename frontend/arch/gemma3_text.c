@@ -19,6 +19,7 @@ static const arch_field fields[] = {
     REAL_FIELD("rms_norm_eps", norm_eps, ARCH_OPTIONAL, 1e-6, NONE),
     KEPT_FIELD("hidden_activation", "hidden_act"),
     ROPE_BASE_FIELD("position_embedding_base", 1000000, "rope_theta"),
+    ROPE_SCALING(ARCH_OPTIONAL),
     CONTEXT_WINDOW_SIZE,
     PREFILL_CHUNK_SIZE,
     REAL_FIELD("query_pre_attn_scalar", query_pre_attn_scalar, ARCH_OPTIONAL, 256, NONE),
@@ -29,12 +30,12 @@ static const arch_field fields[] = {
     CONTEXT_WINDOW_SIZE,
     SLIDING_WINDOW("sliding_window_size", ARCH_OPTIONAL, "sliding_window"),
     PREFILL_CHUNK_SIZE,
+    BOOL_FIELD("is_text_model", is_text_model, ARCH_OPTIONAL, 1, NONE),
     REAL_FIELD("rope_local_base_freq", rope_local_theta, ARCH_EXTRA, 10000, NONE),
     COUNT_EXTRA("sliding_window_pattern", global_period, 6, "_sliding_window_pattern"),
     REAL_FIELD("attn_logit_softcapping", attention_softcap, ARCH_EXTRA, 0, NONE),
     REAL_FIELD("final_logit_softcapping", logit_softcap, ARCH_EXTRA, 0, NONE),
     LAYER_TYPES,
-    ROPE_SCALING(ARCH_EXTRA),
 };
 
 static const arch_condition conditions[] = {
@@ -44,8 +45,7 @@ static const arch_condition conditions[] = {
 };
 // clang-format on
 
-static const char *const ignored_keys[] = {
-    "cache_implementation", "text_config", "is_text_model", NULL};
+static const char *const ignored_keys[] = {"cache_implementation", "text_config", NULL};
 
 static mlcc_status *finish(hf_model_config *config) {
     config->hidden_act = "gelu_pytorch_tanh";
@@ -98,7 +98,7 @@ const arch_info arch_gemma3_text = {
     .n_conditions = COUNT_OF(conditions),
     .ignored_keys = ignored_keys,
     .max_prefill_chunk = 8192,
-    .n_nested = 14,
+    .n_nested = 15,
     .finish = finish,
     .decoder = &decoder,
 };

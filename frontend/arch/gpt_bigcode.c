@@ -5,7 +5,7 @@
 // clang-format off
 static const arch_field fields[] = {
     INTEGER_FIELD("n_embd", d_model, ARCH_REQUIRED, 1 << 24, "hidden_size"),
-    FIELD("n_inner", ARCH_FIELD_WINDOW, d_ff, ARCH_OPTIONAL, 1 << 28, -1, 0, NONE),
+    FIELD("n_inner", ARCH_FIELD_WINDOW, d_ff, ARCH_VERBATIM, 1 << 28, -1, 0, NONE),
     INTEGER_FIELD("n_head", n_heads, ARCH_REQUIRED, 1 << 16, "num_attention_heads"),
     INTEGER_FIELD("n_layer", n_layers, ARCH_REQUIRED, 1024, "num_hidden_layers"),
     INTEGER_FIELD("n_positions", max_position, ARCH_OPTIONAL, INT32_MAX, "max_position_embeddings"),

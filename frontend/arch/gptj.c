@@ -11,7 +11,8 @@ static const arch_field fields[] = {
     REAL_FIELD("layer_norm_epsilon", norm_eps, ARCH_REQUIRED, 0, NONE),
     INTEGER_FIELD("rotary_dim", rotary_dim, ARCH_OPTIONAL, 1 << 16, NONE),
     ACTIVATION_FIELD("activation_function", ARCH_OPTIONAL, GELU_NEW, NONE),
-    FIELD("n_inner", ARCH_FIELD_WINDOW, d_ff, ARCH_OPTIONAL, 1 << 28, -1, 0, NONE),
+    FIELD("n_inner", ARCH_FIELD_WINDOW, d_ff, ARCH_VERBATIM, 1 << 28, -1, 0, NONE),
+    KEPT_FIELD("rope_scaling", NONE),
     CONTEXT_WINDOW("n_positions", "max_sequence_length"),
     PREFILL_CHUNK_SIZE,
     TENSOR_PARALLEL_SHARDS,
@@ -26,7 +27,7 @@ static const arch_condition conditions[] = {
 // clang-format on
 
 static const char *const ignored_keys[] = {
-    GPT2_IGNORED_KEYS, "scale_attn_weights", "rope_scaling", "rope_parameters", NULL};
+    GPT2_IGNORED_KEYS, "scale_attn_weights", "rope_parameters", NULL};
 
 // clang-format off
 static const arch_weight weights[] = {

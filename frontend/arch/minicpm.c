@@ -1,4 +1,4 @@
-// minicpm: MiniCPM 1 (dense). A Llama with factors: of the embedding, of every residual branch by the model's depth, of the logits by its width.
+// minicpm: MiniCPM 1, dense or with mixtures of experts in all layers. A Llama with factors: of the embedding, of every residual branch by the model's depth, of the logits by its width.
 // Source: Hu et al. 2024 (arXiv 2404.06395); its modeling_minicpm.py for names and arithmetic.
 #include "frontend/arch/fields.h"
 
@@ -11,20 +11,24 @@ static const arch_field fields[] = {
     NUM_HIDDEN_LAYERS,
     NUM_ATTENTION_HEADS,
     NUM_KEY_VALUE_HEADS,
-    INTERMEDIATE_SIZE,
     HIDDEN_ACT(SILU),
     RMS_NORM_EPS,
-    KEPT_FIELD("use_cache", NONE),
-    TIE_WORD_EMBEDDINGS(ARCH_OPTIONAL, 0),
-    ROPE_THETA,
+    INTERMEDIATE_SIZE,
     REAL_FIELD("scale_emb", embedding_scale, ARCH_OPTIONAL, 1, NONE),
     REAL_FIELD("scale_depth", scale_depth, ARCH_OPTIONAL, 0, NONE),
     INTEGER_FIELD("dim_model_base", dim_model_base, ARCH_OPTIONAL, 1 << 24, NONE),
+    KEPT_FIELD("use_cache", NONE),
+    KEPT_FIELD("bos_token_id", NONE),
+    KEPT_FIELD("eos_token_id", NONE),
+    TIE_WORD_EMBEDDINGS(ARCH_OPTIONAL, 0),
+    ROPE_THETA,
     CONTEXT_WINDOW_SIZE,
     PREFILL_CHUNK_SIZE,
     TENSOR_PARALLEL_SHARDS,
-    MAX_BATCH_SIZE,
     HEAD_DIM,
+    MAX_BATCH_SIZE,
+    INTEGER_FIELD("num_experts_per_tok", n_chosen_experts, ARCH_OPTIONAL, IR_MAX_CHOSEN_EXPERTS, NONE),
+    INTEGER_FIELD("num_experts", n_experts, ARCH_OPTIONAL, IR_MAX_EXPERTS, NONE),
     ROPE_SCALING(ARCH_EXTRA),
 };
 
@@ -45,7 +49,8 @@ static mlcc_status *finish(hf_model_config *config) {
 static const arch_weight weights[] = {
     ATTENTION_WEIGHTS("self_attn.wqkv_pack"),
     OUTPUT_WEIGHT,
-    GATED_MLP_WEIGHTS,
+    EXPERTS,
+    DENSE_MLP_WEIGHTS,
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
 };
@@ -57,12 +62,23 @@ static const arch_weight model_weights[] = {
 
 static const char *const unused[] = {"self_attn.rotary_emb.inv_freq", NULL};
 
+static const arch_experts experts = {
+    .weights =
+        {[ARCH_ROUTER] = {.name = "mlp.gate.weight"},
+         [ARCH_STACK_GATE_UP] =
+             {.name = "mlp.e1_e3.weight",
+              .sources = {"mlp.experts.%lld.w1.weight", "mlp.experts.%lld.w3.weight"}},
+         [ARCH_STACK_DOWN] = {.name = "mlp.e2.weight", .sources = {"mlp.experts.%lld.w2.weight"}}},
+    .routing = {.renormalize = true},
+};
+
 static const arch_decoder decoder = {
     .layers = "model.layers.",
     .layer = weights,
     .n_layer_weights = COUNT_OF(weights),
     .model = model_weights,
     .n_model_weights = COUNT_OF(model_weights),
+    .experts = &experts,
     .unused = unused,
 };
 

@@ -21,15 +21,14 @@ static const arch_field fields[] = {
     PIPELINE_PARALLEL_STAGES,
     MAX_BATCH_SIZE,
     BOOL_FIELD("disaggregation", disaggregation, ARCH_OPTIONAL, 0, NONE),
-    INTEGER_FIELD("num_local_experts", n_experts, ARCH_REQUIRED, IR_MAX_EXPERTS, NONE),
-    INTEGER_FIELD("num_experts_per_tok", n_chosen_experts, ARCH_REQUIRED, IR_MAX_CHOSEN_EXPERTS, NONE),
+    N_EXPERTS("num_local_experts"),
+    CHOSEN_EXPERTS("num_experts_per_tok"),
+    SLIDING_WINDOW("sliding_window", ARCH_EXTRA, NONE),
 };
 
-// MLC LLM's mixtral attends to everything.
 static const arch_condition conditions[] = {
     {"hidden_act",     {"\"silu\"", "\"swish\""}, NULL},
     {"attention_bias", {"false"},                 NULL},
-    {"sliding_window", {"null"},                  "set it to null to attend to the whole context, as MLC LLM does"},
 };
 
 static const char *const ignored_keys[] = {"output_router_logits", "router_aux_loss_coef", "router_jitter_noise", NULL};
@@ -37,7 +36,7 @@ static const char *const ignored_keys[] = {"output_router_logits", "router_aux_l
 static const arch_weight weights[] = {
     ATTENTION_WEIGHTS("self_attn.qkv_proj"),
     OUTPUT_WEIGHT,
-    {.role = ARCH_EXPERTS},
+    EXPERTS,
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
     NORM(ARCH_MLP_NORM, "post_attention_layernorm", ALWAYS),
 };
@@ -50,13 +49,15 @@ static const arch_weight model_weights[] = {
 static const char *const unused[] = {"self_attn.rotary_emb.inv_freq", NULL};
 
 static const arch_experts experts = {
-    .router = "moe.gate.weight",
-    .gate_up = "moe.e1_e3.weight",
-    .down = "moe.e2.weight",
-    .router_source = "block_sparse_moe.gate.weight",
-    .gate_source = "block_sparse_moe.experts.%lld.w1.weight",
-    .up_source = "block_sparse_moe.experts.%lld.w3.weight",
-    .down_source = "block_sparse_moe.experts.%lld.w2.weight",
+    .weights =
+        {[ARCH_ROUTER] = {.name = "moe.gate.weight", .sources = {"block_sparse_moe.gate.weight"}},
+         [ARCH_STACK_GATE_UP] =
+             {.name = "moe.e1_e3.weight",
+              .sources =
+                  {"block_sparse_moe.experts.%lld.w1.weight",
+                   "block_sparse_moe.experts.%lld.w3.weight"}},
+         [ARCH_STACK_DOWN] =
+             {.name = "moe.e2.weight", .sources = {"block_sparse_moe.experts.%lld.w2.weight"}}},
     .routing = {.renormalize = true},
 };
 

@@ -4,26 +4,28 @@
 
 // clang-format off
 static const arch_field fields[] = {
+    VOCAB_SIZE,
+    INTEGER_FIELD("max_position_embeddings", max_position, ARCH_OPTIONAL, INT32_MAX, NONE),
     HIDDEN_SIZE,
     INTERMEDIATE_SIZE,
-    NUM_ATTENTION_HEADS,
     NUM_HIDDEN_LAYERS,
-    REAL_FIELD("norm_eps", norm_eps, ARCH_OPTIONAL, 1e-5, NONE),
-    VOCAB_SIZE,
-    TIE_WORD_EMBEDDINGS(ARCH_OPTIONAL, 0),
-    POSITION_EMBEDDING_BASE,
+    NUM_ATTENTION_HEADS,
+    NUM_KEY_VALUE_HEADS,
+    ROPE_THETA,
     REAL_FIELD("partial_rotary_factor", partial_rotary_factor, ARCH_OPTIONAL, 0.5, "rope_percent"),
     ROPE_SCALING(ARCH_OPTIONAL),
+    REAL_FIELD("norm_eps", norm_eps, ARCH_OPTIONAL, 1e-5, NONE),
+    HEAD_DIM,
+    TIE_WORD_EMBEDDINGS(ARCH_OPTIONAL, 0),
+    BOOL_FIELD("mlp_bias", mlp_bias, ARCH_OPTIONAL, 0, NONE),
     CONTEXT_WINDOW_SIZE,
     PREFILL_CHUNK_SIZE,
-    NUM_KEY_VALUE_HEADS,
-    HEAD_DIM,
-    HIDDEN_ACT(RELU2),
     TENSOR_PARALLEL_SHARDS,
     PIPELINE_PARALLEL_STAGES,
     MAX_BATCH_SIZE,
+    BOOL_FIELD("disaggregation", disaggregation, ARCH_OPTIONAL, 0, NONE),
+    ACTIVATION_FIELD("hidden_act", ARCH_EXTRA, RELU2, NONE),
     BOOL_FIELD("attention_bias", attention_bias, ARCH_EXTRA, 0, NONE),
-    BOOL_FIELD("mlp_bias", mlp_bias, ARCH_EXTRA, 0, NONE),
 };
 
 static const arch_weight weights[] = {

@@ -1,4 +1,4 @@
-// olmo: OLMo 1. A Llama whose norms are layer norms without weights.
+// olmo: OLMo 1. A Llama whose norms are layer norms without weights, and whose q, k and v are clamped if the config says so.
 // Source: Groeneveld et al. 2024 (arXiv 2402.00838); OlmoModel of Hugging Face transformers for names and arithmetic.
 #include "frontend/arch/fields.h"
 
@@ -12,21 +12,30 @@ static const arch_field fields[] = {
     POSITION_EMBEDDING_BASE,
     ROPE_SCALING(ARCH_OPTIONAL),
     INTERMEDIATE_SIZE,
-    HIDDEN_ACT(SILU),
+    ACTIVATION_FIELD("hidden_act", ARCH_VERBATIM, SILU, NONE),
     NUM_HIDDEN_LAYERS,
-    REAL_FIELD("layer_norm_eps", norm_eps, ARCH_OPTIONAL, 1e-5, NONE),
     TIE_WORD_EMBEDDINGS(ARCH_OPTIONAL, 0),
     CONTEXT_WINDOW_SIZE,
     PREFILL_CHUNK_SIZE,
     TENSOR_PARALLEL_SHARDS,
     PIPELINE_PARALLEL_STAGES,
     MAX_BATCH_SIZE,
+    REAL_FIELD("clip_qkv", clip_qkv, ARCH_VERBATIM, 0, NONE),
+    REAL_FIELD("layer_norm_eps", norm_eps, ARCH_EXTRA, 1e-5, NONE),
 };
 
 static const arch_condition conditions[] = {
     {"attention_bias", {"false"}, NULL},
 };
 
+// clang-format on
+static mlcc_status *finish(hf_model_config *config) {
+    if (config->clip_qkv >= 0) return NULL;
+    return MLCC_ERROR(
+        INVALID, "clip_qkv is %g; expected a number above 0, or null", config->clip_qkv);
+}
+
+// clang-format off
 static const arch_weight weights[] = {
     ATTENTION_WEIGHTS("self_attn.qkv_proj"),
     OUTPUT_WEIGHT,
@@ -57,5 +66,6 @@ const arch_info arch_olmo = {
     .conditions = conditions,
     .n_conditions = COUNT_OF(conditions),
     .max_prefill_chunk = 8192,
+    .finish = finish,
     .decoder = &decoder,
 };

@@ -4,6 +4,7 @@
 
 // clang-format off
 static const arch_field fields[] = {
+    KEPT_FIELD("model_type", NONE),
     INTEGER_FIELD("vocab_size", vocab, ARCH_REQUIRED, INT32_MAX, NONE),
     INTEGER_FIELD("n_positions", max_position, ARCH_REQUIRED, INT32_MAX, NONE),
     INTEGER_FIELD("n_embd", d_model, ARCH_REQUIRED, 1 << 24, NONE),
@@ -69,6 +70,6 @@ const arch_info arch_phi_msft = {
     .conditions = conditions,
     .n_conditions = COUNT_OF(conditions),
     .ignored_keys = ignored_keys,
-    .max_prefill_chunk = 8192,
+    .max_prefill_chunk = INT32_MAX,
     .decoder = &decoder,
 };

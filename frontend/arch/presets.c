@@ -6,7 +6,7 @@ typedef struct preset {
     const char *model_type;
     int32_t hidden, ffn, layers, heads, kv_heads, head_dim, vocab, context;
     const char *theta;
-    int32_t llama3_factor;
+    const char *rope_scaling;
     bool is_tied;
     const char *eps, *bos, *eos, *pad;
     const char *members; // of a row that is text; NULL: the columns above
@@ -17,6 +17,13 @@ static const char *const preset_names[] = {
 #define PRESET_TEXT(model, name, json) name,
 #include "frontend/arch/presets.def"
 };
+
+// The files of 3.1 and 3.2 have the keys in another order.
+#define LLAMA3_1 \
+    "{\"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, " LLAMA3_ORIGINAL
+#define LLAMA3_2 \
+    "{\"factor\": 32.0, \"high_freq_factor\": 4.0, \"low_freq_factor\": 1.0, " LLAMA3_ORIGINAL
+#define LLAMA3_ORIGINAL "\"original_max_position_embeddings\": 8192, \"rope_type\": \"llama3\"}"
 
 static const preset presets[] = {
 #define PRESET(model, name, ...)       {#model, __VA_ARGS__, NULL},
@@ -74,13 +81,7 @@ mlcc_status *arch_preset_config(const char *name, mlcc_str *text) {
     put_integer(text, "vocab_size", chosen->vocab);
     put_integer(text, "max_position_embeddings", chosen->context);
     put(text, "rope_theta", chosen->theta);
-    if (chosen->llama3_factor != 0)
-        mlcc_str_printf(
-            text,
-            ",\n  \"rope_scaling\": {\"factor\": %d.0, \"low_freq_factor\": 1.0, "
-            "\"high_freq_factor\": 4.0, "
-            "\"original_max_position_embeddings\": 8192, \"rope_type\": \"llama3\"}",
-            (int)chosen->llama3_factor);
+    put(text, "rope_scaling", chosen->rope_scaling);
     put(text, "tie_word_embeddings", chosen->is_tied ? "true" : "false");
     put(text, "rms_norm_eps", chosen->eps);
     put(text, "hidden_act", "\"silu\"");

@@ -21,7 +21,7 @@ static const arch_field fields[] = {
     HEAD_DIM,
     DTYPE,
     MAX_BATCH_SIZE,
-    KEPT_FIELD("weight_block_size", NONE),
+    WEIGHT_BLOCK_SIZE,
     ROPE_SCALING(ARCH_EXTRA),
 };
 

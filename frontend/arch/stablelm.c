@@ -22,11 +22,11 @@ static const arch_field fields[] = {
     TIE_WORD_EMBEDDINGS(ARCH_EXTRA, 0),
     BOOL_FIELD("use_parallel_residual", parallel_residual, ARCH_EXTRA, 0, NONE),
     ROPE_SCALING(ARCH_EXTRA),
+    BOOL_FIELD("qk_layernorm", normed_heads, ARCH_EXTRA, 0, NONE),
 };
 
 static const arch_condition conditions[] = {
     {"hidden_act", {"\"silu\"", "\"swish\""}, NULL},
-    {"qk_layernorm", {"false"}, NULL},
 };
 // clang-format on
 
@@ -40,6 +40,8 @@ static const arch_weight weights[] = {
     ATTENTION_WEIGHTS("self_attn.qkv_proj"),
     ATTENTION_BIASES("self_attn.qkv_proj", .when = WHEN(attention_bias)),
     OUTPUT_WEIGHT,
+    VECTOR(ARCH_Q_NORM, "self_attn.q_layernorm.weight", NULL, ARCH_Q_WIDTH, .source = "self_attn.q_layernorm.norms.%lld.weight", .when = WHEN(normed_heads)),
+    VECTOR(ARCH_K_NORM, "self_attn.k_layernorm.weight", NULL, ARCH_KV_WIDTH, .source = "self_attn.k_layernorm.norms.%lld.weight", .when = WHEN(normed_heads)),
     GATED_MLP_WEIGHTS,
     NORM(ARCH_INPUT_NORM, "input_layernorm", ALWAYS),
     NORM_BIAS(ARCH_INPUT_NORM_BIAS, "input_layernorm", ALWAYS),

@@ -1,14 +1,14 @@
 #include "frontend/hf/arranged_source.h"
 
-#include "quantization/formats/plain.h"
 #include "runtime/base/str.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct arranged_tensor {
     const hf_arrangement *row; // NULL: passed through
+    size_t base;               // index of the base's tensor
+    const hf_tensor *scales;   // the base's, of mxfp4 blocks
     char *data;                // while somebody reads it
 } arranged_tensor;
 
@@ -16,108 +16,50 @@ typedef struct arranged_source {
     hf_weight_source source; // first
     hf_weight_source *base;
     arranged_tensor *tensors; // as source.tensors
+    mlcc_map *by_name;        // of source.tensors
 } arranged_source;
 
 static size_t index_of(const arranged_source *self, const hf_tensor *tensor) {
     return (size_t)(tensor - self->source.tensors);
 }
 
-static int64_t column_count(const hf_tensor *tensor) {
-    int64_t columns = 1;
-    for (int32_t i = 1; i < tensor->rank; i++) columns *= tensor->dims[i];
-    return columns;
-}
-
 // ---- making one -----------------------------------------------------------------------------------------
 
-static void transpose(const char *from, int64_t n_rows, int64_t columns, size_t element, char *to) {
-    for (int64_t r = 0; r < n_rows; r++)
-        for (int64_t c = 0; c < columns; c++)
-            memcpy(
-                to + (size_t)(c * n_rows + r) * element, from + (size_t)(r * columns + c) * element,
-                element);
+static mlcc_status *no_memory(const hf_tensor *stored) {
+    return MLCC_ERROR(NO_MEMORY, "host memory ended while '%s' was read", stored->name);
 }
 
-static void gather_heads(const hf_arrangement *row, const char *from, size_t head_bytes, char *to) {
-    const int64_t per_group = row->queries_per_group + 2;
-    const int64_t n_queries = row->n_groups * row->queries_per_group;
-    for (int64_t group = 0; group < row->n_groups; group++)
-        for (int64_t head = 0; head < per_group; head++) {
-            const int64_t part = head - row->queries_per_group; // 0 = k, 1 = v
-            const int64_t place = part < 0 ? group * row->queries_per_group + head
-                                           : n_queries + part * row->n_groups + group;
-            memcpy(
-                to + (size_t)place * head_bytes,
-                from + (size_t)(group * per_group + head) * head_bytes, head_bytes);
-        }
-}
-
-// The base's bytes of `stored` in their new places, in the element format of the base.
-static void arrange(
-    const hf_arrangement *row, const hf_tensor *stored, const char *from, char *to) {
-    const size_t element = ir_dtype_bytes(stored->dtype);
-    const int64_t columns = column_count(stored);
-    switch (row->form) {
-    case HF_UNIT_ROWS:
-    case HF_AS_IT_IS: memcpy(to, from, stored->size_bytes); break;
-    case HF_TRANSPOSED: transpose(from, stored->dims[0], columns, element, to); break;
-    case HF_GROUPED_QKV:
-        gather_heads(row, from, (size_t)(row->head_dim * columns) * element, to);
-        break;
-    }
-}
-
-// Whether the numbers become others, not only their places.
-static bool computes(const hf_arrangement *row) {
-    return row->addend > 0 || row->addend < 0 || row->form == HF_UNIT_ROWS;
-}
-
-static void divide_by_lengths(float *values, int64_t n_rows, int64_t columns) {
-    for (int64_t r = 0; r < n_rows; r++) {
-        float *row = values + r * columns;
-        double square = 0;
-        for (int64_t c = 0; c < columns; c++) square += (double)row[c] * (double)row[c];
-        const double length = fmax(sqrt(square), 1e-12);
-        for (int64_t c = 0; c < columns; c++) row[c] = (float)((double)row[c] / length);
-    }
-}
-
-// The arranged elements `whole` become float32, then what the row makes of them.
-static char *compute(const hf_arrangement *row, const hf_tensor *stored, char *whole) {
-    const int64_t count = (int64_t)(stored->size_bytes / ir_dtype_bytes(stored->dtype));
-    float *values = malloc((size_t)count * sizeof *values + 1);
-    if (values != NULL) quant_cast_to_f32(whole, stored->dtype, count, values);
-    for (int64_t i = 0; values != NULL && i < count; i++)
-        values[i] = (float)((double)values[i] + row->addend);
-    if (values != NULL && row->form == HF_UNIT_ROWS)
-        divide_by_lengths(values, stored->dims[0], column_count(stored));
-    free(whole);
-    return (char *)values;
+// A tensor's bytes: a view of them, or *buffer (the caller's to free) where the base has none. NULL: none are needed.
+static mlcc_status *read_whole(
+    hf_weight_source *base, const hf_tensor *stored, char **buffer, const void **data) {
+    if (stored == NULL) return NULL;
+    *buffer = malloc(stored->size_bytes + 1);
+    if (*buffer == NULL) return no_memory(stored);
+    MLCC_TRY(base->read(base, stored, 0, stored->size_bytes, *buffer, data));
+    if (*data == NULL) *data = *buffer;
+    return NULL;
 }
 
 static mlcc_status *make(arranged_source *self, size_t index) {
     arranged_tensor *tensor = &self->tensors[index];
-    const hf_tensor *stored = &self->base->tensors[index];
+    const hf_tensor *stored = &self->base->tensors[tensor->base];
     if (tensor->data != NULL) return NULL;
-    char *buffer = malloc(stored->size_bytes + 1), *whole = malloc(stored->size_bytes + 1);
-    const void *view = NULL;
-    mlcc_status *status = NULL;
-    if (buffer == NULL || whole == NULL)
-        status = MLCC_ERROR(NO_MEMORY, "host memory ended while '%s' was read", stored->name);
-    if (status == NULL)
-        status = self->base->read(self->base, stored, 0, stored->size_bytes, buffer, &view);
-    if (status == NULL) arrange(tensor->row, stored, view != NULL ? view : buffer, whole);
-    free(buffer);
-    if (self->base->release != NULL) self->base->release(self->base, stored);
-    if (status != NULL) {
-        free(whole);
-        return status;
+    char *buffer = NULL, *scales_buffer = NULL, *whole = NULL;
+    const void *data = NULL, *scales = NULL;
+    mlcc_status *status = read_whole(self->base, stored, &buffer, &data);
+    if (status == NULL) status = read_whole(self->base, tensor->scales, &scales_buffer, &scales);
+    if (status == NULL) {
+        whole = hf_arrangement_make(tensor->row, stored, data, scales);
+        if (whole == NULL) status = no_memory(stored);
     }
-    if (computes(tensor->row)) whole = compute(tensor->row, stored, whole);
-    if (whole == NULL)
-        return MLCC_ERROR(NO_MEMORY, "host memory ended while '%s' was read", stored->name);
+    free(buffer);
+    free(scales_buffer);
+    if (self->base->release != NULL) {
+        self->base->release(self->base, stored);
+        if (tensor->scales != NULL) self->base->release(self->base, tensor->scales);
+    }
     tensor->data = whole;
-    return NULL;
+    return status;
 }
 
 // ---- the source -----------------------------------------------------------------------------------------
@@ -129,7 +71,8 @@ static mlcc_status *arranged_read(
     const size_t index = index_of(self, tensor);
     if (self->tensors[index].row == NULL)
         return self->base->read(
-            self->base, &self->base->tensors[index], offset, size_bytes, buffer, view);
+            self->base, &self->base->tensors[self->tensors[index].base], offset, size_bytes, buffer,
+            view);
     if (offset > tensor->size_bytes || size_bytes > tensor->size_bytes - offset)
         return MLCC_ERROR(
             INTERNAL, "bytes %llu + %llu of '%s' (%llu bytes) cannot be read",
@@ -150,7 +93,8 @@ static mlcc_status *arranged_quantized(
     const size_t index = index_of(self, tensor);
     *out = NULL;
     if (self->tensors[index].row != NULL) return NULL;
-    return self->base->quantized(self->base, &self->base->tensors[index], out);
+    const hf_tensor *stored = &self->base->tensors[self->tensors[index].base];
+    return self->base->quantized(self->base, stored, out);
 }
 
 static void arranged_release(hf_weight_source *source, const hf_tensor *tensor) {
@@ -159,53 +103,17 @@ static void arranged_release(hf_weight_source *source, const hf_tensor *tensor) 
     free(self->tensors[index].data);
     self->tensors[index].data = NULL;
     if (self->tensors[index].row == NULL && self->base->release != NULL)
-        self->base->release(self->base, &self->base->tensors[index]);
+        self->base->release(self->base, &self->base->tensors[self->tensors[index].base]);
 }
 
 static void arranged_close(hf_weight_source *source) {
     arranged_source *self = (arranged_source *)(void *)source;
     for (size_t i = 0; i < self->source.n_tensors; i++) free(self->tensors[i].data);
+    mlcc_map_free(self->by_name);
     self->base->close(self->base);
 }
 
 // ---- opening --------------------------------------------------------------------------------------------
-
-static mlcc_status *check_tensor(
-    const hf_arrangement *row, const hf_tensor *tensor, const hf_weight_source *base) {
-    const int64_t n_rows = row->n_groups * (row->queries_per_group + 2) * row->head_dim;
-    const bool needs_matrix = row->form == HF_TRANSPOSED || row->form == HF_UNIT_ROWS;
-    if (needs_matrix && tensor->rank != 2)
-        return MLCC_ERROR(
-            INVALID, "tensor '%s' in %s has %d dimensions; expected a matrix", tensor->name,
-            base->description, tensor->rank);
-    if (row->form == HF_GROUPED_QKV && (tensor->rank < 1 || tensor->dims[0] != n_rows))
-        return MLCC_ERROR(
-            INVALID,
-            "tensor '%s' in %s has %lld rows, but the config makes q, k and v %lld together; "
-            "config "
-            "and weights are of different models",
-            tensor->name, base->description, (long long)(tensor->rank < 1 ? 0 : tensor->dims[0]),
-            (long long)n_rows);
-    return NULL;
-}
-
-// What the tensor looks like once it is arranged.
-static void describe(const hf_arrangement *row, hf_tensor *tensor) {
-    if (row->form == HF_TRANSPOSED) {
-        const int64_t n_rows = tensor->dims[0];
-        tensor->dims[0] = tensor->dims[1];
-        tensor->dims[1] = n_rows;
-    }
-    if (!computes(row)) return;
-    tensor->size_bytes = tensor->size_bytes / ir_dtype_bytes(tensor->dtype) * sizeof(float);
-    tensor->dtype = IR_F32;
-    tensor->dtype_text = NULL;
-}
-
-// Whether its elements are floats; other element formats are left to the converter's own message.
-static bool is_readable(const hf_tensor *tensor) {
-    return tensor->dtype == IR_F32 || tensor->dtype == IR_F16 || tensor->dtype == IR_BF16;
-}
 
 static const hf_tensor *find(const hf_weight_source *base, const hf_arrangement *row) {
     const hf_tensor *tensor = hf_weight_source_find(base, row->name);
@@ -215,28 +123,70 @@ static const hf_tensor *find(const hf_weight_source *base, const hf_arrangement 
     return hf_weight_source_find(base, row->name + strlen(prefix));
 }
 
+static const hf_tensor *find_scales(
+    const hf_weight_source *base, const hf_tensor *blocks, mlcc_arena *keep) {
+    static const char ending[] = "_blocks";
+    if (!mlcc_text_ends_with(blocks->name, ending)) return NULL;
+    const int length = (int)(strlen(blocks->name) - strlen(ending));
+    return hf_weight_source_find(
+        base, mlcc_arena_printf(keep, "%.*s_scales", length, blocks->name));
+}
+
+static mlcc_status *check_name(const arranged_source *self, const hf_arrangement *row) {
+    uint64_t index = 0;
+    if (row->as == NULL || !mlcc_map_get_text(self->by_name, row->as, &index)) return NULL;
+    return MLCC_ERROR(
+        INVALID, "%s holds '%s' beside '%s', which is the same weight; remove one of them",
+        self->base->description, row->as, row->name);
+}
+
+// The base's tensors and those that are parts of one. Who asks for names finds both.
+static void add_tensor(arranged_source *self, hf_tensor *tensors, size_t base, const char *name) {
+    const size_t index = self->source.n_tensors++;
+    tensors[index] = self->base->tensors[base];
+    tensors[index].name = name;
+    self->tensors[index].base = base;
+    mlcc_map_add_text(self->by_name, name, index);
+}
+
 mlcc_status *hf_arranged_source_open(
     hf_weight_source *base, const hf_arrangement *rows, size_t n_rows, mlcc_arena *keep,
     hf_weight_source **out) {
     *out = base;
     arranged_source *self = MLCC_NEW(keep, arranged_source);
-    hf_tensor *tensors = MLCC_NEW_ARRAY(keep, hf_tensor, base->n_tensors + 1);
-    memcpy(tensors, base->tensors, base->n_tensors * sizeof *tensors);
-    self->tensors = MLCC_NEW_ARRAY(keep, arranged_tensor, base->n_tensors + 1);
+    hf_tensor *tensors = MLCC_NEW_ARRAY(keep, hf_tensor, base->n_tensors + n_rows + 1);
+    self->tensors = MLCC_NEW_ARRAY(keep, arranged_tensor, base->n_tensors + n_rows + 1);
+    self->source = (hf_weight_source){.tensors = tensors};
+    self->base = base;
+    self->by_name = mlcc_map_create(base->n_tensors + n_rows);
+    for (size_t i = 0; i < base->n_tensors; i++)
+        add_tensor(self, tensors, i, base->tensors[i].name);
     bool is_any = false;
-    for (size_t i = 0; i < n_rows; i++) {
+    mlcc_status *status = NULL;
+    for (size_t i = 0; i < n_rows && status == NULL; i++) {
         const hf_tensor *tensor = find(base, &rows[i]);
-        if (tensor == NULL || !is_readable(tensor)) continue;
-        MLCC_TRY(check_tensor(&rows[i], tensor, base));
-        const size_t index = (size_t)(tensor - base->tensors);
+        if (tensor == NULL || !hf_arrangement_reads(&rows[i], tensor)) continue;
+        const hf_tensor *scales =
+            hf_arrangement_has_scales(&rows[i]) ? find_scales(base, tensor, keep) : NULL;
+        status = hf_arrangement_check(&rows[i], tensor, scales, base->description);
+        if (status == NULL) status = check_name(self, &rows[i]);
+        if (status != NULL) break;
+        size_t index = (size_t)(tensor - base->tensors);
+        if (rows[i].as != NULL) {
+            add_tensor(self, tensors, index, rows[i].as);
+            index = self->source.n_tensors - 1;
+        }
         self->tensors[index].row = &rows[i];
-        describe(&rows[i], &tensors[index]);
+        self->tensors[index].scales = scales;
+        hf_arrangement_describe(&rows[i], &tensors[index]);
         is_any = true;
     }
-    if (!is_any) return NULL;
-    self->base = base;
-    self->source = *base;
-    self->source.tensors = tensors;
+    if (status != NULL || !is_any) {
+        mlcc_map_free(self->by_name);
+        return status;
+    }
+    self->source.description = base->description;
+    self->source.by_name = self->by_name;
     self->source.read = arranged_read;
     self->source.quantized = base->quantized != NULL ? arranged_quantized : NULL;
     self->source.release = arranged_release;

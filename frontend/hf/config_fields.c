@@ -120,11 +120,19 @@ static bool is_not_given(const arch_field *field, const mlcc_json_value *value) 
             mlcc_json_kind_of(value) == MLCC_JSON_REAL);
 }
 
+// "quantization_config.weight_block_size" is a member of a member.
+static const mlcc_json_value *member_of(const mlcc_json_value *object, const char *key) {
+    const char *dot = strchr(key, '.');
+    if (dot == NULL) return mlcc_json_get(object, key);
+    char owner[64];
+    snprintf(owner, sizeof owner, "%.*s", (int)(dot - key), key);
+    return mlcc_json_get(mlcc_json_get(object, owner), dot + 1);
+}
+
 // Of the object, or of the text_config inside it, where composite models keep their language model.
 static const mlcc_json_value *lookup(const config_source *source, const char *key) {
-    const mlcc_json_value *value = mlcc_json_get(source->object, key);
-    return !is_null(value) ? value
-                           : mlcc_json_get(mlcc_json_get(source->object, "text_config"), key);
+    const mlcc_json_value *value = member_of(source->object, key);
+    return !is_null(value) ? value : member_of(mlcc_json_get(source->object, "text_config"), key);
 }
 
 // The first of the field's names that is given, overlay before object; *key is the name found. NULL when none is.
@@ -267,6 +275,20 @@ static mlcc_status *read_layer_types(
     return NULL;
 }
 
+static mlcc_status *read_layers(
+    const config_source *source, const char *key, const mlcc_json_value *value,
+    const mlcc_json_value **out) {
+    static const char expected[] = "an array of numbers of layers";
+    if (value == NULL) return NULL;
+    if (mlcc_json_kind_of(value) != MLCC_JSON_ARRAY)
+        return wrong_value(source, key, value, expected);
+    for (size_t i = 0; i < mlcc_json_count(value); i++)
+        if (mlcc_json_kind_of(mlcc_json_at(value, i)) != MLCC_JSON_INT)
+            return wrong_value(source, key, value, expected);
+    *out = value;
+    return NULL;
+}
+
 static const char *const activations[] = {
 #define ARCH_ACTIVATION(id, text, op, squared) text,
 #include "frontend/arch/activations.def"
@@ -287,16 +309,23 @@ static mlcc_status *read_field(
     const char *key = NULL;
     const mlcc_json_value *value = find_value(field, source, &key);
     if (value == NULL && field->presence == ARCH_REQUIRED) return missing(field, source);
+    if (field->presence == ARCH_VERBATIM) config->found[index_of(field, source)] = value;
     switch (field->kind) {
     case ARCH_FIELD_INTEGER:
     case ARCH_FIELD_WINDOW:
     case ARCH_FIELD_COUNT: return read_integer(field, source, key, value, member);
     case ARCH_FIELD_ACTIVATION:
         return read_choice(source, key, value, activations, N_ACTIVATIONS, field->fallback, member);
+    case ARCH_FIELD_CHOICE: {
+        size_t n_choices = 0;
+        while (field->choices[n_choices] != NULL) n_choices++;
+        return read_choice(source, key, value, field->choices, n_choices, field->fallback, member);
+    }
     case ARCH_FIELD_DTYPE: return read_choice(source, key, value, dtypes, N_DTYPES, 0, member);
     case ARCH_FIELD_ROPE_BASE: return read_rope_base(field, source, key, value, config);
     case ARCH_FIELD_REAL: return read_real(field, source, key, value, config);
     case ARCH_FIELD_KEPT: config->found[index_of(field, source)] = value; return NULL;
+    case ARCH_FIELD_LAYERS: return read_layers(source, key, value, member);
     case ARCH_FIELD_LAYER_TYPES: return read_layer_types(source, key, value, config);
     case ARCH_FIELD_BOOL:
         *(bool *)member = value != NULL ? mlcc_json_is_true(value) : field->fallback != 0;
@@ -400,6 +429,9 @@ static const arithmetic_key arithmetic_keys[] = {
     {"num_experts", {"0"}},
     {"num_local_experts", {"0"}},
     {"n_routed_experts", {"0"}},
+    {"n_shared_experts", {"0"}},
+    {"shared_expert_intermediate_size", {"0"}},
+    {"routed_scaling_factor", {"1.0", "1"}},
 };
 
 mlcc_status *config_check_arithmetic(const arch_info *arch, const config_source *source) {
@@ -429,6 +461,27 @@ mlcc_status *config_check_arithmetic(const arch_info *arch, const config_source 
     return NULL;
 }
 
+// Of checkpoints that hold a model of images beside the language model.
+static const char *const composite_keys[] = {
+    "text_config",          "vision_config",
+    "ignore_index",         "image_seq_length",
+    "image_token_id",       "image_token_index",
+    "mm_tokens_per_image",  "multimodal_projector_bias",
+    "projector_hidden_act", "spatial_merge_size",
+    "vision_feature_layer", "vision_feature_select_strategy",
+    "boi_token_index",      "eoi_token_index",
+};
+
+static bool holds_object(const config_source *source, const char *key) {
+    return mlcc_json_kind_of(mlcc_json_get(source->object, key)) == MLCC_JSON_OBJECT;
+}
+
+static bool is_composite_key(const char *key) {
+    for (size_t i = 0; i < sizeof composite_keys / sizeof composite_keys[0]; i++)
+        if (strcmp(composite_keys[i], key) == 0) return true;
+    return false;
+}
+
 static bool is_known(const arch_info *arch, const char *key) {
     if (has_row(arch, key)) return true;
     for (size_t i = 0; i < sizeof arithmetic_keys / sizeof arithmetic_keys[0]; i++)
@@ -443,11 +496,20 @@ static bool is_known(const arch_info *arch, const char *key) {
 void config_report_unknown(const arch_info *arch, const config_source *source) {
     mlcc_str keys = {0};
     size_t n_unknown = 0;
+    const bool has_images =
+        holds_object(source, "vision_config") || holds_object(source, "img_processor");
+    const bool is_composite = has_images || holds_object(source, "text_config");
+    if (has_images)
+        mlcc_log(
+            MLCC_LOG_WARN, "config",
+            "%s: images are not supported yet; the language model alone is used", source->what);
     for (const mlcc_json_iter *it = mlcc_json_first(source->object); it != NULL;
          it = mlcc_json_next(source->object, it)) {
-        if (is_known(arch, mlcc_json_iter_key(it)) || is_null(mlcc_json_iter_value(it))) continue;
+        const char *key = mlcc_json_iter_key(it);
+        if (is_known(arch, key) || is_null(mlcc_json_iter_value(it))) continue;
+        if (is_composite && is_composite_key(key)) continue;
         if (n_unknown++ < MAX_REPORTED_KEYS)
-            mlcc_str_printf(&keys, "%s'%.60s'", n_unknown > 1 ? ", " : "", mlcc_json_iter_key(it));
+            mlcc_str_printf(&keys, "%s'%.60s'", n_unknown > 1 ? ", " : "", key);
     }
     if (n_unknown > MAX_REPORTED_KEYS)
         mlcc_str_printf(&keys, " and %zu more", n_unknown - MAX_REPORTED_KEYS);

@@ -8,6 +8,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define MAX_CONFIG_BYTES ((size_t)4 << 20)
@@ -44,6 +45,7 @@ static mlcc_status *derive(const arch_info *arch, const char *what, hf_model_con
     }
     if (config->max_position == 0) config->max_position = config->context_window_size;
     if (config->n_kv_heads == 0) config->n_kv_heads = config->n_heads;
+    if (config->latent_rank > 0) config->head_dim = config->n_plain + config->rotary_dim;
     if (config->head_dim == 0) {
         if (config->d_model % config->n_heads != 0)
             return MLCC_ERROR(
@@ -64,6 +66,10 @@ static mlcc_status *derive(const arch_info *arch, const char *what, hf_model_con
     }
     // Where a type's config may leave the size of the MLP out, it is four times the model's.
     if (config->d_ff < 1) config->d_ff = 4 * config->d_model;
+    if (config->d_expert < 1) config->d_expert = config->d_ff;
+    if (config->n_shared_experts > 0)
+        config->d_shared = config->n_shared_experts * config->d_expert;
+    config->has_shared_experts = config->d_shared > 0;
     derive_chunk(arch, config);
     return NULL;
 }
@@ -90,6 +96,8 @@ static mlcc_status *validate_factors(const char *what, const hf_model_config *co
     } rows[] = {
         {"factor of the embedding", config->embedding_scale, -MAX_FACTOR},
         {"factor of the residual branches", config->residual_scale, -MAX_FACTOR},
+        {"factor of the experts' weights", config->routed_scaling_factor, -MAX_FACTOR},
+        {"limit of the experts' gates", config->swiglu_limit, 0},
         {"factor of the attention scores", config->attention_scale, 0},
         {"factor of the logits", config->logit_scale, -MAX_FACTOR},
         {"soft cap of the attention scores", config->attention_softcap, 0},
@@ -104,9 +112,28 @@ static mlcc_status *validate_factors(const char *what, const hf_model_config *co
     return NULL;
 }
 
+static mlcc_status *validate_latents(const char *what, const hf_model_config *config) {
+    if (config->n_kv_heads != config->n_heads)
+        return MLCC_ERROR(
+            INVALID,
+            "%s: num_key_value_heads is %lld; latent attention has one for each of the %lld heads",
+            what, (long long)config->n_kv_heads, (long long)config->n_heads);
+    const struct {
+        const char *name;
+        int64_t value;
+    } rows[] = {{"kv_lora_rank", config->latent_rank}, {"v_head_dim", config->value_dim}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (config->n_heads * rows[i].value > MAX_HEADS_WIDTH)
+            return MLCC_ERROR(
+                INVALID, "%s: num_attention_heads %lld times %s %lld is above the limit of %lld",
+                what, (long long)config->n_heads, rows[i].name, (long long)rows[i].value,
+                (long long)MAX_HEADS_WIDTH);
+    return NULL;
+}
+
 static mlcc_status *validate(
     const arch_info *arch, const char *what, const hf_model_config *config) {
-    const bool has_rope = arch->decoder->positions == ARCH_ROPE;
+    const bool has_rope = arch_has_rope(arch->decoder, config);
     if (config->n_heads % config->n_kv_heads != 0)
         return MLCC_ERROR(
             INVALID, "%s: num_attention_heads %lld is no multiple of num_key_value_heads %lld",
@@ -137,6 +164,8 @@ static mlcc_status *validate(
         return MLCC_ERROR(
             INVALID, "%s: rope_theta is %g; expected a number above 0, up to %g", what,
             config->rope_theta, MAX_ROPE_THETA);
+    if (config->n_experts > 0) MLCC_TRY_NOTE(arch_experts_check(config), "reading %s", what);
+    if (config->latent_rank > 0) MLCC_TRY(validate_latents(what, config));
     MLCC_TRY(validate_factors(what, config));
     double magnitude = 0;
     if (!has_rope) return NULL;
@@ -203,6 +232,11 @@ static mlcc_status *find_model_type(
                 "%s: key 'model_type' is missing; add it or name the type with --model-type",
                 source->what);
         *model_type = text;
+        // A composite model of a type of its own is known by its language model's.
+        const char *inner = mlcc_json_text(
+            mlcc_json_get(mlcc_json_get(source->object, "text_config"), "model_type"), NULL);
+        if (arch_find(text) == NULL && inner != NULL && arch_find(inner) != NULL)
+            *model_type = inner;
     }
     if (arch_find(*model_type) == NULL)
         return mlcc_status_note(arch_unknown(*model_type), "reading %s", source->what);
@@ -239,6 +273,8 @@ static const hf_model_config absent_fields = {
     .max_batch_size = 1,
     .embedding_scale = 1,
     .residual_scale = 1,
+    .routed_scaling_factor = 1,
+    .alibi_factor = 1,
     .logit_scale = 1};
 
 static mlcc_status *read_config(
@@ -378,24 +414,28 @@ mlcc_status *hf_model_config_from_mlc(
 }
 
 // Fields that MLC's class lacks are written only where they change something.
-static bool says_something(
-    const arch_field *field, hf_spelling spelling, const hf_model_config *config) {
+static bool says_something(const arch_field *field, const hf_model_config *config) {
     if (field->presence != ARCH_EXTRA) return true;
     const void *member = (const char *)config + field->offset;
     switch (field->kind) {
-    case ARCH_FIELD_ROPE_SCALING: return config->rope_scaling_json != NULL;
+    case ARCH_FIELD_ROPE_SCALING: return config->rope_scaling.kind != HF_ROPE_NONE;
+    case ARCH_FIELD_KEPT: return false; // only whether it was there matters
+    case ARCH_FIELD_LAYERS: return mlcc_json_count(config->dense_layers) > 0;
     case ARCH_FIELD_LAYER_TYPES: return config->layer_types != NULL;
     case ARCH_FIELD_ROPE_BASE:
         return config->rope_theta < field->otherwise || config->rope_theta > field->otherwise;
     case ARCH_FIELD_ACTIVATION:
         return strcmp(config->hidden_act, config_activation(field->fallback)) != 0;
+    case ARCH_FIELD_REAL:
+        return *(const double *)member < field->otherwise ||
+               *(const double *)member > field->otherwise;
     case ARCH_FIELD_BOOL: return *(const bool *)member != (field->fallback != 0);
     case ARCH_FIELD_INTEGER:
     case ARCH_FIELD_WINDOW:
     case ARCH_FIELD_COUNT:
         return *(const int64_t *)member != field->fallback &&
                *(const int64_t *)member != config->context_window_size;
-    default: return spelling != HF_NOT_GIVEN;
+    default: return false; // kept only to be looked at
     }
 }
 
@@ -406,13 +446,75 @@ static void put_found(mlcc_json_writer *writer, const mlcc_json_value *value) {
         mlcc_json_put_null(writer);
 }
 
+// JSON that a table holds as text.
+static void put_text(mlcc_json_writer *writer, const char *text) {
+    mlcc_json *json = NULL;
+    mlcc_status *status = mlcc_json_parse(text, strlen(text), "a table", 0, &json);
+    assert(status == NULL);
+    mlcc_status_free(status);
+    put_found(writer, mlcc_json_root(json));
+    mlcc_json_free(json);
+}
+
+// MLC LLM knows longrope by the key "type" alone, has one name for it, and keeps both contexts in the object. The key's number in its list; N_LONGROPE_KEYS: none.
+static const char *const longrope_keys[] = {
+    "type", "rope_type", "max_position_embeddings", "original_max_position_embeddings"};
+enum { N_LONGROPE_KEYS = sizeof longrope_keys / sizeof longrope_keys[0] };
+
+static size_t longrope_key(const char *key) {
+    size_t i = 0;
+    while (i < N_LONGROPE_KEYS && strcmp(longrope_keys[i], key) != 0) i++;
+    return i;
+}
+
+static void put_longrope_key(mlcc_json_writer *writer, size_t i, const hf_model_config *config) {
+    mlcc_json_key(writer, longrope_keys[i]);
+    if (i < 2)
+        mlcc_json_put_text(writer, "longrope");
+    else
+        mlcc_json_put_i64(writer, i == 2 ? config->max_position : config->original_context);
+}
+
+// Keys keep their places. A base that has a field of its own does not stay in rope_parameters, as in MLC LLM.
+static void put_rope_scaling(
+    mlcc_json_writer *writer, const arch_field *field, const hf_model_config *config) {
+    const mlcc_json_value *found = config->rope_scaling_json;
+    const bool base_is_apart = strcmp(field->name, "rope_parameters") == 0;
+    const bool is_completed = arch_find(config->model_type)->completes_longrope &&
+                              config->rope_scaling.kind == HF_ROPE_LONGROPE &&
+                              mlcc_json_get(found, "type") != NULL;
+    if (found == NULL) {
+        mlcc_json_put_null(writer);
+        return;
+    }
+    mlcc_json_begin_object(writer);
+    for (const mlcc_json_iter *it = mlcc_json_first(found); it != NULL;
+         it = mlcc_json_next(found, it)) {
+        const char *key = mlcc_json_iter_key(it);
+        const size_t i = is_completed ? longrope_key(key) : N_LONGROPE_KEYS;
+        if (i < N_LONGROPE_KEYS) {
+            put_longrope_key(writer, i, config);
+        } else if (!base_is_apart || strcmp(key, "rope_theta") != 0) {
+            mlcc_json_key(writer, key);
+            mlcc_json_put_value(writer, mlcc_json_iter_value(it));
+        }
+    }
+    for (size_t i = 0; is_completed && i < N_LONGROPE_KEYS; i++)
+        if (mlcc_json_get(found, longrope_keys[i]) == NULL) put_longrope_key(writer, i, config);
+    mlcc_json_end(writer);
+}
+
 static void write_field(
     const arch_field *field, const hf_model_config *config, mlcc_json_writer *writer) {
     const size_t index = (size_t)(field - arch_find(config->model_type)->fields);
     const hf_spelling spelling = config->spelling[index];
-    if (!says_something(field, spelling, config)) return;
+    if (!says_something(field, config)) return;
     const void *member = (const char *)config + field->offset;
     mlcc_json_key(writer, field->name);
+    if (field->presence == ARCH_VERBATIM) {
+        put_found(writer, config->found[index]);
+        return;
+    }
     switch (field->kind) {
     case ARCH_FIELD_INTEGER:
     case ARCH_FIELD_WINDOW:
@@ -423,9 +525,15 @@ static void write_field(
         else
             mlcc_json_put_f64(writer, *(const double *)member);
         break;
-    case ARCH_FIELD_KEPT: put_found(writer, config->found[index]); break;
+    case ARCH_FIELD_KEPT:
+        if (config->found[index] == NULL && field->json != NULL)
+            put_text(writer, field->json);
+        else
+            put_found(writer, config->found[index]);
+        break;
     case ARCH_FIELD_BOOL: mlcc_json_put_bool(writer, *(const bool *)member); break;
     case ARCH_FIELD_ACTIVATION:
+    case ARCH_FIELD_CHOICE:
     case ARCH_FIELD_DTYPE: mlcc_json_put_text(writer, *(const char *const *)member); break;
     case ARCH_FIELD_ROPE_BASE:
         if (config->rope_theta_is_integer)
@@ -433,7 +541,8 @@ static void write_field(
         else
             mlcc_json_put_f64(writer, config->rope_theta);
         break;
-    case ARCH_FIELD_ROPE_SCALING: put_found(writer, config->rope_scaling_json); break;
+    case ARCH_FIELD_ROPE_SCALING: put_rope_scaling(writer, field, config); break;
+    case ARCH_FIELD_LAYERS: put_found(writer, config->dense_layers); break;
     case ARCH_FIELD_LAYER_TYPES: put_found(writer, config->layer_types); break;
     case ARCH_N_FIELD_KINDS: break;
     }
@@ -442,15 +551,24 @@ static void write_field(
 void hf_model_config_write(const hf_model_config *config, mlcc_json_writer *writer) {
     const arch_info *arch = arch_find(config->model_type);
     mlcc_json_begin_object(writer);
-    if (arch->n_nested > 0) {
-        mlcc_json_key(writer, "text_config");
-        mlcc_json_begin_object(writer);
-    }
     for (size_t i = 0; i < arch->n_fields; i++) {
-        if (i > 0 && i == arch->n_nested) mlcc_json_end(writer);
+        if (arch->n_nested > 0 && i == arch->n_before) {
+            mlcc_json_key(writer, "text_config");
+            mlcc_json_begin_object(writer);
+        }
+        if (arch->n_nested > 0 && i == arch->n_before + arch->n_nested) mlcc_json_end(writer);
         write_field(&arch->fields[i], config, writer);
     }
     mlcc_json_end(writer);
+}
+
+bool hf_model_config_has_experts(const hf_model_config *config, int64_t layer) {
+    if (config->n_experts < 1 || layer < config->n_dense_layers) return false;
+    if (config->expert_period > 0 && (layer + config->expert_phase) % config->expert_period != 0)
+        return false;
+    for (size_t i = 0; i < mlcc_json_count(config->dense_layers); i++)
+        if (mlcc_json_int(mlcc_json_at(config->dense_layers, i)) == layer) return false;
+    return true;
 }
 
 int64_t hf_model_config_window(const hf_model_config *config, int64_t layer) {

@@ -26,7 +26,9 @@ typedef struct hf_rope_scaling {
     double beta_fast, beta_slow;              // yarn
     bool truncates;                           // yarn: the ends of the ramp are whole numbers
     double magnitude;                         // of cosines and sines; 0 = longrope's own rule
-    int64_t original_context;                 // 0 = hf_model_config.original_context
+    double growth; // of queries, with the logarithm of original contexts before them; 0 = none
+    double score_factor;      // yarn with mscale_all_dim: of scores of attention; 0 = none
+    int64_t original_context; // 0 = hf_model_config.original_context
     // longrope: arrays of rotary_dim / 2 numbers, as found
     const mlcc_json_value *short_factors, *long_factors;
 } hf_rope_scaling;
@@ -41,7 +43,27 @@ typedef struct hf_model_config {
     const char *hidden_act; // "silu"
     const char *dtype;      // MLC's key of some model types, "float32" by default; decides nothing
     int64_t d_model, d_ff, n_layers, n_heads, n_kv_heads, head_dim, vocab;
+    int64_t d_gate_up;                   // twice d_ff, of types whose config says that
     int64_t n_experts, n_chosen_experts; // of a mixture of experts; 0: the type has none
+    int64_t d_expert;                    // d_ff of one of them; 0 = d_ff
+    int64_t n_shared_experts,
+        d_shared; // that every token reads; d_ff of all of them together; 0 = none
+    // Layers with experts: from the n_dense_layers-th on, where expert_phase + the layer's number is a multiple of expert_period, that dense_layers
+    // does not list.
+    int64_t n_dense_layers, expert_period, expert_phase;
+    const mlcc_json_value *dense_layers; // as found (see rope_scaling_json); NULL = none
+    bool has_shared_experts;             // d_shared > 0
+    bool norm_topk_prob;                 // weights of the chosen experts are divided by their sum
+    double routed_scaling_factor;        // then times this
+    double swiglu_limit;                 // clamps gate and up of experts; 0 = plain products
+    int64_t type_vocab, pad_token, position_offset; // of encoders
+    const char *text_architecture;                  // of a composite model's language model
+    // How a router chooses (ir/attrs.def, route_experts); as configs say it: scoring_func, topk_method.
+    const char *scoring_func, *topk_method;
+    int64_t n_expert_groups, n_top_groups;
+    // Latent attention: keys and values are made of latent_rank columns a token that all heads share; n_plain columns of a head's query and key do
+    // not turn, rotary_dim do. Queries come through query_rank columns; 0 = from the model's own. latent_rank 0: plain attention.
+    int64_t latent_rank, query_rank, n_plain, value_dim;
     double norm_eps;
     // Columns of a head that turn with the position: given, or a part of head_dim.
     int64_t rotary_dim;
@@ -57,16 +79,20 @@ typedef struct hf_model_config {
     int64_t max_position,
         original_context; // as some types have them beside context_window_size; 0 = not given
     bool tie_word_embeddings;
-    bool attention_bias, mlp_bias, head_bias;
-    bool parallel_residual, multi_query, new_decoder, scales_by_layer;
+    bool attention_bias, mlp_bias, head_bias, normed_heads;
+    bool has_alibi; // positions are known by the heads' slopes alone, times alibi_factor
+    double alibi_factor;
+    bool parallel_residual, multi_query, new_decoder, scales_by_layer, is_text_model;
     // Of types whose structure depends on their config; arch_info.finish sets them.
-    bool has_mlp_norm, has_one_norm, has_plain_head, has_unit_head;
+    bool has_query_rank, has_query_rank_bias, has_whole_query;
+    bool has_mlp_norm, has_one_norm, has_two_norms, has_plain_head, has_unit_head;
     // Numbers that a type's arithmetic has; 0 = none. As the skeleton uses them (arch_info.finish computes what a config says in other words):
     double embedding_scale, residual_scale, attention_scale, logit_scale; // factors
     double attention_softcap, logit_softcap;
+    double clip_qkv; // q, k and v are clamped to ± it
     // … and as configs say them.
     double query_pre_attn_scalar, scale_depth, logits_divisor, rope_ratio;
-    int64_t dim_model_base;
+    int64_t dim_model_base, n_parallel_norms;
     // Layers that see the whole context although there is a window: every global_period-th; 0 = none. An array of names says it layer by layer.
     int64_t global_period;
     const mlcc_json_value *layer_types; // as found (see rope_scaling_json); NULL = by global_period
@@ -76,7 +102,7 @@ typedef struct hf_model_config {
     int64_t prefill_chunk_size;         // > 0, ≤ context_window_size where that has a limit
     int64_t tensor_parallel_shards, pipeline_parallel_stages, max_batch_size;
     bool disaggregation;
-    // By index in the type's table. Kept fields: as found (see rope_scaling_json). Real ones: how the number was spelled.
+    // By index in the type's table. Kept and verbatim fields: as found (see rope_scaling_json). Real ones: how the number was spelled.
     const mlcc_json_value *found[HF_MAX_FIELDS];
     hf_spelling spelling[HF_MAX_FIELDS];
     quant_options
@@ -108,6 +134,8 @@ mlcc_status *hf_model_config_from_mlc(
     mlcc_arena *keep, hf_model_config **out);
 // Tokens that a token of `layer` sees; 0 = all.
 int64_t hf_model_config_window(const hf_model_config *config, int64_t layer);
+// Whether `layer` is a mixture of experts.
+bool hf_model_config_has_experts(const hf_model_config *config, int64_t layer);
 // The model_config object of mlc-chat-config.json: MLC's fields in MLC's order.
 void hf_model_config_write(const hf_model_config *config, mlcc_json_writer *writer);
 void hf_model_config_free(hf_model_config *config); // NULL is fine

@@ -394,6 +394,11 @@ static mlcc_status *read_fp8(quantization_reader *r) {
 
 // ---- who is who --------------------------------------------------------------------------------------------
 
+static mlcc_status *read_nothing(quantization_reader *r) {
+    (void)r;
+    return NULL;
+}
+
 typedef struct method_row {
     const char *word;   // quant_method, in lower case with '-' as '_'
     const char *method; // as --source-format names it
@@ -408,6 +413,8 @@ static const method_row methods[] = {
     {"fp8", "fp8", NULL, read_fp8},
     {"fbgemm_fp8", "fp8", NULL, read_fp8},
     {"marlin", "gptq", "marlin", read_gptq},
+    // Stacks of experts, which are numbers from the first read on (arranged_source.h): nothing that a mode could keep.
+    {"mxfp4", NULL, NULL, read_nothing},
 };
 enum { N_METHODS = sizeof methods / sizeof methods[0] };
 
@@ -432,7 +439,8 @@ static mlcc_status *find_method(
     if (word == NULL) word = default_word;
     if (word == NULL)
         return MLCC_ERROR(
-            INVALID, "%s names no quant_method; expected awq, gptq, compressed-tensors or fp8",
+            INVALID,
+            "%s names no quant_method; expected awq, gptq, compressed-tensors, fp8 or mxfp4",
             r->what);
     for (size_t i = 0; i < N_METHODS; i++)
         if (strcmp(methods[i].word, word) == 0) {
@@ -441,8 +449,8 @@ static mlcc_status *find_method(
         }
     return MLCC_ERROR(
         UNSUPPORTED,
-        "%s: quant_method '%.60s' is not supported; accepted are awq, gptq, compressed-tensors and "
-        "fp8",
+        "%s: quant_method '%.60s' is not supported; accepted are awq, gptq, compressed-tensors, "
+        "fp8 and mxfp4",
         r->what, word);
 }
 

@@ -48,6 +48,21 @@ static double yarn_magnitude(double factor, double mscale) {
     return factor <= 1 ? 1.0 : 0.1 * mscale * log(factor) + 1.0;
 }
 
+// Queries grow by 1 + growth * ln(1 + position / original context), the quotient being whole: what Llama 4 brought in.
+static mlcc_status *read_growth(
+    const mlcc_json_value *object, const char *key, hf_rope_scaling *out) {
+    static const char name[] = "llama_4_scaling_beta";
+    out->growth = 0;
+    MLCC_TRY_NOTE(mlcc_json_get_f64(object, name, false, &out->growth), "reading '%s'", key);
+    if (!(out->growth >= 0) || !isfinite(out->growth))
+        return MLCC_ERROR(
+            INVALID, "'%s.%s' is %g; expected 0 or a number above it", key, name, out->growth);
+    if (out->growth > 0 && out->original_context == 0)
+        return MLCC_ERROR(
+            INVALID, "'%s.%s' needs key 'original_max_position_embeddings' beside it", key, name);
+    return NULL;
+}
+
 static mlcc_status *read_yarn(
     const mlcc_json_value *object, const char *key, hf_rope_scaling *out) {
     double attention_factor = 0, mscale = 0, mscale_all = 0;
@@ -65,11 +80,16 @@ static mlcc_status *read_yarn(
             object, "original_max_position_embeddings", false, 1, INT32_MAX,
             &out->original_context),
         "reading '%s'", key);
+    MLCC_TRY(read_growth(object, key, out));
     out->magnitude = yarn_magnitude(out->factor, 1);
     if (mscale > 0 && mscale_all > 0)
         out->magnitude =
             yarn_magnitude(out->factor, mscale) / yarn_magnitude(out->factor, mscale_all);
     if (attention_factor > 0) out->magnitude = attention_factor;
+    if (mscale_all > 0) {
+        const double all = yarn_magnitude(out->factor, mscale_all);
+        out->score_factor = all * all;
+    }
     out->kind = HF_ROPE_YARN;
     return NULL;
 }
@@ -93,7 +113,7 @@ static mlcc_status *read_longrope(
     MLCC_TRY(read_optional(object, key, "attention_factor", 0, &out->magnitude));
     MLCC_TRY_NOTE(
         mlcc_json_get_i64(
-            object, "original_max_position_embeddings", false, 1, INT32_MAX,
+            object, "original_max_position_embeddings", false, 0, INT32_MAX,
             &out->original_context),
         "reading '%s'", key);
     out->kind = HF_ROPE_LONGROPE;
@@ -115,6 +135,7 @@ static mlcc_status *check_rest(
         "factor",
         "low_freq_factor",
         "high_freq_factor",
+        "max_position_embeddings",
         "original_max_position_embeddings",
         "partial_rotary_factor",
         "beta_fast",
@@ -123,6 +144,7 @@ static mlcc_status *check_rest(
         "mscale_all_dim",
         "attention_factor",
         "truncate",
+        "llama_4_scaling_beta",
         "short_factor",
         "long_factor",
         "short_mscale",

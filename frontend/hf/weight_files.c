@@ -1,6 +1,7 @@
 // Which container a path is: by its name first, by its first bytes where the name says nothing.
 #include "frontend/hf/weight_files.h"
 
+#include "frontend/hf/composite_source.h"
 #include "frontend/hf/foreign_source.h"
 #include "frontend/hf/lfs_pointer.h"
 #include "frontend/hf/torch_source.h"
@@ -155,7 +156,8 @@ mlcc_status *hf_weight_files_open(
     MLCC_TRY(
         container == CONTAINER_TORCH ? hf_torch_open(path, keep, &base)
                                      : hf_safetensors_open(path, keep, &base));
-    mlcc_status *status = hf_foreign_source_open(base, quantization, row->family, keep, out);
+    mlcc_status *status = hf_composite_source_open(base, keep, &base);
+    if (status == NULL) status = hf_foreign_source_open(base, quantization, row->family, keep, out);
     if (status == NULL && row->container != CONTAINER_UNKNOWN && *out != base) {
         status = refuse_quantized(row, *out, keep);
         base = *out; // which owns the other
