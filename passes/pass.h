@@ -16,9 +16,11 @@ typedef struct pass_target {
         void *user, const ir_function *group, const char **kernel, mlcc_str *why);
     // Device layout of a param that operand `operand` of `op` reads: "rows", "panel16", …
     const char *(*choose_layout)(void *user, ir_op op, int32_t operand, const ir_type *type);
-    // Whether linears of this weight want rounded activations as codes with scales (linear_scaled): fp8 with 3 or 2 mantissa bits, i8 with 7. NULL: none
-    // does.
+    // Whether linears of this weight want rounded activations as codes with scales (linear_scaled; linear_scaled_experts for a stack): fp8 with 3 or 2
+    // mantissa bits, i8 with 7. NULL: none does.
     bool (*takes_codes)(void *user, const ir_type *weight, int64_t mantissa_bits, int64_t group);
+    // Whether linears of this weight are faster with rows of this dtype than with f32, which they are before. NULL: none is.
+    bool (*takes_dtype)(void *user, const ir_type *weight, ir_dtype dtype);
     // Kernel for a chain of launches (ir/chain.h) and its largest number of rows; NULL where none fits. May be NULL itself: the target has no chains.
     const char *(*choose_chain)(void *user, const ir_function *chain, int64_t *max_rows);
 } pass_target;

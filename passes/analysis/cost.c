@@ -24,19 +24,24 @@ static mlcc_status *add_linear(
     return NULL;
 }
 
+static bool is_of_experts(const ir_node *node) {
+    return node->op == IR_OP_LINEAR_EXPERTS || node->op == IR_OP_LINEAR_SCALED_EXPERTS;
+}
+
 mlcc_status *cost_add_launch(const ir_node *launch, cost_step *cost) {
     const ir_function *group =
         ir_module_find(launch->function->module, ir_attr_text(launch, "callee"));
     for (const ir_node *node = group->first; node != NULL; node = node->next) {
         const bool is_linear = node->op == IR_OP_LINEAR || node->op == IR_OP_LINEAR_SCALED ||
-                               node->op == IR_OP_LINEAR_EXPERTS;
+                               node->op == IR_OP_LINEAR_HEADS || is_of_experts(node);
         if (!is_linear || node->operands[1]->kind != IR_VALUE_ARG) continue;
         const ir_param *weight = ir_param_of(launch->operands[node->operands[1]->index]);
         if (weight == NULL) continue;
         const ir_symbol *rows = node->results[0]->type.dims[0].symbol;
         bool rows_are_tokens = rows != NULL && strcmp(rows->name, "n_tokens") == 0;
-        const int64_t chosen =
-            node->op == IR_OP_LINEAR_EXPERTS ? node->operands[2]->type.dims[1].value : 1;
+        const int64_t chosen = is_of_experts(node) ? node->operands[2]->type.dims[1].value
+                               : node->op == IR_OP_LINEAR_HEADS ? weight->value.type.dims[0].value
+                                                                : 1;
         MLCC_TRY(add_linear(weight, chosen, rows_are_tokens, cost));
     }
     return NULL;

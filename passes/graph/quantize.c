@@ -4,7 +4,8 @@
 //                             mode.model when one of its sources is a module that the checkpoint keeps in float
 //     stack of experts       mode.linear, or what of mode.fallback and mode.embedding is stored row by row
 //     table of an embedding   mode.embedding (a tied table is one param and keeps this format in both uses)
-//     everything else         mode.model (norm gains, biases, the linear `gate` that chooses experts)
+//     bias of the choice of experts   f32: scores lie close together
+//     everything else         mode.model (norm gains, biases, the linear `gate` that chooses experts, stacks of linear_heads)
 //
 // The graph keeps saying `linear`; what the weight looks like is its dtype. The values themselves are encoded by convert_weight.
 // Needs: graph level, after fuse_projections: a joined weight is quantized as one tensor. Cost: one walk over the nodes.
@@ -26,7 +27,14 @@ static bool is_head(const char *param_name) {
     return false;
 }
 
-typedef enum param_use { USE_OTHER, USE_LINEAR, USE_EMBEDDING, USE_EXPERTS, USE_GATE } param_use;
+typedef enum param_use {
+    USE_OTHER,
+    USE_LINEAR,
+    USE_EMBEDDING,
+    USE_EXPERTS,
+    USE_GATE,
+    USE_CHOICE
+} param_use;
 
 // MLC leaves the linear that chooses experts as it is: by its path, and up to 256 experts.
 static bool is_gate(const ir_value *weight) {
@@ -42,6 +50,7 @@ static void note_uses(const ir_function *function, param_use *uses) {
             uses[weight->index] = is_gate(weight) ? USE_GATE : USE_LINEAR;
         }
         if (node->op == IR_OP_LINEAR_EXPERTS) uses[weight->index] = USE_EXPERTS;
+        if (node->op == IR_OP_ROUTE_EXPERTS) uses[weight->index] = USE_CHOICE;
     }
 }
 
@@ -83,6 +92,7 @@ mlcc_status *pass_quantize(ir_module *module, pass_context *context) {
         case USE_EMBEDDING: value->type.dtype = mode->embedding; break;
         case USE_LINEAR: value->type.dtype = format_of_linear(mode, module->params[i]); break;
         case USE_EXPERTS: value->type.dtype = format_of_experts(mode, module->params[i]); break;
+        case USE_CHOICE: value->type.dtype = IR_F32; break;
         case USE_GATE:
         case USE_OTHER: value->type.dtype = mode->model; break;
         }

@@ -12,7 +12,7 @@
 //
 //     none of these      %1 = quantize_activation %0 {mantissa_bits = 7, group = 32, floor = 1e-30}  where the target takes such codes, unless exact
 //
-//     and linear reads the rounded rows
+//     and linear reads the rounded rows; linear_experts too where the target takes such codes for stacks
 //
 // Linears of the same rows share the rounding where it is the same. Scale params stand behind their weight (MLC's order of records), take
 // what the checkpoint has under each source's name, and are 0 where it has nothing. Arguments are named like the records that calibration writes.
@@ -21,6 +21,7 @@
 // names, floors); a scale per row instead of one per call is ours, so that a batch never changes a result.
 #include "ir/builder.h"
 #include "ir/walk.h"
+#include "passes/analysis/codes.h"
 #include "passes/pass.h"
 #include "runtime/base/str.h"
 
@@ -165,13 +166,13 @@ static void return_maxima(rewriter *r, ir_function *function) {
 
 // ---- linears -----------------------------------------------------------------------------------------------------------------------
 
+// Modes say nothing of stacks of experts: those are rounded only where the target wants it.
 static bool is_wanted(const rewriter *r, const ir_node *node) {
-    if (node->op != IR_OP_LINEAR || node->operands[1]->kind != IR_VALUE_PARAM) return false;
-    const ir_type *weight = &node->operands[1]->type;
+    if (node->n_operands < 2 || node->operands[1]->kind != IR_VALUE_PARAM) return false;
     const bool is_quantized =
         r->recipe == &bytes
-            ? r->target->takes_codes(r->target->user, weight, bytes.mantissa_bits, bytes.group)
-            : weight->dtype == r->linear;
+            ? codes_are_wanted(r->target, node, bytes.mantissa_bits, bytes.group)
+            : node->op == IR_OP_LINEAR && node->operands[1]->type.dtype == r->linear;
     if (!is_quantized) return false;
     const ir_value *x = node->operands[0];
     return x->kind != IR_VALUE_RESULT || x->def->op != IR_OP_QUANTIZE_ACTIVATION;

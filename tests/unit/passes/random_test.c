@@ -45,10 +45,16 @@ static bool takes_codes(void *user, const ir_type *weight, int64_t mantissa_bits
     return weight->dims[0].value % 3 != 0;
 }
 
+static bool takes_dtype(void *user, const ir_type *weight, ir_dtype dtype) {
+    (void)user;
+    return dtype == IR_BF16 && weight->dtype == IR_BF16;
+}
+
 static const pass_target target = {
     .choose_kernel = choose_kernel,
     .choose_layout = choose_layout,
     .takes_codes = takes_codes,
+    .takes_dtype = takes_dtype,
     .choose_chain = choose_chain};
 
 static void assert_ok(mlcc_status *status) {
