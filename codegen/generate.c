@@ -187,6 +187,12 @@ bool codegen_takes_codes(void *user, const ir_type *weight, int64_t mantissa_bit
     return cpu_takes_codes(&target->cpu, weight, mantissa_bits, group, target->keep);
 }
 
+bool codegen_takes_dtype(void *user, const ir_type *weight, ir_dtype dtype) {
+    codegen_target *target = user;
+    if (target->cuda != NULL) return false;
+    return cpu_takes_dtype(&target->cpu, weight, dtype, target->keep);
+}
+
 // ---- generation ---------------------------------------------------------------------------------------
 
 static int64_t round_up(int64_t size_bytes, int64_t multiple) {

@@ -55,6 +55,7 @@ mlcc_status *codegen_choose_kernel(
 const char *codegen_choose_layout(void *target, ir_op op, int32_t operand, const ir_type *type);
 const char *codegen_choose_chain(void *target, const ir_function *chain, int64_t *max_rows);
 bool codegen_takes_codes(void *target, const ir_type *weight, int64_t mantissa_bits, int64_t group);
+bool codegen_takes_dtype(void *target, const ir_type *weight, ir_dtype dtype);
 // PLAN-level module → lib.so at `path` (atomic). Same module, options and tool versions give the same bytes.
 mlcc_status *codegen_generate(codegen_target *target, const ir_module *module, const char *path);
 // One model planned for several CPU levels, in the order of codegen_split_levels → one lib.so. The modules have the same params; every target has its

@@ -22,17 +22,20 @@ static const cpu_cost_machine machines[] = {
 };
 enum { N_MACHINES = sizeof machines / sizeof machines[0] };
 
+// What a weight costs by: the kind of its codes (enum kernel_code), and one more for bfloat16, which lies in pairs.
+enum { BF16_COLUMN = KERNEL_CODE_E5M2 + 1, N_COLUMNS };
+
 typedef struct kernel_cost {
     const char *name;
     int32_t vector_bytes, tile_rows;
-    double decode[KERNEL_CODE_E5M2 + 1]; // by enum kernel_code; negative: not taken
+    double decode[N_COLUMNS]; // negative: not taken
     double multiply, other;
     bool tiles;
 } kernel_cost;
 
 static const kernel_cost kernels[] = {
-#define COST_KERNEL(name, vector, rows, plain, int3, int4, int8, f8, multiply, other, tiles) \
-    {name, vector, rows, {-1, plain, int3, int4, int8, f8, f8}, multiply, other, tiles},
+#define COST_KERNEL(name, vector, rows, plain, bf16, int3, int4, int8, f8, multiply, other, tiles) \
+    {name, vector, rows, {-1, plain, int3, int4, int8, f8, f8, bf16}, multiply, other, tiles},
 #include "codegen/cpu/cost_kernels.def"
 };
 enum { N_KERNELS = sizeof kernels / sizeof kernels[0] };
@@ -87,8 +90,9 @@ cpu_cost cpu_cost_of(
     if (kernel == NULL ||
         !kernel_panel16_size((int32_t)shape->dtype, shape->n, shape->k, &weight_bytes))
         return unknown;
-    const kernel_panel16_format format = kernel_panel16_format_of((int32_t)shape->dtype);
-    double decode = kernel->decode[format.code];
+    const bool is_bf16 = shape->dtype == IR_BF16;
+    const int32_t code = kernel_panel16_format_of((int32_t)shape->dtype).code;
+    double decode = kernel->decode[is_bf16 ? (int32_t)BF16_COLUMN : code];
     if (decode < 0) return unknown;
     if (shape->dtype == IR_F32) decode = 0; // multiplied as it comes
     const cpu_cost_machine *machine = cpu_cost_machine_of(cpu);
@@ -96,9 +100,12 @@ cpu_cost cpu_cost_of(
     const double rows = (double)n_rows, turns = vectors * turns_of(machine, kernel);
     const bool uses_tiles = kernel->tiles && machine->tile_products > 0 && n_rows >= TILE_ROWS;
     const int64_t decodes = uses_tiles ? 1 : (n_rows + kernel->tile_rows - 1) / kernel->tile_rows;
-    // In tile registers the scales of groups are all that the vector pipes have beside decoding: a conversion and two multiplications for 32 k.
-    const double per_row = uses_tiles ? 3.0 / 32 : kernel->multiply + kernel->other;
-    const double products = uses_tiles ? vectors * 16 * rows / machine->tile_products
+    // In tile registers the scales of groups are all that the vector pipes have beside decoding: a conversion and two multiplications for 32 k; with
+    // bfloat16, of which a cycle multiplies half as many, nothing.
+    const double scaling = is_bf16 ? 0 : 3.0 / 32;
+    const double per_row = uses_tiles ? scaling : kernel->multiply + kernel->other;
+    const double per_cycle = is_bf16 ? machine->tile_products / 2.0 : machine->tile_products;
+    const double products = uses_tiles ? vectors * 16 * rows / per_cycle
                                        : turns * kernel->multiply * rows / machine->multiply_pipes;
     const double instructions =
         turns * (decode * (double)decodes + per_row * rows) / machine->pipes;

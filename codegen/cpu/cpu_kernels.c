@@ -48,20 +48,46 @@ static const char *refuse_linear_integer(const ir_function *group) {
     return refuse_linear(group);
 }
 
+static bool is_bf16_weight(const ir_type *weight) {
+    const ir_type flat = ir_type_flat(weight);
+    return weight->dtype == IR_BF16 && has_panel16(weight) &&
+           flat.dims[1].value <= KERNEL_LINEAR_BF16_MAX_K;
+}
+
+static const char *refuse_linear_bf16(const ir_function *group) {
+    if (anchor_type(group, 0)->dtype != IR_BF16) return "operand 0 is not bf16";
+    return is_bf16_weight(anchor_type(group, 1))
+               ? NULL
+               : "the weight is not bf16 of 131072 columns at most";
+}
+
 static bool is_byte_weight(const ir_type *weight) {
     const int32_t code = kernel_panel16_format_of((int32_t)weight->dtype).code;
     return (code == KERNEL_CODE_INT4 || code == KERNEL_CODE_INT8) && has_panel16(weight);
 }
 
+// K of a weight or of a stack of them.
+static int64_t weight_columns(const ir_type *weight) {
+    return weight->dims[weight->rank - 1].value;
+}
+
 static const char *refuse_linear_scaled(const ir_function *group) {
-    const ir_type *x = anchor_type(group, 0);
-    if (x->dtype != IR_I8 || ir_attr_i64(codegen_group_anchor(group), "group") != 32)
+    const ir_type *weight = anchor_type(group, 1);
+    if (anchor_type(group, 0)->dtype != IR_I8 ||
+        ir_attr_i64(codegen_group_anchor(group), "group") != 32)
         return "operand 0 is not i8 with a scale for 32 columns";
-    if (!is_byte_weight(anchor_type(group, 1)))
-        return "the weight's codes are not integers of 4 or 8 bits";
-    return ir_dim_bound(x->dims[1]) <= KERNEL_LINEAR_SCALED_MAX_K
+    if (!is_byte_weight(weight)) return "the weight's codes are not integers of 4 or 8 bits";
+    return weight_columns(weight) <= KERNEL_LINEAR_SCALED_MAX_K
                ? NULL
                : "rows have more than 131072 columns";
+}
+
+static const char *refuse_experts_scaled(const ir_function *group) {
+    const char *refusal = refuse_linear_scaled(group);
+    if (refusal != NULL) return refusal;
+    const ir_dim depth = anchor_type(group, 1)->dims[2];
+    const bool has_parts = !ir_dim_equal(anchor_type(group, 0)->dims[1], depth);
+    return has_parts && depth.value % 32 != 0 ? "a scale stands for columns of two experts" : NULL;
 }
 
 static const char *refuse_encode(const ir_function *group) {
@@ -90,6 +116,19 @@ static const char *refuse_attention(const ir_function *group) {
         return "a cache page does not hold 16 tokens";
     }
     return NULL;
+}
+
+static const char *refuse_segments(const ir_function *group) {
+    return ir_attr_i64(codegen_group_anchor(group), "head_dim") <= KERNEL_SEGMENT_MAX_HEAD_DIM
+               ? NULL
+               : "heads are wider than 512";
+}
+
+static const char *refuse_latents(const ir_function *group) {
+    const ir_type *cache = anchor_type(group, 2);
+    if (cache->dims[2].value > KERNEL_LATENT_MAX_WIDTH) return "cached rows are wider than 2048";
+    return cache->dims[1].value == KERNEL_ATTENTION_PAGE ? NULL
+                                                         : "a cache page does not hold 16 tokens";
 }
 
 // ---- variants -----------------------------------------------------------------------------------------
@@ -121,10 +160,21 @@ static int64_t linear_scratch(const ir_function *group) {
 }
 
 // The slots of one expert stand behind what the product needs.
-static int64_t experts_scratch(const ir_function *group) {
+static int64_t slots_bytes(const ir_function *group) {
     const ir_type *experts = anchor_type(group, 2);
-    return KERNEL_LINEAR_SCRATCH_BYTES +
-           ir_dim_bound(experts->dims[0]) * experts->dims[1].value * (int64_t)sizeof(int32_t);
+    return ir_dim_bound(experts->dims[0]) * experts->dims[1].value * (int64_t)sizeof(int32_t);
+}
+
+static int64_t experts_scratch(const ir_function *group) {
+    return KERNEL_LINEAR_SCRATCH_BYTES + slots_bytes(group);
+}
+
+static int64_t scaled_experts_scratch(const ir_function *group) {
+    return KERNEL_LINEAR_SCALED_SCRATCH_BYTES + slots_bytes(group);
+}
+
+static int64_t amx_experts_scratch(const ir_function *group) {
+    return KERNEL_LINEAR_AMX_SCRATCH_BYTES + slots_bytes(group);
 }
 
 static int64_t route_scratch(const ir_function *group) {
@@ -147,6 +197,11 @@ static int64_t amx_scratch(const ir_function *group) {
     return KERNEL_LINEAR_AMX_SCRATCH_BYTES;
 }
 
+static int64_t bf16_scratch(const ir_function *group) {
+    (void)group;
+    return KERNEL_LINEAR_BF16_SCRATCH_BYTES;
+}
+
 static int64_t row_scratch(const ir_function *group) {
     return ir_dim_bound(anchor_type(group, 0)->dims[1]) * (int64_t)sizeof(float);
 }
@@ -154,6 +209,23 @@ static int64_t row_scratch(const ir_function *group) {
 static int64_t attention_scratch(const ir_function *group) {
     (void)group;
     return KERNEL_ATTENTION_SCRATCH_BYTES;
+}
+
+static int64_t segment_scratch(const ir_function *group) {
+    (void)group;
+    return KERNEL_SEGMENT_SCRATCH_BYTES;
+}
+
+// As latent_scratch_of divides it (kernels/latent_attention_body.h).
+static int64_t latent_scratch(const ir_function *group) {
+    const int64_t padded = (anchor_type(group, 2)->dims[2].value + 15) / 16 * 16;
+    const int64_t n_floats = (2 * KERNEL_LATENT_ROWS + 2 * KERNEL_LATENT_STEP) * padded +
+                             KERNEL_LATENT_ROWS * (KERNEL_LATENT_STEP + 16 + 2);
+    return n_floats * (int64_t)sizeof(float);
+}
+
+static int64_t heads_scratch(const ir_function *group) {
+    return KERNEL_HEADS_ROWS * anchor_type(group, 1)->dims[2].value * (int64_t)sizeof(float);
 }
 
 // ---- the table ----------------------------------------------------------------------------------------
@@ -205,10 +277,20 @@ bool cpu_takes_codes(
     const codegen_cpu *cpu, const ir_type *weight, int64_t mantissa_bits, int64_t group,
     mlcc_arena *keep) {
     if (mantissa_bits != 7 || group != 32 || !is_byte_weight(weight)) return false;
-    if (weight->dims[1].value > KERNEL_LINEAR_SCALED_MAX_K) return false;
+    if (weight_columns(weight) > KERNEL_LINEAR_SCALED_MAX_K) return false;
+    const ir_op op = weight->rank == 3 ? IR_OP_LINEAR_SCALED_EXPERTS : IR_OP_LINEAR_SCALED;
     for (size_t i = 0; i < N_ROWS; i++) {
-        const bool is_scaled = rows[i].op == IR_OP_LINEAR_SCALED;
-        if (is_scaled && machine_refusal(&rows[i], cpu, keep) == NULL) return true;
+        if (rows[i].op == op && machine_refusal(&rows[i], cpu, keep) == NULL) return true;
+    }
+    return false;
+}
+
+bool cpu_takes_dtype(
+    const codegen_cpu *cpu, const ir_type *weight, ir_dtype dtype, mlcc_arena *keep) {
+    if (dtype != IR_BF16 || !is_bf16_weight(weight)) return false;
+    for (size_t i = 0; i < N_ROWS; i++) {
+        const bool is_bf16 = rows[i].refuses == refuse_linear_bf16;
+        if (is_bf16 && machine_refusal(&rows[i], cpu, keep) == NULL) return true;
     }
     return false;
 }
@@ -235,7 +317,8 @@ const cpu_layout *cpu_layout_find(const char *name) {
 
 const char *cpu_layout_choose(ir_op op, int32_t operand, const ir_type *type) {
     bool is_weight = (op == IR_OP_LINEAR || op == IR_OP_LINEAR_SCALED || op == IR_OP_EMBEDDING ||
-                      op == IR_OP_LINEAR_EXPERTS) &&
+                      op == IR_OP_LINEAR_EXPERTS || op == IR_OP_LINEAR_SCALED_EXPERTS ||
+                      op == IR_OP_LINEAR_HEADS) &&
                      operand == 1;
     return is_weight && has_panel16(type) ? "panel16" : "rows";
 }

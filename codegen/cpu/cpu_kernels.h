@@ -18,6 +18,10 @@ bool cpu_takes_codes(
     const codegen_cpu *cpu, const ir_type *weight, int64_t mantissa_bits, int64_t group,
     mlcc_arena *keep);
 
+// Whether this CPU has a kernel for linears of this weight whose rows are of this dtype, faster than that of f32 rows. Scratch lives in `keep`.
+bool cpu_takes_dtype(
+    const codegen_cpu *cpu, const ir_type *weight, ir_dtype dtype, mlcc_arena *keep);
+
 // How a param of one element format lies on the device. Layout NAME is made by portable/prepare_NAME.c:
 //   void kernel_prepare_NAME(const void *const *pieces, void *prepared, int64_t begin, int64_t end)
 typedef struct cpu_layout {

@@ -246,7 +246,7 @@ static LLVMValueRef emit_op(
         return emit_operand(g, node->operands[0], row, sliced_column(g, node, column), status);
     }
     if (node->op == IR_OP_COMBINE_EXPERTS) return emit_combine(g, node, row, column, status);
-    LLVMValueRef x[2] = {NULL, NULL};
+    LLVMValueRef x[3] = {NULL, NULL, NULL};
     for (int32_t i = 0; i < node->n_operands && i < 2; i++) {
         x[i] = emit_operand(g, node->operands[i], row, column, status);
         if (*status != NULL) return NULL;
@@ -263,6 +263,10 @@ static LLVMValueRef emit_op(
     case IR_OP_SOFTCAP:
         x[1] = f32_const(g, ir_attr_f64(node, "cap"));
         return call_math(g, "kernel_softcap", e->f32, x, 2);
+    case IR_OP_CLAMP:
+        x[1] = f32_const(g, ir_attr_f64(node, "min"));
+        x[2] = f32_const(g, ir_attr_f64(node, "max"));
+        return call_math(g, "kernel_clamp", e->f32, x, 3);
     case IR_OP_CAST: return x[0]; // whoever reads or stores the result rounds it
     default: break;
     }

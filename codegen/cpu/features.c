@@ -15,8 +15,8 @@
 
 // What "native" may find on a machine: the union of all rows.
 #define X86_KNOWN \
-    V4_FEATURES ",amx-int8,amx-tile,avx512bf16,avx512bitalg,avx512fp16,avx512ifma,avx512vbmi," \
-                "avx512vbmi2,avx512vnni,avx512vpopcntdq,avxvnni"
+    V4_FEATURES ",amx-bf16,amx-int8,amx-tile,avx512bf16,avx512bitalg,avx512fp16,avx512ifma," \
+                "avx512vbmi,avx512vbmi2,avx512vnni,avx512vpopcntdq,avxvnni"
 #define ARM_KNOWN V8_FEATURES ",bf16,dotprod,fullfp16,i8mm,lse"
 
 typedef struct cpu_row {

@@ -35,6 +35,8 @@ void cuda_grid_linear_few(const ir_function *group, cuda_extent grid[3]);  // ti
 void cuda_grid_linear_many(const ir_function *group, cuda_extent grid[3]); // 64 tokens, 128 outputs
 void cuda_grid_linear_generic(const ir_function *group, cuda_extent grid[3]); // tiles, 8 tokens
 void cuda_grid_linear_experts(const ir_function *group, cuda_extent grid[3]); // slots, tiles
+void cuda_grid_linear_experts_many(
+    const ir_function *group, cuda_extent grid[3]); // sets of 64 slots, 128 outputs, experts
 void cuda_grid_embedding_tile16(
     const ir_function *group, cuda_extent grid[3]); // tokens, 256 columns
 int64_t cuda_shared_linear_few(const ir_function *group);
@@ -45,6 +47,7 @@ int64_t cuda_shared_linear_fp8_many(const ir_function *group);
 const char *cuda_refuse_linear_fp8(const ir_function *group);
 const char *cuda_refuse_tile16(const ir_function *group);
 const char *cuda_refuse_linear_tile16(const ir_function *group);
+const char *cuda_refuse_experts_tile16(const ir_function *group);
 void cuda_grid_linear_chain(const ir_function *chain, cuda_extent grid[3]); // pairs of tiles
 int64_t cuda_shared_linear_chain(const ir_function *chain);
 const char *cuda_refuse_linear_chain(const ir_function *chain);
@@ -56,6 +59,19 @@ int64_t cuda_shared_linear_wgmma_128(const ir_function *group);
 int64_t cuda_shared_linear_wgmma_256(const ir_function *group);
 const char *cuda_refuse_linear_wgmma(const ir_function *group);
 const char *cuda_refuse_linear_fp8_wgmma(const ir_function *group);
+
+// ---- cuda_grid_latent.c
+const char *cuda_refuse_latent_attention(const ir_function *group);
+const char *cuda_refuse_linear_heads(const ir_function *group);
+void cuda_grid_latent_append(const ir_function *group, cuda_extent grid[3]);    // tokens
+void cuda_grid_latent_attention(const ir_function *group, cuda_extent grid[3]); // tokens, 8 heads
+void cuda_grid_linear_heads(
+    const ir_function *group, cuda_extent grid[3]); // 8 tokens, heads, 32 outputs
+void cuda_grid_latent_attention_few(
+    const ir_function *group, cuda_extent grid[3]); // and splits of the context
+int64_t cuda_scratch_latent_attention_few(const ir_function *group);
+int64_t cuda_shared_latent_attention(const ir_function *group);
+int64_t cuda_shared_linear_heads(const ir_function *group);
 
 // ---- cuda_grid_attention.c
 const char *cuda_refuse_attention(const ir_function *group);
@@ -70,5 +86,8 @@ int64_t cuda_shared_attention_decode(const ir_function *group);
 int64_t cuda_shared_attention_prefill(const ir_function *group);
 int64_t cuda_scratch_attention_decode(const ir_function *group);
 int64_t cuda_scratch_attention_decode_batch(const ir_function *group);
+const char *cuda_refuse_segments(const ir_function *group);
+void cuda_grid_segment_attention(const ir_function *group, cuda_extent grid[3]); // 8 tokens, heads
+int64_t cuda_shared_segment_attention(const ir_function *group);
 
 #endif

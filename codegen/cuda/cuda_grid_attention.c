@@ -2,6 +2,7 @@
 #include "codegen/cuda/cuda_grid.h"
 #include "codegen/cuda/kernels/attention_size.h"
 #include "codegen/cuda/kernels/kernel.h"
+#include "codegen/cuda/kernels/segment_size.h"
 
 _Static_assert(
     ATTENTION_MANY_TOKENS *(ATTENTION_SPLIT_BLOCKS / 2) * 4 <= KERNEL_COUNTER_BYTES,
@@ -144,4 +145,25 @@ int64_t cuda_scratch_attention_decode(const ir_function *group) {
 
 int64_t cuda_scratch_attention_decode_batch(const ir_function *group) {
     return parts_bytes(group, ATTENTION_MANY_TOKENS, n_batch_splits_of(group));
+}
+
+// ---- whole sequences, without a cache -----------------------------------------------------------------
+
+static int64_t segment_head_dim(const ir_function *group) {
+    return ir_attr_i64(codegen_group_anchor(group), "head_dim");
+}
+
+const char *cuda_refuse_segments(const ir_function *group) {
+    return segment_head_dim(group) <= SEGMENT_MAX_HEAD_DIM ? NULL : "heads are wider than 256";
+}
+
+void cuda_grid_segment_attention(const ir_function *group, cuda_extent grid[3]) {
+    const ir_type *q = cuda_operand_type(group, 0);
+    grid[0] = cuda_extent_of(q->dims[0], 1, SEGMENT_TOKENS);
+    grid[1] = cuda_extent_constant(q->dims[1].value / segment_head_dim(group));
+    grid[2] = cuda_extent_constant(1);
+}
+
+int64_t cuda_shared_segment_attention(const ir_function *group) {
+    return SEGMENT_SHARED(segment_head_dim(group));
 }

@@ -17,6 +17,12 @@ static tile16_format format_of(const ir_function *group) {
     return tile16_format_of((int)weight_of(group)->dtype);
 }
 
+// Of a weight or a stack of them.
+static int64_t columns_of(const ir_function *group) {
+    const ir_type *weight = weight_of(group);
+    return weight->dims[weight->rank - 1].value;
+}
+
 static int64_t max_i64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
@@ -49,6 +55,16 @@ void cuda_grid_linear_experts(const ir_function *group, cuda_extent grid[3]) {
     grid[2] = cuda_extent_constant(1);
 }
 
+// Of an expert that has twice as many slots as in the mean every 64 have a block of their own; blocks of others take several in turn. They go along
+// x, so that those which read the same weights run at the same time.
+void cuda_grid_linear_experts_many(const ir_function *group, cuda_extent grid[3]) {
+    const ir_type *experts = cuda_operand_type(group, 2), *weight = weight_of(group);
+    grid[0] = cuda_extent_of(
+        experts->dims[0], 2 * experts->dims[1].value, LINEAR_MANY_TOKENS * weight->dims[0].value);
+    grid[1] = cuda_extent_of(weight->dims[1], 1, LINEAR_MANY_OUTPUTS);
+    grid[2] = cuda_extent_constant(weight->dims[0].value);
+}
+
 // Tokens go along x, so that blocks which read the same weights run at the same time.
 void cuda_grid_linear_many(const ir_function *group, cuda_extent grid[3]) {
     grid[0] = cuda_extent_of(cuda_operand_type(group, 0)->dims[0], 1, LINEAR_MANY_TOKENS);
@@ -77,7 +93,7 @@ void cuda_grid_embedding_tile16(const ir_function *group, cuda_extent grid[3]) {
 
 int64_t cuda_shared_linear_few(const ir_function *group) {
     const tile16_format f = format_of(group);
-    const int64_t n_units = tile16_units(f, weight_of(group)->dims[1].value);
+    const int64_t n_units = tile16_units(f, columns_of(group));
     int64_t size_bytes = LINEAR_FEW_SUM_BYTES;
     for (int n_tokens = 1; n_tokens <= LINEAR_FEW_TOKENS; n_tokens++) {
         const int chunk = linear_few_chunk(f, n_tokens);
@@ -137,12 +153,19 @@ const char *cuda_refuse_linear_tile16(const ir_function *group) {
     const ir_dtype x = cuda_operand_type(group, 0)->dtype;
     const ir_dtype weight = weight_of(group)->dtype;
     if (x != IR_F16 && x != IR_BF16) return "operand 0 is neither f16 nor bf16";
-    if (weight_of(group)->dims[1].value >= 1 << 24) return "rows have 2^24 columns or more";
+    if (columns_of(group) >= 1 << 24) return "rows have 2^24 columns or more";
     const tile16_format f = format_of(group);
     if (f.code == TILE16_PLAIN && weight != x) return "the weight's dtype is not operand 0's";
     // The largest e5m2 numbers and infinity have no place in the bf16 that a shift makes.
     if (f.code == TILE16_E5M2 && x != IR_F16) return "an e5m2 weight wants f16 activations";
     return NULL;
+}
+
+const char *cuda_refuse_experts_tile16(const ir_function *group) {
+    const char *refusal = cuda_refuse_linear_tile16(group);
+    if (refusal != NULL) return refusal;
+    return weight_of(group)->dims[1].value % TILE16_ROWS == 0 ? NULL
+                                                              : "experts share tiles of 16 outputs";
 }
 
 // What linear_fp8 multiplies, by the codes' format and the columns of x that share a scale.
@@ -164,7 +187,7 @@ const char *cuda_refuse_linear_fp8(const ir_function *group) {
 }
 
 bool cuda_takes_codes(const ir_type *weight, int64_t mantissa_bits, int64_t group) {
-    return has_tile16(weight) &&
+    return weight->rank == 2 && has_tile16(weight) &&
            fp8_refusal(weight, mantissa_bits == 3 ? IR_F8E4M3 : IR_F8E5M2, group) == NULL;
 }
 

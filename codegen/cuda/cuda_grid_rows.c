@@ -32,10 +32,9 @@ static void set_rows(const ir_function *group, cuda_extent grid[3]) {
     set_grid(grid, cuda_extent_of(rows, 1, 1), cuda_extent_constant(1));
 }
 
-// Columns that share a root; 0 = all of them. layer_norm has no groups.
+// Columns that share a root; 0 = all of them.
 static int64_t norm_columns(const ir_function *group) {
-    const ir_node *anchor = codegen_group_anchor(group);
-    return anchor->op == IR_OP_RMS_NORM ? ir_attr_i64(anchor, "group") : 0;
+    return ir_attr_i64(codegen_group_anchor(group), "group");
 }
 
 void cuda_grid_rms_norm(const ir_function *group, cuda_extent grid[3]) {
@@ -79,9 +78,9 @@ void cuda_grid_route_experts(const ir_function *group, cuda_extent grid[3]) {
     set_rows(group, grid);
 }
 
-// Scores, keys and keys of groups; marks of experts and of groups.
+// Scores, keys and keys of groups; marks of experts, to whole words, and of groups.
 int64_t cuda_shared_route_experts(const ir_function *group) {
-    return cuda_operand_type(group, 0)->dims[1].value * (3 * 4 + 2);
+    return cuda_operand_type(group, 0)->dims[1].value * (3 * 4 + 2) + 3;
 }
 
 // ---- refusals -----------------------------------------------------------------------------------------

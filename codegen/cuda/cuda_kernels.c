@@ -4,6 +4,7 @@
 #include "codegen/cuda/cuda_grid.h"
 #include "codegen/cuda/kernels/attention_size.h"
 #include "codegen/cuda/kernels/kernel.h"
+#include "codegen/cuda/kernels/latent_size.h"
 #include "runtime/abi.h"
 
 #include <string.h>

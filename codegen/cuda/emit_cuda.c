@@ -3,6 +3,7 @@
 #include "codegen/cuda/emit_cuda_inside.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <string.h>
 
 // ---- what the files share -----------------------------------------------------------------------------
@@ -28,6 +29,7 @@ const char *emit_cuda_dim(const emit_cuda *e, ir_dim dim) {
 }
 
 const char *emit_cuda_f32(const emit_cuda *e, double value) {
+    if (isinf((float)value)) return value < 0.0 ? "(-INFINITY_F32)" : "INFINITY_F32";
     mlcc_str text = {0};
     mlcc_str_put_f32(&text, (float)value);
     const char *result =

@@ -293,25 +293,35 @@ static mlcc_status *emit_rope(
 
 // ---- ops ----------------------------------------------------------------------------------------------
 
-// Ops of one float each: the pattern's first %s is operand 0, the second operand 1 or the constant.
+// Ops of one float each: the pattern's first %s is operand 0, the second operand 1 or the attributes as constants, with commas between.
 typedef struct op_row {
     ir_op op;
     const char *pattern;
-    const char *attr; // NULL: none
+    const char *attrs[2]; // NULL: none
 } op_row;
 
 static const op_row ops[] = {
-    {IR_OP_ADD, "%s + %s", NULL},
-    {IR_OP_MUL, "%s * %s", NULL},
-    {IR_OP_SCALE, "%s * %s", "factor"},
-    {IR_OP_SILU, "kernel_silu(%s)", NULL},
-    {IR_OP_GELU, "kernel_gelu(%s)", NULL},
-    {IR_OP_GELU_TANH, "kernel_gelu_tanh(%s)", NULL},
-    {IR_OP_RELU, "kernel_relu(%s)", NULL},
-    {IR_OP_SIGMOID, "kernel_sigmoid(%s)", NULL},
-    {IR_OP_SOFTCAP, "kernel_softcap(%s, %s)", "cap"},
-    {IR_OP_CAST, "%s", NULL}, // whoever reads or stores the result rounds it
+    {IR_OP_ADD, "%s + %s", {NULL}},
+    {IR_OP_MUL, "%s * %s", {NULL}},
+    {IR_OP_SCALE, "%s * %s", {"factor"}},
+    {IR_OP_SILU, "kernel_silu(%s)", {NULL}},
+    {IR_OP_GELU, "kernel_gelu(%s)", {NULL}},
+    {IR_OP_GELU_TANH, "kernel_gelu_tanh(%s)", {NULL}},
+    {IR_OP_RELU, "kernel_relu(%s)", {NULL}},
+    {IR_OP_SIGMOID, "kernel_sigmoid(%s)", {NULL}},
+    {IR_OP_SOFTCAP, "kernel_softcap(%s, %s)", {"cap"}},
+    {IR_OP_CLAMP, "kernel_clamp(%s, %s)", {"min", "max"}},
+    {IR_OP_CAST, "%s", {NULL}}, // whoever reads or stores the result rounds it
 };
+
+static const char *constants_of(const emit_cuda *e, const ir_node *node, const op_row *row) {
+    const char *text = NULL;
+    for (int32_t i = 0; i < 2 && row->attrs[i] != NULL; i++) {
+        const char *constant = emit_cuda_f32(e, ir_attr_f64(node, row->attrs[i]));
+        text = i == 0 ? constant : mlcc_arena_printf(e->keep, "%s, %s", text, constant);
+    }
+    return text;
+}
 
 static mlcc_status *emit_row(
     emit_cuda *e, const ir_node *node, const op_row *row, cuda_place place, const char **name) {
@@ -319,11 +329,10 @@ static mlcc_status *emit_row(
     for (int32_t i = 0; i < node->n_operands && i < 2; i++) {
         MLCC_TRY(emit_cuda_operand(e, node->operands[i], place, &operands[i]));
     }
-    const char *constant =
-        row->attr != NULL ? emit_cuda_f32(e, ir_attr_f64(node, row->attr)) : NULL;
+    const char *constants = constants_of(e, node, row);
     const char *values[2];
     for (int32_t i = 0; i < place.width; i++) {
-        const char *second = operands[1] != NULL ? part(e, operands[1], place.width, i) : constant;
+        const char *second = operands[1] != NULL ? part(e, operands[1], place.width, i) : constants;
         values[i] = fill_two(e, row->pattern, part(e, operands[0], place.width, i), second);
     }
     *name = declare(e, place.width, values);

@@ -61,7 +61,11 @@ static bool takes_codes(void *user, const ir_type *weight, int64_t mantissa_bits
 
 static void plan(bench_module *m) {
     mlcc_arena *scratch = mlcc_arena_create();
-    const pass_target target = {m->keep, choose_kernel, choose_layout, takes_codes, NULL};
+    const pass_target target = {
+        .user = m->keep,
+        .choose_kernel = choose_kernel,
+        .choose_layout = choose_layout,
+        .takes_codes = takes_codes};
     pass_context context = {.scratch = scratch, .target = &target};
     const pass_options options = {.limit = -1};
     assert_ok(pass_pipeline_run(m->module, &options, &context));

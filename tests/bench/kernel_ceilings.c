@@ -2,7 +2,7 @@
 #include "codegen/cpu/kernels/simd.h"
 #include "tests/bench/kernel_run.h"
 
-#ifdef __AVX512VNNI__
+#if defined(__AVX512VNNI__) || defined(__AVX512BF16__)
 #    include <immintrin.h>
 #endif
 
@@ -59,6 +59,38 @@ double unit_peak_bytes(int32_t n_threads) {
         unit_parallel(multiply_bytes, &rounds, n_threads);
         const double rate =
             (double)(rounds * N_CHAINS * 128 * n_threads) / (unit_seconds() - start);
+        best = rate > best ? rate : best;
+    }
+#else
+    (void)n_threads;
+#endif
+    return best;
+}
+
+#ifdef __AVX512BF16__
+static void multiply_pairs(int32_t thread, void *user) {
+    const int64_t rounds = *(const int64_t *)user;
+    __m512 sum[N_CHAINS];
+    __m512i a = _mm512_set1_epi32(0x3f803f80 + thread), b = _mm512_set1_epi32(0x30003000);
+    for (int i = 0; i < N_CHAINS; i++) sum[i] = _mm512_set1_ps((float)i);
+    for (int64_t round = 0; round < rounds; round++) {
+        KERNEL_UNROLL for (int i = 0; i < N_CHAINS; i++) sum[i] =
+            _mm512_dpbf16_ps(sum[i], (__m512bh)a, (__m512bh)b);
+        __asm__ volatile("" : "+v"(a), "+v"(b));
+    }
+    for (int i = 1; i < N_CHAINS; i++) sum[0] = _mm512_add_ps(sum[0], sum[i]);
+    sink[thread * 16] = _mm512_reduce_add_ps(sum[0]);
+}
+#endif
+
+double unit_peak_pairs(int32_t n_threads) {
+    double best = 0;
+#ifdef __AVX512BF16__
+    int64_t rounds = 40000;
+    for (int attempt = 0; attempt < 50; attempt++) {
+        const double start = unit_seconds();
+        unit_parallel(multiply_pairs, &rounds, n_threads);
+        const double rate = (double)(rounds * N_CHAINS * 64 * n_threads) / (unit_seconds() - start);
         best = rate > best ? rate : best;
     }
 #else

@@ -125,6 +125,7 @@ typedef struct attention_case {
     int64_t n_heads, n_kv_heads, head_dim, n_seqs, window;
     double softcap;
     int64_t lengths[4], news[4]; // keys in all, and how many of them have queries
+    bool has_sinks, has_slopes;
 } attention_case;
 
 static float as_stored(int32_t dtype, float value) {
@@ -188,12 +189,19 @@ static void check_attention_case(const kernel_unit *unit, const attention_case *
           *single = unit_alloc((size_t)columns * 4);
     double *expected = unit_alloc((size_t)(n_tokens * columns) * 8), *score = unit_alloc(8 * 400);
     const double scale = 1 / sqrt((double)hd);
+    float *sinks = random_floats(c->n_heads, 6);
+    uint16_t *slopes = unit_alloc((size_t)c->n_heads * 2);
+    for (int64_t h = 0; h < c->n_heads; h++)
+        kernel_store_as(slopes, KERNEL_F16, h, (float)exp2(-8.0 * (double)(h + 1) / 12));
+    sinks[c->n_heads / 2] = -HUGE_VALF;
     for (int64_t t = 0; t < n_tokens; t++) {
         const int64_t s = seq_ids[t], last = positions[t],
                       first = c->window > 0 && last >= c->window ? last - c->window + 1 : 0;
         for (int64_t h = 0; h < c->n_heads; h++) {
             const int64_t kv = h / (c->n_heads / c->n_kv_heads);
-            double highest = -1e300, total = 0;
+            const double slope = (double)kernel_load_as_f32(slopes, KERNEL_F16, h);
+            const double sink = c->has_sinks ? (double)sinks[h] : -HUGE_VAL;
+            double highest = sink;
             for (int64_t p = first; p <= last; p++) {
                 double sum = 0;
                 for (int64_t d = 0; d < hd; d++)
@@ -201,8 +209,10 @@ static void check_attention_case(const kernel_unit *unit, const attention_case *
                            (double)keys[s][p * width + kv * hd + d];
                 score[p] = sum * scale;
                 if (c->softcap > 0) score[p] = c->softcap * tanh(score[p] / c->softcap);
+                if (c->has_slopes) score[p] += slope * (double)(p - last);
                 highest = score[p] > highest ? score[p] : highest;
             }
+            double total = exp(sink - highest);
             for (int64_t p = first; p <= last; p++) total += score[p] = exp(score[p] - highest);
             for (int64_t d = 0; d < hd; d++) {
                 double sum = 0;
@@ -214,7 +224,9 @@ static void check_attention_case(const kernel_unit *unit, const attention_case *
     }
     kernel_env env = {
         .dims = {{n_tokens, columns}, {n_pages, 2, c->n_kv_heads, 16, hd}, {c->n_seqs, n_slots}},
-        .pointers = {q, cache, table, seq_ids, positions},
+        .pointers =
+            {q, cache, table, seq_ids, positions, c->has_sinks ? sinks : NULL,
+             c->has_slopes ? slopes : NULL},
         .result = result,
         .result_columns = columns,
         .result_rows = n_tokens,
@@ -254,7 +266,7 @@ static void check_attention_case(const kernel_unit *unit, const attention_case *
     }
     for (int64_t s = 0; s < c->n_seqs; s++) free(keys[s]), free(values[s]);
     free(cache), free(table), free(seq_ids), free(positions), free(q), free(result), free(single),
-        free(expected), free(score);
+        free(expected), free(score), free(sinks), free(slopes);
 }
 
 static void check_attention(const kernel_unit *unit) {
@@ -336,6 +348,22 @@ static void check_attention(const kernel_unit *unit) {
          .lengths = {161},
          .news = {1},
          .softcap = 30.0},
+        {.n_heads = 8,
+         .n_kv_heads = 1,
+         .head_dim = 64,
+         .n_seqs = 2,
+         .lengths = {161, 90},
+         .news = {1, 40},
+         .window = 40,
+         .has_sinks = true},
+        {.n_heads = 12,
+         .n_kv_heads = 12,
+         .head_dim = 24,
+         .n_seqs = 2,
+         .lengths = {70, 200},
+         .news = {70, 1},
+         .has_sinks = true,
+         .has_slopes = true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         check_attention_case(unit, &cases[i], i);
@@ -412,8 +440,9 @@ static void check_rope_table(const kernel_unit *unit) {
     for (int t = 0; t < N; t++) {
         for (int i = 0; i < HALF; i++) {
             const double angle = (double)positions[t] * (double)frequencies[i];
-            expected[t * 2 * HALF + i] = (double)(float)(1.25 * cos(angle));
-            expected[t * 2 * HALF + HALF + i] = (double)(float)(1.25 * sin(angle));
+            const double length = 1.25 * (1 + 0.1 * log(1 + (double)(positions[t] / 1024)));
+            expected[t * 2 * HALF + i] = (double)(float)(length * cos(angle));
+            expected[t * 2 * HALF + HALF + i] = (double)(float)(length * sin(angle));
         }
     }
     kernel_env env = {
@@ -422,7 +451,9 @@ static void check_rope_table(const kernel_unit *unit) {
         .result = result,
         .result_columns = 2 * HALF,
         .result_rows = N,
-        .magnitude = 1.25};
+        .magnitude = 1.25,
+        .growth = 0.1,
+        .period = 1024};
     unit_launch(unit, &env, 2);
     compare(unit, "angles", result, expected, N * 2 * HALF, 6.0e-8);
 }
@@ -549,6 +580,8 @@ int kernel_check_all(void) {
             strcmp(unit->kernel, "linear_scaled_panel16") == 0 ||
             strcmp(unit->kernel, "encode_activation") == 0)
             n_failures += kernel_check_scaled(unit);
+        else if (strcmp(unit->kernel, "linear_bf16_panel16") == 0)
+            n_failures += kernel_check_bf16(unit);
         else
             continue;
         if (n_failures == before)

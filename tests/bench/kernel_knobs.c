@@ -1,5 +1,6 @@
 // kernel_knobs: every candidate of every knob (codegen/cpu/knobs.def) gives the bits of the others: products on odd shapes, few and many
 // rows, one and three threads.
+#include "codegen/cpu/kernels/math.h"
 #include "codegen/cpu/knobs.h"
 #include "tests/bench/kernel_run.h"
 
@@ -15,7 +16,7 @@ typedef struct knob_subject {
     const kernel_unit *unit;
     const knob_case *shape;
     unit_weight weight;
-    void *x;       // float32 rows, or codes
+    void *x;       // float32 rows, bfloat16 rows, or codes
     float *scales; // of the codes
     float *result;
     bool has_codes;
@@ -31,6 +32,7 @@ static knob_subject subject_make(const kernel_unit *unit, const knob_case *c) {
     knob_subject s = {.unit = unit, .shape = c};
     s.has_codes = strcmp(unit->kernel, "linear_scaled_panel16") == 0;
     s.weight = unit_weight_make(unit->dtype, c->n, c->k, 5, false);
+    const bool has_pairs = strcmp(unit->kernel, "linear_bf16_panel16") == 0;
     const int64_t count = MOST_ROWS * c->k;
     s.x = unit_alloc((size_t)count * 4);
     s.scales = unit_alloc((size_t)(MOST_ROWS * groups_of(c)) * 4);
@@ -40,6 +42,8 @@ static knob_subject subject_make(const kernel_unit *unit, const knob_case *c) {
         const float value = unit_random(&state);
         if (s.has_codes)
             ((int8_t *)s.x)[i] = (int8_t)(value * 127.0f);
+        else if (has_pairs)
+            ((uint16_t *)s.x)[i] = kernel_f32_to_bf16(value);
         else
             ((float *)s.x)[i] = value;
     }

@@ -44,13 +44,15 @@ bool unit_runs_here(const char *variant) {
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (strcmp(variant, "x86_avxvnni") == 0) return __builtin_cpu_supports("avxvnni");
     if (strcmp(variant, "x86_amx") == 0) {
-        static const char needs[] = "amx-int8,amx-tile,avx512bw,avx512vl,avx512vnni";
+        static const char needs[] = "amx-bf16,amx-int8,amx-tile,avx512bw,avx512vl,avx512vnni";
         if (mlcc_cpu_missing(needs, NULL) > 0) return false;
         mlcc_status *refusal = mlcc_cpu_request(needs);
         const bool is_granted = refusal == NULL;
         mlcc_status_free(refusal);
         return is_granted;
     }
+    if (strcmp(variant, "x86_avx512bf16") == 0)
+        return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl");
     if (strcmp(variant, "x86_avx512vnni") == 0 && !__builtin_cpu_supports("avx512vnni"))
         return false;
     if (strcmp(variant, "x86_avx512") == 0 || strcmp(variant, "x86_avx512vnni") == 0)

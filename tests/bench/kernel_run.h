@@ -48,14 +48,19 @@ double unit_peak_read(int32_t n_threads);
 // Operations in products of bytes with 32-bit sums, likewise; 0 where the machine that built this has no such instruction.
 double unit_peak_bytes(int32_t n_threads);
 
+// Operations in products of bfloat16 pairs with float32 sums, likewise.
+double unit_peak_pairs(int32_t n_threads);
+
 // Compares every unit with plain loops; returns the number of failures.
 int kernel_check_all(void);
 // One unit of linear_scaled or encode_activation; the number of failures.
 int kernel_check_scaled(const kernel_unit *unit);
+// One unit of linear_bf16; the number of failures.
+int kernel_check_bf16(const kernel_unit *unit);
 // One unit of a product: every candidate of its knobs; the number of failures.
 int kernel_check_knobs(const kernel_unit *unit);
 
-// Times all units of linear_scaled for one weight, and the best one of linear, in turn.
+// Times all units of linear_scaled or linear_bf16 for one weight, and the best one of linear, in turn.
 typedef struct kernel_turns {
     const char *variant; // those whose names it contains; NULL: all
     int32_t dtype, threads;

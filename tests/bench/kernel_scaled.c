@@ -217,7 +217,9 @@ static int subjects_of(int32_t dtype, const char *variant, subject *subjects) {
         const kernel_unit *unit = kernel_units[i];
         if (unit->dtype != dtype || !unit_runs_here(unit->variant)) continue;
         if (variant != NULL && strstr(variant, unit->variant) == NULL) continue;
-        if (strcmp(unit->kernel, "linear_scaled_panel16") == 0) subjects[n++].unit = unit;
+        if (strcmp(unit->kernel, "linear_scaled_panel16") == 0 ||
+            strcmp(unit->kernel, "linear_bf16_panel16") == 0)
+            subjects[n++].unit = unit;
     }
     static const char *const best[] = {"x86_avx512vnni", "x86_avx512", "x86_avx2", "portable"};
     for (size_t i = 0; i < sizeof best / sizeof best[0]; i++) {
@@ -234,7 +236,8 @@ typedef struct turn {
     const char *weights; // n_weights of them, one after another
     size_t n_weights;
     const scaled_rows *rows;
-    const float *floats; // [rows, k]
+    const float *floats;    // [rows, k]
+    const uint16_t *halves; // the same as bfloat16
     float *result;
     int32_t threads;
     double seconds; // for each subject
@@ -242,13 +245,16 @@ typedef struct turn {
 
 static double time_one(const turn *t, const kernel_unit *unit, size_t *next) {
     const bool takes_codes = strcmp(unit->kernel, "linear_scaled_panel16") == 0;
+    const bool takes_pairs = strcmp(unit->kernel, "linear_bf16_panel16") == 0;
     const char *weights = t->weights + *next * (size_t)t->weight_bytes;
     *next = (*next + 1) % t->n_weights;
     const kernel_env env = {
         .dims = {{t->m, t->k}, {t->n, t->k}, {t->m, takes_codes ? t->rows->groups : 0}},
         .pointers =
-            {takes_codes ? (const void *)t->rows->codes : t->floats, weights,
-             takes_codes ? t->rows->scales : NULL},
+            {takes_codes   ? (const void *)t->rows->codes
+             : takes_pairs ? (const void *)t->halves
+                           : t->floats,
+             weights, takes_codes ? t->rows->scales : NULL},
         .result = t->result,
         .result_columns = t->n,
         .result_rows = t->m};
@@ -264,7 +270,9 @@ static void run_turns(const turn *t, subject *subjects, int n_subjects) {
     for (double spent = 0; n < MAX_ROUNDS && (n < 5 || spent < t->seconds * n_subjects); n++) {
         if (n % 8 == 0) {
             read = fmax(read, unit_peak_read(t->threads));
-            bytes = fmax(bytes, unit_peak_bytes(t->threads));
+            const bool has_pairs = subjects[0].unit->dtype == KERNEL_BF16;
+            bytes =
+                fmax(bytes, has_pairs ? unit_peak_pairs(t->threads) : unit_peak_bytes(t->threads));
         }
         for (int s = 0; s < n_subjects; s++) {
             time_one(t, subjects[s].unit, &next); // what ran before leaves its x in the caches
@@ -303,6 +311,8 @@ void kernel_bench_turns(const kernel_turns *options) {
     scaled_rows rows = scaled_rows_make(max_rows, k, 3);
     float *floats = unit_alloc((size_t)(max_rows * k) * 4);
     for (int64_t i = 0; i < max_rows * k; i++) floats[i] = (float)rows.codes[i];
+    uint16_t *halves = unit_alloc((size_t)(max_rows * k) * 2);
+    for (int64_t i = 0; i < max_rows * k; i++) halves[i] = kernel_f32_to_bf16(floats[i]);
     turn t = {
         .n = n,
         .k = k,
@@ -311,6 +321,7 @@ void kernel_bench_turns(const kernel_turns *options) {
         .n_weights = n_weights,
         .rows = &rows,
         .floats = floats,
+        .halves = halves,
         .result = unit_alloc((size_t)(max_rows * n) * 4),
         .threads = options->threads,
         .seconds = options->seconds};
@@ -321,6 +332,6 @@ void kernel_bench_turns(const kernel_turns *options) {
         if (t.m < 1 || t.m > max_rows) break;
         run_turns(&t, subjects, n_subjects);
     }
-    free(weights), free(floats), free(t.result);
+    free(weights), free(floats), free(halves), free(t.result);
     scaled_rows_free(&rows);
 }

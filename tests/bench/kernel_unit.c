@@ -69,6 +69,12 @@ HOOK int32_t kernel_dtype_2(const kernel_env *env) {
 HOOK int32_t kernel_dtype_3(const kernel_env *env) {
     return (void)env, KERNEL_F16;
 }
+HOOK int32_t kernel_dtype_5(const kernel_env *env) {
+    return (void)env, KERNEL_F32;
+}
+HOOK int32_t kernel_dtype_6(const kernel_env *env) {
+    return (void)env, KERNEL_F16;
+}
 HOOK const void *kernel_pointer_0(const kernel_env *env) {
     return env->pointers[0];
 }
@@ -86,6 +92,9 @@ HOOK const void *kernel_pointer_4(const kernel_env *env) {
 }
 HOOK const void *kernel_pointer_5(const kernel_env *env) {
     return env->pointers[5];
+}
+HOOK const void *kernel_pointer_6(const kernel_env *env) {
+    return env->pointers[6];
 }
 HOOK void *kernel_result_pointer_0(const kernel_env *env) {
     return env->result;
@@ -163,6 +172,12 @@ HOOK double kernel_attr_floor(const kernel_env *env) {
 HOOK double kernel_attr_magnitude(const kernel_env *env) {
     return env->magnitude;
 }
+HOOK double kernel_attr_growth(const kernel_env *env) {
+    return env->growth;
+}
+HOOK int64_t kernel_attr_period(const kernel_env *env) {
+    return env->period;
+}
 
 // The kernel's own names become unique, so that all units fit one program.
 #define kernel_linear_panel16              JOIN(UNIT_NAME, _kernel)
@@ -193,6 +208,9 @@ HOOK double kernel_attr_magnitude(const kernel_env *env) {
 #define kernel_linear_scaled_panel16       JOIN(UNIT_NAME, _kernel)
 #define kernel_linear_scaled_panel16_items JOIN(UNIT_NAME, _items)
 #define kernel_linear_scaled_panel16_chunk JOIN(UNIT_NAME, _chunk)
+#define kernel_linear_bf16_panel16         JOIN(UNIT_NAME, _kernel)
+#define kernel_linear_bf16_panel16_items   JOIN(UNIT_NAME, _items)
+#define kernel_linear_bf16_panel16_chunk   JOIN(UNIT_NAME, _chunk)
 #define kernel_encode_activation           JOIN(UNIT_NAME, _kernel)
 #define kernel_encode_activation_items     JOIN(UNIT_NAME, _items)
 #define kernel_encode_activation_chunk     JOIN(UNIT_NAME, _chunk)

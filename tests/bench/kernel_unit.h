@@ -6,10 +6,10 @@
 
 #include "codegen/cpu/kernels/kernel.h"
 
-// What the hooks read: operand i is dims[i], pointers[i]; loads and stores are plain float32 rows.
+// What the hooks read: operand i is dims[i], pointers[i] (NULL: absent); loads and stores are plain float32 rows.
 struct kernel_env {
     int64_t dims[6][6];
-    const void *pointers[6];
+    const void *pointers[7];
     void *result; // [.., result_columns]
     void *second_result;
     float *kept; // what kernel_keep_0 receives; NULL: dropped
@@ -17,7 +17,8 @@ struct kernel_env {
     int64_t result_rows;
     void *scratch; // of this thread
     int64_t head_dim, window;
-    double scale, softcap, eps, magnitude;
+    double scale, softcap, eps, magnitude, growth;
+    int64_t period;
 };
 
 // What kernel_knob_<name> says, by row of codegen/cpu/knobs.def; fallbacks to begin with. Not to be changed during a launch.

@@ -49,6 +49,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     mlcc_kernel_units(x86_avx2 -march=x86-64-v3 linear_scaled_panel16 ${int4} Q8G32_F16)
     mlcc_kernel_units(x86_avxvnni "-march=x86-64-v3;-mavxvnni" linear_scaled_panel16 ${int4} Q8G32_F16)
     mlcc_kernel_units(x86_avx512vnni "-march=x86-64-v4;-mavx512vnni" linear_scaled_panel16 ${int4} Q8G32_F16)
+    mlcc_kernel_units(x86_avx512bf16 "-march=x86-64-v4;-mavx512bf16" linear_bf16_panel16 BF16)
+    mlcc_kernel_units(x86_amx "-march=x86-64-v4;-mamx-tile;-mamx-bf16" linear_bf16_panel16 BF16)
     mlcc_kernel_units(x86_amx "-march=x86-64-v4;-mavx512vnni;-mamx-tile;-mamx-int8" linear_scaled_panel16 ${int4} Q8G32_F16)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
     mlcc_kernel_units(arm_dotprod -march=armv8.2-a+dotprod linear_scaled_panel16 ${int4} Q8G32_F16)
@@ -82,7 +84,7 @@ add_custom_command(OUTPUT ${unit_folder}/kernel_ceilings.o
     COMMAND ${MLCC_CLANG} -std=c11 -O3 -march=native -D_GNU_SOURCE -fPIE -Wall -Wextra -I${CMAKE_SOURCE_DIR}
         -c ${CMAKE_CURRENT_SOURCE_DIR}/bench/kernel_ceilings.c -o ${unit_folder}/kernel_ceilings.o
     DEPENDS bench/kernel_ceilings.c bench/kernel_run.h ${unit_headers} COMMENT "kernel ceilings" VERBATIM)
-add_executable(bench_kernels ${CMAKE_SOURCE_DIR}/codegen/cpu/knobs.c bench/kernels_bench.c bench/kernel_check.c bench/kernel_knobs.c bench/kernel_run.c bench/kernel_scaled.c ${unit_folder}/units.c ${unit_folder}/kernel_ceilings.o
+add_executable(bench_kernels ${CMAKE_SOURCE_DIR}/codegen/cpu/knobs.c bench/kernels_bench.c bench/kernel_bf16.c bench/kernel_check.c bench/kernel_knobs.c bench/kernel_run.c bench/kernel_scaled.c ${unit_folder}/units.c ${unit_folder}/kernel_ceilings.o
     ${unit_objects})
 target_link_libraries(bench_kernels PRIVATE mlcc_quantization mlcc_runtime)
 add_test(NAME kernels_units COMMAND bench_kernels --check WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
@@ -90,7 +92,7 @@ set_tests_properties(kernels_units PROPERTIES LABELS kernels TIMEOUT 600)
 
 # Units with tile instructions on machines that have none.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    add_executable(kernels_tiles kernels/tiles.c bench/kernel_run.c bench/kernel_scaled.c ${unit_folder}/units.c ${unit_folder}/kernel_ceilings.o
+    add_executable(kernels_tiles kernels/tiles.c bench/kernel_bf16.c bench/kernel_run.c bench/kernel_scaled.c ${unit_folder}/units.c ${unit_folder}/kernel_ceilings.o
         ${unit_objects})
     target_link_libraries(kernels_tiles PRIVATE mlcc_test_support mlcc_runtime)
     add_test(NAME kernels_tiles COMMAND kernels_tiles WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

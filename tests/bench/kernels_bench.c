@@ -209,7 +209,7 @@ static void bench_rows(const kernel_unit *unit, const bench_options *options) {
     free(x), free(result), free(gain);
 }
 
-// Every element type that linear_scaled has units of.
+// Every element type that linear_scaled or linear_bf16 has units of.
 static void bench_turns(const bench_options *options) {
     static const int64_t shapes[][2] = {{2560, 2048}, {2048, 2048},  {11264, 2048},
                                         {2048, 5632}, {32000, 2048}, {4096, 11008}};

@@ -1,5 +1,5 @@
 // The attention kernels under the shim against ir/eval: ragged batches of all entries, heads of every width and group, windows and soft
-// caps, with rope as prologue. What a token does not see is NaN in the cache and no page at all in the page table. Then NVRTC's PTX of a small
+// caps, sinks and slopes, with rope as prologue. What a token does not see is NaN in the cache and no page at all in the page table. Then NVRTC's PTX of a small
 // shape through the interpreter, and what NVRTC says of registers.
 #include "tests/support/cuda_ptx.h"
 #include "tests/support/random_module.h"
@@ -55,6 +55,7 @@ typedef struct shape {
     int n_heads, n_kv_heads, head_dim, window;
     double softcap;
     const char *q, *cache; // dtypes
+    int n_vectors;         // 1: sinks; 2: slopes as well
 } shape;
 
 static int n_tokens_of(const ragged *batch) {
@@ -88,8 +89,10 @@ static ir_dtype dtype_of(const char *text) {
 }
 
 typedef struct arguments {
-    ir_tensor *qkv, *table, *cache, *page_table, *seq_ids, *positions; // in the function's order
+    // in the function's order
+    ir_tensor *qkv, *table, *cache, *page_table, *seq_ids, *positions, *sinks, *slopes;
 } arguments;
+enum { N_ARGUMENTS = sizeof(arguments) / sizeof(ir_tensor *) };
 
 // Seen positions get numbers, in pages that lie scrambled.
 static void fill_cache(const shape *s, const ragged *batch, arguments *a) {
@@ -127,7 +130,14 @@ static arguments make_arguments(const shape *s, const ragged *batch, mlcc_arena 
             keep, dtype_of(s->cache), 5, (int64_t[]){n_pages, 2, s->n_kv_heads, 16, s->head_dim}),
         .page_table = ir_tensor_create(keep, IR_I32, 2, (int64_t[]){n_seqs, n_slots}),
         .seq_ids = ir_tensor_create(keep, IR_I32, 1, &n_tokens),
-        .positions = ir_tensor_create(keep, IR_I32, 1, &n_tokens)};
+        .positions = ir_tensor_create(keep, IR_I32, 1, &n_tokens),
+        .sinks = ir_tensor_create(keep, IR_F32, 1, (int64_t[]){s->n_heads}),
+        .slopes = ir_tensor_create(keep, IR_F16, 1, (int64_t[]){s->n_heads})};
+    // Sinks above, among and below the scores, one of them none; slopes of a length that is no power of two.
+    for (int head = 0; head < s->n_heads; head++) {
+        a.sinks->f32[head] = head == 1 ? -INFINITY : (float)(head % 5 - 2) * 4.0f;
+        a.slopes->f32[head] = ir_round_to(IR_F16, exp2f(-8.0f * (float)(head + 1) / 12));
+    }
     fill_random(a.qkv->f32, ir_tensor_count(a.qkv), 1);
     fill_random(a.table->f32, ir_tensor_count(a.table), 2);
     for (int64_t i = 0; i < ir_tensor_count(a.table); i++) a.table->f32[i] *= 0.5f;
@@ -140,6 +150,7 @@ static arguments make_arguments(const shape *s, const ragged *batch, mlcc_arena 
 
 // Queries are the first columns of a fused projection and turned by rope: both become the prologue.
 static void write_module(const shape *s, char text[2048]) {
+    static const char *const vectors[] = {"", ", %sinks", ", %sinks, %slopes"};
     const int columns = s->n_heads * s->head_dim, all = columns + 2 * s->n_kv_heads * s->head_dim;
     snprintf(
         text, 2048,
@@ -148,14 +159,14 @@ static void write_module(const shape *s, char text[2048]) {
         "symbol n_page_slots <= 32\n"
         "func @forward(%%qkv: %s[n_tokens, %d], %%t: f32[n_tokens, %d], %%cache: %s[n_pages, 2, "
         "%d, 16, %d], %%pt: i32[n_seqs, n_page_slots], %%seq: i32[n_tokens], %%pos: "
-        "i32[n_tokens]) {\n"
+        "i32[n_tokens], %%sinks: f32[%d], %%slopes: f16[%d]) {\n"
         "  %%q = slice %%qkv {begin = 0, end = %d} : %s[n_tokens, %d]\n"
         "  %%r = rope %%q, %%t {head_dim = %d} : %s[n_tokens, %d]\n"
-        "  %%o = paged_attention %%r, %%cache, %%pt, %%seq, %%pos {head_dim = %d, scale = %.6f, "
+        "  %%o = paged_attention %%r, %%cache, %%pt, %%seq, %%pos%s {head_dim = %d, scale = %.6f, "
         "window = %d, softcap = %.1f} : %s[n_tokens, %d]\n  return %%o\n}\n",
-        s->q, all, s->head_dim / 2 * 2, s->cache, s->n_kv_heads, s->head_dim, columns, s->q,
-        columns, s->head_dim, s->q, columns, s->head_dim, 1.0 / sqrt((double)s->head_dim),
-        s->window, s->softcap, s->q, columns);
+        s->q, all, s->head_dim / 2 * 2, s->cache, s->n_kv_heads, s->head_dim, s->n_heads,
+        s->n_heads, columns, s->q, columns, s->head_dim, s->q, columns, vectors[s->n_vectors],
+        s->head_dim, 1.0 / sqrt((double)s->head_dim), s->window, s->softcap, s->q, columns);
 }
 
 static void check_shape(test_folder *f, const shape *s, const char *row, double tolerance) {
@@ -169,7 +180,8 @@ static void check_shape(test_folder *f, const shape *s, const char *row, double 
         if (s->n_kv_heads > 16 && n_tokens_of(&batches[b]) > 32) continue;
         mlcc_arena *keep = mlcc_arena_create();
         arguments a = make_arguments(s, &batches[b], keep);
-        ir_tensor *args[] = {a.qkv, a.table, a.cache, a.page_table, a.seq_ids, a.positions};
+        ir_tensor *args[N_ARGUMENTS];
+        memcpy(args, &a, sizeof args);
         print_message(
             "%s: %d/%d heads of %d, %s\n", row, s->n_heads, s->n_kv_heads, s->head_dim,
             batches[b].name);
@@ -181,10 +193,9 @@ static void check_shape(test_folder *f, const shape *s, const char *row, double 
 
 static void test_generic(void **state) {
     static const shape shapes[] = {
-        {4, 2, 20, 7, 0, "f32", "f32"},
-        {2, 2, 2, 0, 2.0, "f32", "f32"},
-        {3, 1, 64, 24, 5.0, "f32", "f16"},
-        {1, 1, 512, 0, 0, "bf16", "bf16"},
+        {4, 2, 20, 7, 0, "f32", "f32", 0},    {2, 2, 2, 0, 2.0, "f32", "f32", 0},
+        {3, 1, 64, 24, 5.0, "f32", "f16", 0}, {1, 1, 512, 0, 0, "bf16", "bf16", 0},
+        {6, 2, 20, 7, 0, "f32", "f32", 1},    {3, 1, 64, 24, 5.0, "f32", "f16", 2},
     };
     if (!cuda_shim_can_compile()) skip();
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
@@ -194,11 +205,13 @@ static void test_generic(void **state) {
 // Weights are rounded to 16 bits before they meet the values, which is what the tolerance is for.
 static void test_mma(void **state) {
     static const shape shapes[] = {
-        {32, 32, 8, 0, 0, "f16", "f16"},  {8, 1, 32, 24, 0, "f16", "f16"},
-        {8, 2, 64, 0, 5.0, "f16", "f16"}, {7, 1, 64, 0, 0, "bf16", "bf16"},
-        {4, 1, 128, 0, 0, "f16", "f16"},  {2, 1, 128, 40, 3.0, "bf16", "f16"},
-        {12, 1, 24, 70, 0, "f16", "f16"}, {3, 3, 80, 0, 0, "f16", "f16"},
-        {2, 1, 256, 0, 0, "f16", "f16"},  {6, 2, 96, 200, 0, "f16", "f16"},
+        {32, 32, 8, 0, 0, "f16", "f16", 0},   {8, 1, 32, 24, 0, "f16", "f16", 0},
+        {8, 2, 64, 0, 5.0, "f16", "f16", 0},  {7, 1, 64, 0, 0, "bf16", "bf16", 0},
+        {4, 1, 128, 0, 0, "f16", "f16", 0},   {2, 1, 128, 40, 3.0, "bf16", "f16", 0},
+        {12, 1, 24, 70, 0, "f16", "f16", 0},  {3, 3, 80, 0, 0, "f16", "f16", 0},
+        {2, 1, 256, 0, 0, "f16", "f16", 0},   {6, 2, 96, 200, 0, "f16", "f16", 0},
+        {8, 1, 64, 24, 0, "bf16", "bf16", 1}, {12, 1, 32, 0, 0, "f16", "f16", 2},
+        {5, 5, 64, 0, 4.0, "f16", "f16", 2},
     };
     if (!cuda_shim_can_compile()) skip();
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
@@ -212,13 +225,13 @@ static void test_choice(void **state) {
         shape shape;
         const char *row;
     } cases[] = {
-        {{4, 2, 64, 0, 0, "f16", "f16"}, "paged_attention_mma16__sm80"},
-        {{4, 2, 64, 0, 0, "bf16", "f16"}, "paged_attention_mma16__sm80"},
-        {{4, 2, 64, 0, 0, "f32", "f16"}, "paged_attention_generic__sm80"},
-        {{4, 2, 64, 0, 0, "f16", "bf16"}, "paged_attention_generic__sm80"},
-        {{4, 2, 64, 0, 0, "f32", "f32"}, "paged_attention_generic__sm80"},
-        {{4, 2, 20, 0, 0, "f16", "f16"}, "paged_attention_generic__sm80"},
-        {{4, 2, 320, 0, 0, "f16", "f16"}, "paged_attention_generic__sm80"},
+        {{4, 2, 64, 0, 0, "f16", "f16", 0}, "paged_attention_mma16__sm80"},
+        {{4, 2, 64, 0, 0, "bf16", "f16", 0}, "paged_attention_mma16__sm80"},
+        {{4, 2, 64, 0, 0, "f32", "f16", 0}, "paged_attention_generic__sm80"},
+        {{4, 2, 64, 0, 0, "f16", "bf16", 0}, "paged_attention_generic__sm80"},
+        {{4, 2, 64, 0, 0, "f32", "f32", 0}, "paged_attention_generic__sm80"},
+        {{4, 2, 20, 0, 0, "f16", "f16", 0}, "paged_attention_generic__sm80"},
+        {{4, 2, 320, 0, 0, "f16", "f16", 0}, "paged_attention_generic__sm80"},
     };
     const test_folder *f = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -290,12 +303,19 @@ static const struct {
     {"splits: no barrier before the factors are read", "block_sync();\n    NO_UNROLL", "NO_UNROLL"},
     {"singly: no order before the queries are read",
      "n_heads);\n        warp_sync();\n        head_state", "n_heads);\n        head_state"},
+    {"sinks: in every warp's part", "walk->slot == walk->span.begin / ATTENTION_PAGE", "true"},
+    {"sinks: in every lane's total", "lane_index() < 4 ? sink_total(state->largest[j]) : 0.0f",
+     "sink_total(state->largest[j])"},
+    {"sinks: in every lane's total of a tile", "lane_index() % 4 == 0 ? sink_total(sink) : 0.0f",
+     "sink_total(sink)"},
+    {"slopes: of the head beside", "head_slope(env, head) :", "head_slope(env, head ^ 1) :"},
+    {"slopes: one position too far", "(float)(row + 1 - end)", "(float)(row - end)"},
     {"singly: no order before the part is read", "warp_sync();\n        store_joined(env, part, 1",
      "store_joined(env, part, 1"},
 };
 
 static const cuda_subject *suspect; // of the process that runs it
-static const shape bug_shape = {8, 2, 64, 0, 0, "f16", "f16"};
+static const shape bug_shape = {8, 2, 64, 0, 0, "f16", "f16", 2};
 
 static void run_suspect(void **state) {
     (void)state;
@@ -308,7 +328,8 @@ static void run_suspect(void **state) {
         if (!is_wanted) continue;
         mlcc_arena *keep = mlcc_arena_create();
         arguments a = make_arguments(&bug_shape, &batches[b], keep);
-        ir_tensor *args[] = {a.qkv, a.table, a.cache, a.page_table, a.seq_ids, a.positions};
+        ir_tensor *args[N_ARGUMENTS];
+        memcpy(args, &a, sizeof args);
         cuda_subject_check(suspect, args, 1.5e-3, 1.5e-3);
         mlcc_arena_free(keep);
     }
@@ -368,7 +389,7 @@ static void test_ptx(void **state) {
         "a page's first", "six of one each", "few tokens of three", "two prompts",
         "larger batch of one each"};
     static const char *const archs[] = {"compute_80", "compute_90a"};
-    static const shape small = {6, 2, 24, 0, 0, "f16", "f16"};
+    static const shape small = {6, 2, 24, 0, 0, "f16", "f16", 0};
     const test_folder *f = *state;
     nvrtc_library *library = ptx_nvrtc_open();
     char text[2048];
@@ -382,7 +403,8 @@ static void test_ptx(void **state) {
             while (strcmp(batch->name, names[i]) != 0) batch++;
             mlcc_arena *keep = mlcc_arena_create();
             arguments a = make_arguments(&small, batch, keep);
-            ir_tensor *args[] = {a.qkv, a.table, a.cache, a.page_table, a.seq_ids, a.positions};
+            ir_tensor *args[N_ARGUMENTS];
+            memcpy(args, &a, sizeof args);
             ir_tensor *expected = NULL, *actual = NULL;
             const ir_eval_options options = {0};
             print_message("%s: %s\n", archs[k], batch->name);
@@ -412,10 +434,9 @@ static int assert_at_most(const char *log, const char *what, long most) {
 // The first shape for all architectures, the others for an old and a new one.
 static void test_nvrtc(void **state) {
     static const shape shapes[] = {
-        {32, 8, 128, 0, 0, "f16", "f16"},
-        {32, 8, 128, 4096, 30.0, "f16", "f16"},
-        {28, 4, 128, 0, 0, "bf16", "bf16"},
-        {8, 4, 256, 0, 0, "f16", "f16"},
+        {32, 8, 128, 0, 0, "f16", "f16", 0},    {32, 8, 128, 4096, 30.0, "f16", "f16", 0},
+        {28, 4, 128, 0, 0, "bf16", "bf16", 0},  {8, 4, 256, 0, 0, "f16", "f16", 0},
+        {64, 8, 64, 128, 0, "bf16", "bf16", 1}, {32, 32, 128, 0, 0, "f16", "f16", 2},
     };
     static const char *const archs[] = {"sm_80", "sm_86", "sm_89", "sm_90a"};
     const test_folder *f = *state;

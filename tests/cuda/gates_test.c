@@ -223,12 +223,34 @@ static const struct {
      "module @m level=graph\nsymbol n_tokens <= 64\nparam @g : f32[2048]\nparam @b : f32[2048]\n"
      "func @forward(%x: f16[n_tokens, 2048]) {\n"
      "  %0 = layer_norm %x, @g, @b : f16[n_tokens, 2048]\n  return %0\n}\n"},
+    {"experts of any dtype",
+     "module @m level=graph\nsymbol n_tokens <= 64\nparam @w.weight : q4g32_f16[8, 512, 1024]\n"
+     "func @forward(%x: f32[n_tokens, 1024], %e: i32[n_tokens, 2]) {\n"
+     "  %0 = linear_experts %x, @w.weight, %e : f32[n_tokens, 1024]\n  return %0\n}\n"},
     {"experts",
      "module @m level=graph\nsymbol n_tokens <= 64\nparam @w.weight : q4g32_f16[8, 512, 1024]\n"
      "func @forward(%x: f16[n_tokens, 1024], %l: f32[n_tokens, 8]) {\n"
      "  %0, %1 = route_experts %l {k = 2} : i32[n_tokens, 2], f32[n_tokens, 2]\n"
      "  %2 = linear_experts %x, @w.weight, %0 : f16[n_tokens, 1024]\n"
      "  %3 = combine_experts %2, %1 : f16[n_tokens, 512]\n  return %3\n}\n"},
+    {"attention of whole sequences",
+     "module @m level=graph\nsymbol n_tokens <= 512\n"
+     "func @forward(%q: f16[n_tokens, 2304], %s: i32[n_tokens, 2]) {\n"
+     "  %0 = slice %q {begin = 0, end = 768} : f16[n_tokens, 768]\n"
+     "  %1 = slice %q {begin = 768, end = 1536} : f16[n_tokens, 768]\n"
+     "  %2 = slice %q {begin = 1536, end = 2304} : f16[n_tokens, 768]\n"
+     "  %3 = segment_attention %0, %1, %2, %s {head_dim = 64} : f16[n_tokens, 768]\n"
+     "  return %3\n}\n"},
+    {"latent attention",
+     "module @m level=graph\nsymbol n_tokens <= 64\nsymbol n_seqs <= 4\nsymbol n_pages <= 64\n"
+     "symbol n_page_slots <= 16\nparam @w : f16[16, 512, 128]\n"
+     "func @forward(%x: f16[n_tokens, 2048], %r: f16[n_tokens, 1024], %l: f16[n_tokens, 512], "
+     "%k: f16[n_tokens, 64], %cache: f16[n_pages, 16, 576], %pt: i32[n_seqs, n_page_slots], "
+     "%seq: i32[n_tokens], %pos: i32[n_tokens]) {\n"
+     "  %c = latent_append %cache, %l, %k, %pt, %seq, %pos : f16[n_pages, 16, 576]\n"
+     "  %q = linear_heads %x, @w : f16[n_tokens, 8192]\n"
+     "  %0 = latent_attention %q, %r, %c, %pt, %seq, %pos {rank = 512} : f16[n_tokens, 8192]\n"
+     "  return %0, %c\n}\n"},
 };
 
 // Every row once for every architecture that NVRTC knows.
@@ -270,6 +292,28 @@ static void fp8_linears(void **state) {
             "  return %%0\n}\n",
             cases[i].weight, cases[i].codes, cases[i].group == 0 ? 1 : 4096 / cases[i].group,
             cases[i].group);
+        gate_text(g, text, cases[i].weight, true);
+    }
+}
+
+// Experts in other formats than those of every_row.
+static void experts(void **state) {
+    static const struct {
+        const char *weight, *x;
+    } cases[] = {
+        {"q8g32_f16", "f16"}, {"q3g40_f16", "f16"}, {"bf16", "bf16"}, {"e4m3b128_f32", "bf16"}};
+    gates *g = *state;
+    if (g->nvrtc == NULL) skip();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[1024];
+        snprintf(
+            text, sizeof text,
+            "module @m level=graph\nsymbol n_tokens <= 2048\n"
+            "param @w.weight : %s[8, 512, 1280]\nparam @w.bias : f16[8, 512]\n"
+            "func @forward(%%x: %s[n_tokens, 2560], %%e: i32[n_tokens, 2]) {\n"
+            "  %%0 = linear_experts %%x, @w.weight, %%e, @w.bias : %s[n_tokens, 1024]\n"
+            "  return %%0\n}\n",
+            cases[i].weight, cases[i].x, cases[i].x);
         gate_text(g, text, cases[i].weight, true);
     }
 }
@@ -391,9 +435,9 @@ static void broken_cubins(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(real_models),   cmocka_unit_test(every_row),
-        cmocka_unit_test(fp8_linears),   cmocka_unit_test(every_entry_waits),
-        cmocka_unit_test(broken_cubins),
+        cmocka_unit_test(real_models),       cmocka_unit_test(every_row),
+        cmocka_unit_test(fp8_linears),       cmocka_unit_test(experts),
+        cmocka_unit_test(every_entry_waits), cmocka_unit_test(broken_cubins),
     };
     return cmocka_run_group_tests(tests, open_gates, close_gates);
 }

@@ -5,9 +5,13 @@
 #include <math.h>
 
 typedef struct experts_case {
+    const char *row;
     ir_dtype weight, activation;
     int n_experts, chosen, n, k, tokens[4]; // 0 ends
 } experts_case;
+
+static const char generic[] = "linear_experts_generic__sm80";
+static const char tile16[] = "linear_experts_tile16__sm80";
 
 static ir_tensor *choice(
     int64_t n_rows, int64_t k, int64_t n_experts, uint64_t seed, mlcc_arena *keep) {
@@ -35,7 +39,7 @@ static void check_experts(test_folder *f, const experts_case *c) {
         "  %%3 = relu %%2 : %s[n_tokens, %d]\n  return %%1, %%3\n}\n",
         w, c->n_experts, c->n, c->k, w, c->n_experts, c->n, c->k, c->n_experts, c->n, x, c->k, x,
         wide, c->chosen, x, out, x, out, x, out, x, out, x, out);
-    cuda_subject s = cuda_subject_open(text, "linear_experts_generic__sm80", f->path);
+    cuda_subject s = cuda_subject_open(text, c->row, f->path);
     const double unit = c->activation == IR_F32   ? 0x1p-20
                         : c->activation == IR_F16 ? 0x1p-10
                                                   : 0x1p-7;
@@ -57,7 +61,7 @@ static void test_kinds_of_code(void **state) {
                                       IR_Q8G32_F16, IR_E4M3_F32,  IR_E5M2};
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
         // 40 rows: an expert in two shares a tile with its neighbours.
-        const experts_case c = {dtypes[i], IR_F16, 4, 2, 40, 96, {1, 5}};
+        const experts_case c = {generic, dtypes[i], IR_F16, 4, 2, 40, 96, {1, 5}};
         check_experts(*state, &c);
     }
 }
@@ -65,9 +69,38 @@ static void test_kinds_of_code(void **state) {
 // Fewer slots than experts, more than eight of one expert, rows longer than shared memory, experts within one tile.
 static void test_shapes(void **state) {
     static const experts_case cases[] = {
-        {IR_F32, IR_F32, 3, 1, 7, 33, {1, 40}},
-        {IR_Q4G32_F16, IR_F32, 20, 3, 16, 130, {2, 13}},
-        {IR_Q4G32_F16, IR_BF16, 2, 2, 33, 1100, {9}},
+        {generic, IR_F32, IR_F32, 3, 1, 7, 33, {1, 40}},
+        {generic, IR_Q4G32_F16, IR_F32, 20, 3, 16, 130, {2, 13}},
+        {generic, IR_Q4G32_F16, IR_BF16, 2, 2, 33, 1100, {9}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) check_experts(*state, &cases[i]);
+}
+
+// Tensor cores: every kind of code and kind of activation, few rows and many; K that ends within a unit, rows that lie straight and rows that must be
+// gathered.
+static void test_tensor_cores(void **state) {
+    static const experts_case cases[] = {
+        {tile16, IR_F16, IR_F16, 4, 2, 48, 96, {1, 5, 17}},
+        {tile16, IR_BF16, IR_BF16, 5, 2, 16, 104, {2, 20}},
+        {tile16, IR_Q4G32_F16, IR_F16, 4, 2, 144, 256, {3, 16, 40}},
+        {tile16, IR_Q4G32_F32, IR_BF16, 3, 2, 32, 100, {9, 18}},
+        {tile16, IR_Q3G40_F16, IR_F16, 4, 2, 32, 120, {1, 17}},
+        {tile16, IR_Q8G32_F16, IR_F16, 4, 3, 32, 160, {4, 33}},
+        {tile16, IR_Q8G32_F16, IR_BF16, 4, 1, 16, 64, {17}},
+        {tile16, IR_E4M3_F32, IR_F16, 4, 2, 32, 136, {2, 17}},
+        {tile16, IR_E4M3B128_F32, IR_BF16, 2, 2, 128, 256, {5, 17}},
+        {tile16, IR_E5M2, IR_F16, 4, 2, 32, 96, {2, 17}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) check_experts(*state, &cases[i]);
+}
+
+// An expert with more than 64 slots and more blocks of them than the grid has, experts without any, more experts than slots.
+static void test_loads(void **state) {
+    static const experts_case cases[] = {
+        {tile16, IR_Q4G32_F16, IR_F16, 1, 1, 16, 64, {150}},
+        {tile16, IR_Q4G32_F16, IR_F16, 2, 2, 160, 64, {100}},
+        {tile16, IR_F16, IR_F16, 64, 8, 16, 32, {1, 17, 60}},
+        {tile16, IR_Q4G32_F16, IR_F16, 2, 1, 32, 4400, {16}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) check_experts(*state, &cases[i]);
 }
@@ -137,8 +170,9 @@ static void test_parts(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_folder_set_up, test_folder_tear_down)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        TEST(test_kinds_of_code), TEST(test_shapes), TEST(test_route), TEST(test_parts)};
+    const struct CMUnitTest tests[] = {TEST(test_kinds_of_code), TEST(test_shapes),
+                                       TEST(test_tensor_cores),  TEST(test_loads),
+                                       TEST(test_route),         TEST(test_parts)};
     if (!cuda_shim_can_compile()) return 77;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

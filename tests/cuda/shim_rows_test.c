@@ -1,6 +1,7 @@
 // The kernels that work on rows, run under cuda_shim on odd shapes and every activation dtype, against ir/eval.
 #include "tests/support/cuda_group.h"
 #include "tests/support/random_module.h"
+#include "tests/support/row_modules.h"
 
 #include <math.h>
 
@@ -57,8 +58,11 @@ static void test_take_rows(void **state) {
             "module @m level=graph\nsymbol n_tokens <= 256\nsymbol n_logits <= 256\n"
             "func @forward(%%x: %s[n_tokens, %d], %%rows: i32[n_logits]) {\n"
             "  %%0 = relu %%x : %s[n_tokens, %d]\n"
-            "  %%1 = take_rows %%0, %%rows : %s[n_logits, %d]\n  return %%1\n}\n",
-            float_names[c], columns[c], float_names[c], columns[c], float_names[c], columns[c]);
+            "  %%1 = clamp %%0 {min = 0.25} : %s[n_tokens, %d]\n"
+            "  %%2 = clamp %%1 {max = 0.7} : %s[n_tokens, %d]\n"
+            "  %%3 = take_rows %%2, %%rows : %s[n_logits, %d]\n  return %%3\n}\n",
+            float_names[c], columns[c], float_names[c], columns[c], float_names[c], columns[c],
+            float_names[c], columns[c], float_names[c], columns[c]);
         cuda_subject s = cuda_subject_open(text, "take_rows__sm80", f->path);
         for (int r = 0; r < N_ROW_COUNTS; r++) {
             ir_tensor *args[] = {
@@ -124,7 +128,7 @@ static void test_rms_norm_groups(void **state) {
     }
 }
 
-// With gain and bias behind a sum, with a gain alone, with neither, and rows too long for registers.
+// Also rows too long for registers.
 static void test_layer_norm(void **state) {
     test_folder *f = *state;
     static const int columns[] = {1, 8, 33, 172, 2050, 17001};
@@ -132,19 +136,8 @@ static void test_layer_norm(void **state) {
         const ir_dtype dtype = float_dtypes[c % 3];
         const char *name = float_names[c % 3], *gain = float_names[(c + 1) % 3];
         const int n = columns[c];
-        char text[1024];
-        snprintf(
-            text, sizeof text,
-            "module @m level=graph\nsymbol n_tokens <= 256\nparam @gain.weight : %s[%d]\n"
-            "param @shift.weight : f32[%d]\n"
-            "func @forward(%%x: %s[n_tokens, %d], %%y: %s[n_tokens, %d]) {\n"
-            "  %%0 = add %%x, %%y : %s[n_tokens, %d]\n"
-            "  %%1 = layer_norm %%0, @gain.weight, @shift.weight : %s[n_tokens, %d]\n"
-            "  %%2 = layer_norm %%x, @gain.weight {eps = 0.1} : %s[n_tokens, %d]\n"
-            "  %%3 = layer_norm %%x {eps = 0.001} : %s[n_tokens, %d]\n"
-            "  return %%0, %%1, %%2, %%3\n}\n",
-            gain, n, n, name, n, name, n, name, n, name, n, name, n, name, n);
-        cuda_subject s = cuda_subject_open(text, "layer_norm__sm80", f->path);
+        const row_module module = row_module_layer_norm(name, gain, n);
+        cuda_subject s = cuda_subject_open(module.text, "layer_norm__sm80", f->path);
         for (int r = 0; r < N_ROW_COUNTS; r++) {
             if (n > 10000 && r != 1) continue;
             ir_tensor *args[] = {
@@ -156,12 +149,31 @@ static void test_layer_norm(void **state) {
     }
 }
 
+static void test_layer_norm_groups(void **state) {
+    test_folder *f = *state;
+    static const int heads[] = {2, 34, 64, 128, 1100};
+    for (int i = 0; i < 5; i++) {
+        const ir_dtype dtype = float_dtypes[i % 3];
+        const row_module module =
+            row_module_layer_norm_groups(float_names[i % 3], float_names[(i + 1) % 3], 3, heads[i]);
+        cuda_subject s = cuda_subject_open(module.text, "layer_norm__sm80", f->path);
+        for (int r = 0; r < N_ROW_COUNTS; r++) {
+            ir_tensor *args[] = {
+                random_matrix(dtype, row_counts[r], 3 * heads[i], 2, 1, s.keep),
+                random_matrix(dtype, row_counts[r], 3 * heads[i], 2, 2, s.keep)};
+            cuda_subject_check(&s, args, 2e-5, 2e-5);
+        }
+        cuda_subject_close(&s);
+    }
+}
+
 static void test_rope_table(void **state) {
     test_folder *f = *state;
     static const char text[] =
         "module @m level=graph\nsymbol n_tokens <= 256\n"
         "func @forward(%p: i32[n_tokens], %f: f32[33]) {\n"
-        "  %0 = rope_table %p, %f {magnitude = 1.25} : f32[n_tokens, 66]\n  return %0\n}\n";
+        "  %0 = rope_table %p, %f {magnitude = 1.25, growth = 0.1, period = 7} : "
+        "f32[n_tokens, 66]\n  return %0\n}\n";
     cuda_subject s = cuda_subject_open(text, "rope_table__sm80", f->path);
     const int64_t n_frequencies = 33;
     for (int r = 0; r < N_ROW_COUNTS; r++) {
@@ -315,6 +327,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(
             test_rms_norm_groups, test_folder_set_up, test_folder_tear_down),
         cmocka_unit_test_setup_teardown(test_layer_norm, test_folder_set_up, test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_layer_norm_groups, test_folder_set_up, test_folder_tear_down),
         cmocka_unit_test_setup_teardown(test_rope_table, test_folder_set_up, test_folder_tear_down),
         cmocka_unit_test_setup_teardown(test_kv_append, test_folder_set_up, test_folder_tear_down),
         cmocka_unit_test_setup_teardown(

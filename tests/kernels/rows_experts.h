@@ -75,6 +75,66 @@ static void test_experts(test_folder *f, const kernel_row *row) {
     for_every_format(test_experts_dtype, f, row);
 }
 
+// x of the first product and y of the second, which has a part for every chosen expert and a bias, become codes on the way.
+static void test_scaled_experts_shape(
+    test_folder *f, const kernel_row *row, ir_dtype dtype, experts_shape a, bool has_parts) {
+    const char *format = ir_dtype_get(dtype)->text, *name = float_names[dtype % 3];
+    const int out = a.chosen * a.n, wide = has_parts ? a.chosen * a.k : a.k;
+    mlcc_str text = {0};
+    mlcc_str_printf(
+        &text,
+        "module @m level=graph\nsymbol n_tokens <= 256\nparam @w.weight : %s[%d, %d, %d]\n"
+        "param @v.weight : %s[%d, %d, %d]\nparam @v.bias : %s[%d, %d]\n"
+        "func @forward(%%x: f32[n_tokens, %d], %%y: %s[n_tokens, %d], %%e: i32[n_tokens, %d]) {\n",
+        format, a.n_experts, a.n, a.k, format, a.n_experts, a.n, a.k, name, a.n_experts, a.n, a.k,
+        name, wide, a.chosen);
+    mlcc_str_printf(
+        &text,
+        "  %%c, %%s = encode_activation %%x {mantissa_bits = 7, group = 32, floor = 1e-30} : "
+        "i8[n_tokens, %d], f32[n_tokens, %d]\n"
+        "  %%d, %%t = encode_activation %%y {mantissa_bits = 7, group = 32, floor = 1e-30} : "
+        "i8[n_tokens, %d], f32[n_tokens, %d]\n",
+        a.k, (a.k + 31) / 32, wide, (wide + 31) / 32);
+    mlcc_str_printf(
+        &text,
+        "  %%0 = linear_scaled_experts %%c, @w.weight, %%e, %%s {group = 32} : f32[n_tokens, %d]\n"
+        "  %%1 = linear_scaled_experts %%d, @v.weight, %%e, %%t, @v.bias {group = 32} : "
+        "f32[n_tokens, %d]\n"
+        "  %%2 = silu %%1 : f32[n_tokens, %d]\n  %%3 = cast %%2 : f16[n_tokens, %d]\n"
+        "  return %%0, %%3\n}\n",
+        out, out, out, out);
+    subject s = open_subject(f, row, mlcc_str_text(&text));
+    mlcc_str_free(&text);
+    for (int r = 0; r < N_ROW_COUNTS; r++) {
+        const int64_t n_rows = row_counts[r];
+        ir_tensor *args[] = {
+            random_matrix(IR_F32, n_rows, a.k, 2, (uint64_t)r, s.keep),
+            random_matrix(float_dtypes[dtype % 3], n_rows, wide, 2, (uint64_t)r + 50, s.keep),
+            random_choice(n_rows, a.chosen, a.n_experts, (uint64_t)r + 9, s.keep)};
+        run_subject(&s, args, 1e-4, 1e-5);
+    }
+    close_subject(&s);
+}
+
+static void test_scaled_experts_dtype(test_folder *f, const kernel_row *row, ir_dtype dtype) {
+    // As above; where K is no multiple of 32 all experts read the same row. The last has chunks that end within an expert.
+    static const experts_shape shapes[] = {{4, 2, 40, 41},  {5, 3, 16, 192}, {3, 1, 7, 33},
+                                           {20, 4, 33, 64}, {2, 2, 1, 64},   {3, 2, 1200, 320}};
+    const ir_type stack = {
+        .dtype = dtype, .rank = 3, .dims = {ir_dim_const(2), ir_dim_const(16), ir_dim_const(32)}};
+    const int32_t code = kernel_panel16_format_of((int32_t)dtype).code;
+    if (code != KERNEL_CODE_INT4 && code != KERNEL_CODE_INT8) return;
+    if (!quant_format_accepts(quant_format_of(dtype), &stack)) return;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        if ((i + (size_t)dtype + strlen(row->name)) % 3 == 0)
+            test_scaled_experts_shape(f, row, dtype, shapes[i], shapes[i].k % 32 == 0);
+    }
+}
+
+static void test_scaled_experts(test_folder *f, const kernel_row *row) {
+    for_every_format(test_scaled_experts_dtype, f, row);
+}
+
 // Every way to score, with groups and without; the logits come through a prologue. What is chosen is exact, weights nearly.
 static void test_route(test_folder *f, const kernel_row *row) {
     static const char *const ways[] = {

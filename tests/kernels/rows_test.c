@@ -4,6 +4,8 @@
 #include "quantization/format.h"
 #include "tests/support/compile_module.h"
 #include "tests/support/random_module.h"
+#include "tests/support/row_modules.h"
+#include "tests/support/segment_modules.h"
 
 #include <math.h>
 
@@ -198,6 +200,8 @@ static void test_linear_dtype(test_folder *f, const kernel_row *row, ir_dtype dt
         kernel_panel16_format_of((int32_t)dtype).code != KERNEL_CODE_INT4) {
         return;
     }
+    const bool takes_pairs = strstr(row->name, "linear_bf16") != NULL;
+    if (takes_pairs && dtype != IR_BF16) return;
     linear_shape accepted[3];
     int n_accepted = 0;
     const int n_small = strstr(row->name, "portable") != NULL ? 2 : 1;
@@ -208,7 +212,9 @@ static void test_linear_dtype(test_folder *f, const kernel_row *row, ir_dtype dt
     }
     accepted[n_accepted++] = large[accepts_shape(dtype, large[0]) ? 0 : 1];
     const bool takes_any_x = strstr(row->name, "linear_elements") != NULL;
-    const ir_dtype x_dtype = takes_any_x ? float_dtypes[(int)dtype % 3] : IR_F32;
+    const ir_dtype x_dtype = takes_any_x   ? float_dtypes[(int)dtype % 3]
+                             : takes_pairs ? IR_BF16
+                                           : IR_F32;
     test_linear_format(f, row, ir_dtype_get(dtype)->text, x_dtype, accepted, n_accepted);
 }
 
@@ -318,26 +324,31 @@ static void test_rms_norm(test_folder *f, const kernel_row *row) {
     test_rms_norm_groups(f, row);
 }
 
-// With gain and bias behind a sum, with a gain alone, with neither; values far from zero, whose squares would swallow what is left of them.
+static void test_layer_norm_groups(test_folder *f, const kernel_row *row) {
+    static const int heads[] = {1, 5, 16, 33, 64};
+    for (int i = 0; i < 5; i++) {
+        const char *name = float_names[i % 3], *gain = float_names[(i + 1) % 3];
+        const row_module module = row_module_layer_norm_groups(name, gain, 3, heads[i]);
+        subject s = open_subject(f, row, module.text);
+        for (int r = 0; r < N_ROW_COUNTS; r += 2) {
+            ir_tensor *args[] = {
+                random_matrix(float_dtypes[i % 3], row_counts[r], 3 * heads[i], 2, 1, s.keep),
+                random_matrix(float_dtypes[i % 3], row_counts[r], 3 * heads[i], 2, 2, s.keep)};
+            run_subject(&s, args, 2e-5, 2e-5);
+        }
+        close_subject(&s);
+    }
+}
+
+// Values far from zero, whose squares would swallow what is left of them.
 static void test_layer_norm(test_folder *f, const kernel_row *row) {
     static const int columns[] = {1, 8, 31, 33, 64, 172, 1000};
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
         ir_dtype dtype = float_dtypes[c % 3];
         const char *name = float_names[c % 3], *gain = float_names[(c + 1) % 3];
         const int n = columns[c];
-        char text[1024];
-        snprintf(
-            text, sizeof text,
-            "module @m level=graph\nsymbol n_tokens <= 256\nparam @gain.weight : %s[%d]\n"
-            "param @shift.weight : f32[%d]\n"
-            "func @forward(%%x: %s[n_tokens, %d], %%y: %s[n_tokens, %d]) {\n"
-            "  %%0 = add %%x, %%y : %s[n_tokens, %d]\n"
-            "  %%1 = layer_norm %%0, @gain.weight, @shift.weight : %s[n_tokens, %d]\n"
-            "  %%2 = layer_norm %%x, @gain.weight {eps = 0.1} : %s[n_tokens, %d]\n"
-            "  %%3 = layer_norm %%x {eps = 0.001} : %s[n_tokens, %d]\n"
-            "  return %%0, %%1, %%2, %%3\n}\n",
-            gain, n, n, name, n, name, n, name, n, name, n, name, n, name, n);
-        subject s = open_subject(f, row, text);
+        const row_module module = row_module_layer_norm(name, gain, n);
+        subject s = open_subject(f, row, module.text);
         for (int r = 0; r < N_ROW_COUNTS; r += 2) {
             ir_tensor *args[] = {
                 random_matrix(dtype, row_counts[r], n, 2, 1, s.keep),
@@ -348,6 +359,7 @@ static void test_layer_norm(test_folder *f, const kernel_row *row) {
         }
         close_subject(&s);
     }
+    test_layer_norm_groups(f, row);
 }
 
 static void test_embedding_dtype(test_folder *f, const kernel_row *row, ir_dtype dtype) {
@@ -605,9 +617,9 @@ static void test_rope_table(test_folder *f, const kernel_row *row) {
         }
         mlcc_str_printf(
             &text,
-            "]\nfunc @forward(%%p: i32[n_tokens]) {\n  %%0 = rope_table %%p, @f {magnitude = 1.25} "
-            ": f32[n_tokens, %d]\n  return %%0\n}\n",
-            2 * halves[h]);
+            "]\nfunc @forward(%%p: i32[n_tokens]) {\n  %%0 = rope_table %%p, @f {magnitude = "
+            "1.25%s} : f32[n_tokens, %d]\n  return %%0\n}\n",
+            h % 2 == 0 ? "" : ", growth = 0.1, period = 1000", 2 * halves[h]);
         subject s = open_subject(f, row, mlcc_str_text(&text));
         mlcc_str_free(&text);
         for (int r = 0; r < N_ROW_COUNTS; r += 3) {
@@ -678,12 +690,22 @@ static ir_tensor *cache_of(
 typedef struct attention_shape {
     int n_heads, n_kv_heads, head_dim, window;
     double softcap;
+    int n_vectors; // 1: sinks; 2: slopes as well
 } attention_shape;
 
 static const attention_shape attention_shapes[] = {
-    {8, 4, 8, 0, 0},      {4, 4, 20, 0, 0},   {8, 1, 64, 24, 0},
-    {2, 2, 128, 0, 30.0}, {6, 2, 16, 7, 5.0}, {1, 1, 1, 0, 0},
+    {8, 4, 8, 0, 0, 0},     {4, 4, 20, 0, 0, 0}, {8, 1, 64, 24, 0, 0},  {2, 2, 128, 0, 30.0, 0},
+    {6, 2, 16, 7, 5.0, 0},  {1, 1, 1, 0, 0, 0},  {10, 2, 64, 24, 0, 1}, {3, 3, 20, 0, 0, 2},
+    {8, 2, 32, 9, 20.0, 2}, {4, 1, 16, 0, 0, 1},
 };
+
+// Sinks above, among and below the scores, one of them none; slopes of a length that is no power of two.
+static void fill_vectors(int n_heads, ir_tensor *sinks, ir_tensor *slopes) {
+    for (int head = 0; head < n_heads; head++) {
+        sinks->f32[head] = head == 1 ? -INFINITY : (float)(head % 5 - 2) * 4.0f;
+        slopes->f32[head] = ir_round_to(slopes->dtype, exp2f(-8.0f * (float)(head + 1) / 12));
+    }
+}
 
 static const char attention_head[] = "module @m level=graph\nsymbol n_tokens <= 256\nsymbol n_seqs "
                                      "<= 4\nsymbol n_pages <= 64\nsymbol n_page_slots <= 16\n";
@@ -723,6 +745,7 @@ static void test_kv_append(test_folder *f, const kernel_row *row) {
 }
 
 static void test_attention(test_folder *f, const kernel_row *row) {
+    static const char *const vectors[] = {"", ", %sinks", ", %sinks, %slopes"};
     for (size_t i = 0; i < sizeof attention_shapes / sizeof attention_shapes[0]; i++) {
         const attention_shape a = attention_shapes[i];
         const int columns = a.n_heads * a.head_dim;
@@ -731,33 +754,57 @@ static void test_attention(test_folder *f, const kernel_row *row) {
             text, sizeof text,
             "%sfunc @forward(%%q: f32[n_tokens, %d], %%cache: %s[n_pages, 2, %d, 16, %d], %%pt: "
             "i32[n_seqs, n_page_slots], %%seq: i32[n_tokens], "
-            "%%pos: i32[n_tokens]) {\n  %%0 = scale %%q {factor = 0.5} : f32[n_tokens, %d]\n"
-            "  %%1 = paged_attention %%0, %%cache, %%pt, %%seq, %%pos {head_dim = %d, scale = 0.8, "
-            "window = %d, softcap = %.1f} : f32[n_tokens, %d]\n"
+            "%%pos: i32[n_tokens], %%sinks: f32[%d], %%slopes: f16[%d]) {\n"
+            "  %%0 = scale %%q {factor = 0.5} : f32[n_tokens, %d]\n"
+            "  %%1 = paged_attention %%0, %%cache, %%pt, %%seq, %%pos%s {head_dim = %d, scale = "
+            "0.8, window = %d, softcap = %.1f} : f32[n_tokens, %d]\n"
             "  return %%1\n}\n",
-            attention_head, columns, float_names[i % 3], a.n_kv_heads, a.head_dim, columns,
-            a.head_dim, a.window, a.softcap, columns);
+            attention_head, columns, float_names[i % 3], a.n_kv_heads, a.head_dim, a.n_heads,
+            a.n_heads, columns, vectors[a.n_vectors], a.head_dim, a.window, a.softcap, columns);
         subject s = open_subject(f, row, text);
         for (int v = 0; v < 5; v++) {
             ragged batch = make_ragged(v);
             ir_tensor *args[] = {
                 random_matrix(IR_F32, batch.n_tokens, columns, 2, 1, s.keep),
                 cache_of(&batch, float_dtypes[i % 3], a.n_kv_heads, a.head_dim, s.keep),
-                page_table_of(&batch, s.keep), positions_of(&batch, true, s.keep),
-                positions_of(&batch, false, s.keep)};
+                page_table_of(&batch, s.keep),
+                positions_of(&batch, true, s.keep),
+                positions_of(&batch, false, s.keep),
+                ir_tensor_create(s.keep, IR_F32, 1, (int64_t[]){a.n_heads}),
+                ir_tensor_create(s.keep, IR_F16, 1, (int64_t[]){a.n_heads})};
+            fill_vectors(a.n_heads, args[5], args[6]);
             run_subject(&s, args, 2e-5, 2e-5);
         }
         close_subject(&s);
     }
 }
 
+static void test_segment_attention(test_folder *f, const kernel_row *row) {
+    for (int shape = 0; shape < N_SEGMENT_SHAPES; shape++) {
+        char text[1024];
+        segment_module(shape, float_names[shape % 3], text, sizeof text);
+        subject s = open_subject(f, row, text);
+        for (int variant = 0; variant < N_SEGMENT_VARIANTS; variant++) {
+            ir_tensor *args[2];
+            segment_args(shape, variant, float_dtypes[shape % 3], s.keep, args);
+            run_subject(&s, args, shape % 3 == 0 ? 2e-5 : 1e-2, 2e-5);
+        }
+        close_subject(&s);
+    }
+}
+
+#include "tests/kernels/rows_latent.h"
+
 // ---- the table ----------------------------------------------------------------------------------------
+
+static const char *only = ""; // part of the names of the rows to test; all by default
 
 static void test_row(test_folder *f, const kernel_row *row) {
     switch (row->op) {
     case IR_OP_LINEAR: test_linear(f, row); return;
     case IR_OP_LINEAR_SCALED: test_linear_scaled(f, row); return;
     case IR_OP_LINEAR_EXPERTS: test_experts(f, row); return;
+    case IR_OP_LINEAR_SCALED_EXPERTS: test_scaled_experts(f, row); return;
     case IR_OP_ROUTE_EXPERTS: test_route(f, row); return;
     case IR_OP_ENCODE_ACTIVATION: test_encode_activation(f, row); return;
     case IR_OP_RMS_NORM: test_rms_norm(f, row); return;
@@ -769,6 +816,10 @@ static void test_row(test_folder *f, const kernel_row *row) {
     case IR_OP_ROPE_TABLE: test_rope_table(f, row); return;
     case IR_OP_KV_APPEND: test_kv_append(f, row); return;
     case IR_OP_PAGED_ATTENTION: test_attention(f, row); return;
+    case IR_OP_LATENT_APPEND: test_latent_append(f, row); return;
+    case IR_OP_LATENT_ATTENTION: test_latent_attention(f, row); return;
+    case IR_OP_LINEAR_HEADS: test_heads(f, row); return;
+    case IR_OP_SEGMENT_ATTENTION: test_segment_attention(f, row); return;
     case IR_N_OPS: test_elementwise(f, row); return;
     default: fail_msg("kernel '%s': no test for its op", row->name);
     }
@@ -779,6 +830,7 @@ static void test_table(void **state) {
     const kernel_row *rows = codegen_kernel_table(&n_rows);
     assert_true(n_rows > 0);
     for (size_t i = 0; i < n_rows; i++) {
+        if (strstr(rows[i].name, only) == NULL) continue;
         if (target_of(&rows[i]) == NULL) {
             print_message("%s: this machine cannot run it: skipped\n", rows[i].name);
             continue;
@@ -788,7 +840,8 @@ static void test_table(void **state) {
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) only = argv[1];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_table, test_folder_set_up, test_folder_tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include "ir/builder.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,12 +126,13 @@ static ir_value *no_op(generator *g, ir_value *x) {
 
 static ir_value *elementwise_step(generator *g, ir_value *x) {
     static const ir_op ops[] = {IR_OP_SILU, IR_OP_GELU, IR_OP_GELU_TANH, IR_OP_RELU, IR_OP_SIGMOID};
-    switch (random_below(&g->random, 6)) {
+    switch (random_below(&g->random, 7)) {
     case 0: return ir_unary(&g->b, ops[random_below(&g->random, 5)], x);
     case 1: return ir_softcap(&g->b, x, 5.0);
     case 2: return ir_scale(&g->b, x, random_unit(&g->random));
     case 3: return ir_binary(&g->b, IR_OP_ADD, x, foldable_vector(g, x->type.dims[1].value));
     case 4: return ir_binary(&g->b, IR_OP_MUL, x, foldable_vector(g, x->type.dims[1].value));
+    case 5: return ir_clamp(&g->b, x, chance(g, 50) ? -HUGE_VAL : -0.75, 0.75);
     default: return no_op(g, x);
     }
 }
@@ -226,9 +228,16 @@ static ir_value *attention_block(generator *g, ir_value *x, ir_value **cache) {
     q = ir_rope(&g->b, q, g->rope_table, g->head_dim, interleaved);
     k = ir_rope(&g->b, k, g->rope_table, g->head_dim, interleaved);
     *cache = ir_kv_append(&g->b, *cache, k, v, g->page_table, g->seq_ids, g->positions);
-    ir_value *attended = ir_paged_attention(
-        &g->b, q, *cache, g->page_table, g->seq_ids, g->positions, g->head_dim, 0.4,
-        chance(g, 25) ? 5 : 0, chance(g, 25) ? 20.0 : 0.0);
+    ir_attention attention = {
+        .head_dim = g->head_dim,
+        .scale = 0.4,
+        .window = chance(g, 25) ? 5 : 0,
+        .softcap = chance(g, 25) ? 20.0 : 0.0};
+    const ir_type heads = ir_type_vector(IR_F32, ir_dim_const(g->n_heads));
+    if (chance(g, 25)) attention.sinks = add_random_const(g, heads);
+    if (attention.sinks != NULL && chance(g, 50)) attention.slopes = add_random_const(g, heads);
+    ir_value *attended =
+        ir_paged_attention(&g->b, q, *cache, g->page_table, g->seq_ids, g->positions, &attention);
     attended = quantized(g, attended);
     ir_value *out = projection(g, attended, "self_attn.o_proj", g->d_model, NULL, false);
     if (chance(g, 30)) out = no_op(g, out);

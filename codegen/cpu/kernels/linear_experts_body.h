@@ -1,6 +1,7 @@
 // linear_experts_body: out[t, j*N … j*N+N-1] = x times w[e] of [E, N, K] transposed, plus bias[e], e = experts[t, j], on the paths of
 // linear_panel16_body.h: the tokens of one expert are the rows of one product, so that its weights are read once for all of them, and
-// weights that nobody has chosen are not read at all.
+// weights that nobody has chosen are not read at all. linear_scaled_experts is the same on the way of linear_scaled_body.h, which names
+// LINEAR_EXPERTS_SCALED, the function that multiplies all rows of one expert; operands 3 and 4 are then the scales and the bias.
 //
 // A stack lies as one weight [E*N, K]. Where N is no multiple of 16 an expert begins inside a panel that it shares; the
 // neighbour's outputs are computed and not stored.
@@ -11,11 +12,23 @@
 #ifndef MLCC_CODEGEN_CPU_KERNELS_LINEAR_EXPERTS_BODY_H
 #define MLCC_CODEGEN_CPU_KERNELS_LINEAR_EXPERTS_BODY_H
 
-#ifdef LINEAR_INTEGER
-#    include "codegen/cpu/kernels/linear_panel16_integer.h"
+#ifdef LINEAR_EXPERTS_SCALED
+#    define EXPERTS_NAME(suffix)      kernel_linear_scaled_experts_panel16##suffix
+#    define EXPERTS_BIAS_POINTER(env) kernel_pointer_4(env)
+#    define EXPERTS_BIAS_DTYPE(env)   kernel_dtype_4(env)
+KERNEL_DTYPE(4);
+KERNEL_POINTER(4);
 #else
-#    include "codegen/cpu/kernels/linear_panel16_blocked.h"
-#    include "codegen/cpu/kernels/linear_panel16_stream.h"
+#    ifdef LINEAR_INTEGER
+#        include "codegen/cpu/kernels/linear_panel16_integer.h"
+#    else
+#        include "codegen/cpu/kernels/linear_panel16_blocked.h"
+#        include "codegen/cpu/kernels/linear_panel16_stream.h"
+#    endif
+#    define LINEAR_EXPERTS_PRODUCT_BYTES KERNEL_LINEAR_SCRATCH_BYTES
+#    define EXPERTS_NAME(suffix)         kernel_linear_experts_panel16##suffix
+#    define EXPERTS_BIAS_POINTER(env)    kernel_pointer_3(env)
+#    define EXPERTS_BIAS_DTYPE(env)      kernel_dtype_3(env)
 #endif
 
 KERNEL_DIM(0, 1);
@@ -25,10 +38,13 @@ KERNEL_DIM(2, 1);
 KERNEL_DTYPE(3);
 KERNEL_POINTER(3);
 
-enum { EXPERTS_UNIT = 4 }; // panels of an item: what streams read side by side
+enum {
+    EXPERTS_UNIT = 4,       // panels of an item: what streams read side by side
+    EXPERTS_CHUNK_UNITS = 8 // of a chunk where slots are many: x is packed once for 32 panels
+};
 
 _Static_assert(
-    KERNEL_LINEAR_SCRATCH_BYTES % 64 == 0, "slots stand behind the scratch of a product");
+    LINEAR_EXPERTS_PRODUCT_BYTES % 64 == 0, "slots stand behind the scratch of a product");
 
 KERNEL_INLINE int64_t experts_slots(const kernel_env *env) {
     return kernel_dim_2_0(env) * kernel_dim_2_1(env);
@@ -41,22 +57,28 @@ KERNEL_INLINE int64_t experts_units(const kernel_env *env) {
     return (n_panels + EXPERTS_UNIT - 1) / EXPERTS_UNIT;
 }
 
-int64_t kernel_linear_experts_panel16_items(const kernel_env *env) {
+int64_t EXPERTS_NAME(_items)(const kernel_env *env) {
     const int64_t n_slots = experts_slots(env), n_experts = kernel_dim_1_0(env);
     return (n_slots < n_experts ? n_slots : n_experts) * experts_units(env);
 }
 
-// Four chunks a thread, each of one group or less.
-int64_t kernel_linear_experts_panel16_chunk(const kernel_env *env, int64_t n_threads) {
-    const int64_t share = kernel_linear_experts_panel16_items(env) / (n_threads * 4);
-    const int64_t n_units = experts_units(env);
-    return share < 1 ? 1 : share > n_units ? n_units : share;
+// Four chunks a thread, each of one group or less. Of many slots some experts have far more than others, and nobody knows which:
+// chunks are small then.
+int64_t EXPERTS_NAME(_chunk)(const kernel_env *env, int64_t n_threads) {
+    const int64_t share = EXPERTS_NAME(_items)(env) / (n_threads * 4);
+    const int is_many = experts_slots(env) >= kernel_dim_1_0(env);
+    int64_t most = experts_units(env);
+    if (is_many && most > EXPERTS_CHUNK_UNITS) {
+        const int64_t n_chunks = (most + EXPERTS_CHUNK_UNITS - 1) / EXPERTS_CHUNK_UNITS;
+        most = (most + n_chunks - 1) / n_chunks;
+    }
+    return share < 1 ? 1 : share > most ? most : share;
 }
 
 // The slots of a group, behind the product's scratch. 0: the group is empty, or belongs to an earlier slot.
 KERNEL_INLINE int64_t experts_find(const kernel_env *env, int64_t group, int64_t *expert) {
     const int32_t *experts = (const int32_t *)kernel_pointer_2(env);
-    int32_t *slots = (int32_t *)((char *)kernel_scratch(env) + KERNEL_LINEAR_SCRATCH_BYTES);
+    int32_t *slots = (int32_t *)((char *)kernel_scratch(env) + LINEAR_EXPERTS_PRODUCT_BYTES);
     const int64_t n_slots = experts_slots(env), n_experts = kernel_dim_1_0(env);
     const int is_slot = n_slots < n_experts;
     *expert = is_slot ? experts[group] : group;
@@ -80,18 +102,26 @@ KERNEL_INLINE linear_job experts_job(const kernel_env *env, int64_t expert, int6
     job.n_panels = kernel_panel16_panels(job.n);
     job.x = (const float *)kernel_pointer_0(env);
     job.weights = (const char *)kernel_pointer_1(env) + first / 16 * job.panel_bytes;
-    job.bias = kernel_pointer_3(env);
-    job.bias_dtype = kernel_dtype_3(env);
+    job.bias = EXPERTS_BIAS_POINTER(env);
+    job.bias_dtype = EXPERTS_BIAS_DTYPE(env);
     job.bias_at = first - job.skip;
     job.n_rows = n_rows;
-    job.slots = (const int32_t *)((const char *)kernel_scratch(env) + KERNEL_LINEAR_SCRATCH_BYTES);
+    job.slots = (const int32_t *)((const char *)kernel_scratch(env) + LINEAR_EXPERTS_PRODUCT_BYTES);
     job.n_chosen = kernel_dim_2_1(env);
     job.slots_per_x = kernel_dim_0_1(env) == job.k ? job.n_chosen : 1;
     job.slot_columns = n;
     return job;
 }
 
-#ifdef LINEAR_INTEGER
+#if defined(LINEAR_EXPERTS_SCALED)
+
+KERNEL_INLINE void experts_panels(
+    const kernel_env *env, linear_job *job, int64_t begin, int64_t end) {
+    const scaled_x x = scaled_x_of(job, kernel_pointer_0(env), kernel_pointer_3(env));
+    LINEAR_EXPERTS_SCALED(env, job, &x, begin, end);
+}
+
+#elif defined(LINEAR_INTEGER)
 
 KERNEL_INLINE void experts_panels(
     const kernel_env *env, linear_job *job, int64_t begin, int64_t end) {
@@ -141,7 +171,7 @@ KERNEL_INLINE void experts_panels(
 
 #endif
 
-void kernel_linear_experts_panel16(const kernel_env *env, int64_t begin, int64_t end) {
+void EXPERTS_NAME()(const kernel_env *env, int64_t begin, int64_t end) {
     const int64_t n_units = experts_units(env);
     while (begin < end) {
         const int64_t first = begin % n_units;

@@ -106,11 +106,19 @@ KERNEL_INLINE void linear_unpack_group(
         simd_store(block->zeros[to][p], linear_zeros(format, unit, inside));
 }
 
+// first_k is even. Of pairs the last may reach beyond n_k, not beyond the block.
 KERNEL_INLINE void linear_unpack_plain(
     const linear_job *job, const char *panel, int64_t first_k, int64_t n_k,
     float (*weights)[LINEAR_TILE_PANELS][16]) {
-    for (int64_t i = 0; i < n_k; i++)
-        simd_store(weights[i][0], simd_load_as_f32(panel, job->format.scale, (first_k + i) * 16));
+    const int32_t dtype = job->format.scale;
+    const int64_t step = panel16_plain_step(dtype);
+    panel += linear_k_bytes(job->format, first_k);
+    for (int64_t i = 0; i < n_k; i += step) {
+        f32x16 found[2];
+        panel16_plain_line(dtype, panel + linear_k_bytes(job->format, i), found);
+        simd_store(weights[i][0], found[0]);
+        if (step == 2) simd_store(weights[i + 1][0], found[1]);
+    }
 }
 
 // Decodes n_k k of a tile of panels, whole groups where the format has any (the panel is padded). Panels beyond the last repeat it.

@@ -42,9 +42,14 @@ typedef struct linear_job {
     int64_t bias_at; // element of the bias for the first output of the first panel
 } linear_job;
 
+// The row of x that a row of the job reads.
+KERNEL_INLINE int64_t linear_x_row(const linear_job *job, int64_t row) {
+    const int is_chosen = job->slots != NULL && job->slots_per_x != 0;
+    return is_chosen ? job->slots[row] / job->slots_per_x : row;
+}
+
 KERNEL_INLINE const float *linear_row(const linear_job *job, int64_t row) {
-    if (job->slots != NULL && job->slots_per_x != 0) row = job->slots[row] / job->slots_per_x;
-    return job->x + row * job->k;
+    return job->x + linear_x_row(job, row) * job->k;
 }
 
 #ifndef LINEAR_EXPERTS
@@ -104,6 +109,34 @@ KERNEL_INLINE void linear_float8_line(int32_t code, const char *line, f32x16 wei
     weights[2] = simd_f16_to_f32(simd_high(even));
     weights[3] = simd_f16_to_f32(simd_high(odd));
 }
+
+// ---- blocks of packed rows --------------------------------------------------------------------------------------------------
+
+// Of kernels that pack rows of x into scratch and take panels one after another: rows of a block, what fits `bytes`, as even as
+// possible, whole tiles.
+KERNEL_INLINE int64_t linear_packed_rows(
+    int64_t n_rows, int64_t row_bytes, int64_t bytes, int64_t most_rows, int64_t tile) {
+    if (n_rows == 0 || row_bytes == 0) return 1;
+    int64_t fit = bytes / row_bytes;
+    fit = fit > most_rows ? most_rows : fit;
+    if (n_rows <= fit) return n_rows;
+    if (fit > tile) fit = fit / tile * tile;
+    const int64_t n_blocks = (n_rows + fit - 1) / fit, even = (n_rows + n_blocks - 1) / n_blocks;
+    const int64_t whole = (even + tile - 1) / tile * tile;
+    return whole < fit ? whole : fit;
+}
+
+// Panels of a chunk: several chunks a thread, so that a slow thread costs little; but every chunk packs x, which takes as long as a
+// panel, so fewer where they would be small.
+KERNEL_INLINE int64_t
+linear_packed_chunk(int64_t n_items, int64_t n_rows, int64_t n_threads, int64_t chunks) {
+    const int64_t least = n_rows < 8 ? 4 * n_rows : 32, whole = n_items / n_threads;
+    int64_t chunk = n_items / (n_threads * chunks);
+    if (chunk < least) chunk = whole < least ? whole : least;
+    return chunk < 4 ? 4 : chunk / 4 * 4;
+}
+
+// ---- epilogue ---------------------------------------------------------------------------------------------------------------
 
 KERNEL_INLINE float linear_bias(const linear_job *job, int64_t column) {
     if (job->bias == NULL) return 0.0f;

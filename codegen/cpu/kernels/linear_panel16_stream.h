@@ -152,24 +152,43 @@ KERNEL_INLINE void linear_stream_unit(
     }
 }
 
-// One group (up to 128 k) of P plain panels. x: the rows at k, k floats apart; element: the first panel at k.
+// The first n_k k (2 at most) of one line of P plain panels.
+KERNEL_INLINE void linear_stream_plain_line(
+    const int R, const int P, const int n_k, int32_t dtype, const float *x, int64_t x_stride,
+    const char *line, int64_t panel_stride, linear_sums *group) {
+    KERNEL_UNROLL for (int p = 0; p < P; p++) {
+        __builtin_prefetch(line + p * panel_stride + kernel_knob_panel_ahead(), 0, 3);
+        f32x16 weights[2];
+        panel16_plain_line(dtype, line + p * panel_stride, weights);
+        KERNEL_UNROLL for (int i = 0; i < n_k; i++) {
+            KERNEL_UNROLL for (int r = 0; r < R; r++) group->of[r][p] =
+                simd_fma(weights[i], simd_splat(x[r * x_stride + i]), group->of[r][p]);
+        }
+    }
+}
+
+// One group (up to 128 k) of P plain panels. x: the rows at k, k floats apart; line: the first panel at k.
 KERNEL_INLINE void linear_stream_plain(
     const int R, const int P, int32_t dtype, int64_t n_k, const float *x, int64_t x_stride,
-    const char *element, int64_t panel_stride, linear_sums *sums) {
+    const char *line, int64_t panel_stride, linear_sums *sums) {
     linear_sums group;
-    const int64_t k_bytes = dtype == KERNEL_F32 ? 64 : 32;
+    const int64_t line_bytes = dtype == KERNEL_F16 ? 32 : 64;
     KERNEL_UNROLL for (int r = 0; r < R; r++) {
         KERNEL_UNROLL for (int p = 0; p < P; p++) group.of[r][p] = simd_splat(0.0f);
     }
-    _Pragma("clang loop unroll_count(2) vectorize(disable)") for (int64_t k = 0; k < n_k; k++) {
-        KERNEL_UNROLL for (int p = 0; p < P; p++) {
-            __builtin_prefetch(element + p * panel_stride + kernel_knob_panel_ahead(), 0, 3);
-            const f32x16 weight = simd_load_as_f32(element + p * panel_stride, dtype, 0);
-            KERNEL_UNROLL for (int r = 0; r < R; r++) {
-                group.of[r][p] = simd_fma(weight, simd_splat(x[r * x_stride + k]), group.of[r][p]);
-            }
+    if (dtype == KERNEL_BF16) {
+        int64_t k = 0;
+        _Pragma("clang loop unroll(disable) vectorize(disable)") for (; k + 2 <= n_k; k += 2) {
+            linear_stream_plain_line(R, P, 2, dtype, x + k, x_stride, line, panel_stride, &group);
+            line += line_bytes;
         }
-        element += k_bytes;
+        if (k < n_k)
+            linear_stream_plain_line(R, P, 1, dtype, x + k, x_stride, line, panel_stride, &group);
+    } else {
+        _Pragma("clang loop unroll_count(2) vectorize(disable)") for (int64_t k = 0; k < n_k; k++) {
+            linear_stream_plain_line(R, P, 1, dtype, x + k, x_stride, line, panel_stride, &group);
+            line += line_bytes;
+        }
     }
     KERNEL_UNROLL for (int p = 0; p < P; p++) {
         KERNEL_UNROLL for (int r = 0; r < R; r++) sums->of[r][p] = group.of[r][p] + sums->of[r][p];

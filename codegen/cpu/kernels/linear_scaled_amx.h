@@ -79,7 +79,7 @@ KERNEL_INLINE amx_block amx_block_of(int64_t first_row, int64_t n_rows) {
     return (amx_block){first_row, n_rows, n_tiles, (n_rows + n_tiles - 1) / n_tiles};
 }
 
-KERNEL_INLINE int64_t amx_rows_of(const amx_block *block, int64_t tile) {
+KERNEL_INLINE int64_t amx_tile_rows(const amx_block *block, int64_t tile) {
     const int64_t left = block->n_rows - tile * block->height;
     return left < block->height ? left : block->height;
 }
@@ -99,12 +99,12 @@ KERNEL_INLINE void amx_pack(
         const int64_t left = x->groups - first, n_groups = left < AMX_BLOCK ? left : AMX_BLOCK;
         for (int64_t tile = 0; tile < block->n_tiles; tile++) {
             amx_x *to = packed + amx_x_at(block, tile, first, n_groups);
-            const int64_t n_rows = amx_rows_of(block, tile);
+            const int64_t n_rows = amx_tile_rows(block, tile);
             if (n_rows < AMX_ROWS) {
                 for (int64_t g = 0; g < n_groups; g++) to[g] = (amx_x){0};
             }
             for (int64_t r = 0; r < n_rows; r++) {
-                const int64_t row = block->first_row + tile * block->height + r;
+                const int64_t row = linear_x_row(job, block->first_row + tile * block->height + r);
                 for (int64_t g = 0; g < n_groups; g++) {
                     const int64_t k = (first + g) * LINEAR_SCALED_GROUP;
                     char record[LINEAR_SCALED_GROUP + 8];
@@ -305,7 +305,7 @@ KERNEL_INLINE amx_batch amx_next(const amx_set *set, amx_cursor *at) {
 KERNEL_INLINE void amx_store(const kernel_env *env, const amx_set *set, int64_t tile) {
     const amx_block *block = set->block;
     const int64_t first_row = block->first_row + tile * block->height,
-                  n_rows = amx_rows_of(block, tile);
+                  n_rows = amx_tile_rows(block, tile);
     for (int64_t r = 0; r < n_rows; r++) {
         for (int64_t p = 0; p < set->n_panels; p++)
             linear_store(
@@ -368,25 +368,50 @@ KERNEL_INLINE void amx_run_block(
 
 // ---- work -------------------------------------------------------------------------------------------------------------------
 
-// Whether a launch goes this way: rows are more than few, and at least one tile of whole rows fits the scratch.
-KERNEL_INLINE int amx_takes(const kernel_env *env) {
-    const int64_t n_groups = scaled_groups(env);
-    return kernel_dim_0_0(env) > AMX_FEW_ROWS && n_groups > 0 &&
-           n_groups <= KERNEL_LINEAR_AMX_GROUPS;
+// Whether so many rows go this way: they are more than few, and at least one tile of whole rows fits the scratch.
+KERNEL_INLINE int amx_takes(int64_t n_groups, int64_t n_rows) {
+    return n_rows > AMX_FEW_ROWS && n_groups > 0 && n_groups <= KERNEL_LINEAR_AMX_GROUPS;
 }
 
-// Rows of a block: whole tiles that fit the scratch, as even as possible.
-KERNEL_INLINE int64_t amx_block_rows(const kernel_env *env) {
-    const int64_t n_rows = kernel_dim_0_0(env);
-    int64_t fit = KERNEL_LINEAR_AMX_GROUPS / scaled_groups(env) * AMX_ROWS;
+// Rows of a block, of n_rows: whole tiles that fit the scratch, as even as possible.
+KERNEL_INLINE int64_t amx_block_rows(int64_t n_groups, int64_t n_rows) {
+    int64_t fit = KERNEL_LINEAR_AMX_GROUPS / n_groups * AMX_ROWS;
     if (fit > KERNEL_LINEAR_SCALED_ROWS) fit = KERNEL_LINEAR_SCALED_ROWS;
     const int64_t n_blocks = (n_rows + fit - 1) / fit;
     return (n_rows + n_blocks - 1) / n_blocks;
 }
 
+// The block of at most block_rows rows that begins at first_row, by panels [begin, end).
+KERNEL_INLINE void amx_run_rows(
+    const kernel_env *env, const linear_job *job, const scaled_x *x, int64_t first_row,
+    int64_t block_rows, int64_t begin, int64_t end) {
+    const int64_t left = job->n_rows - first_row;
+    amx_run_block(env, job, x, first_row, left < block_rows ? left : block_rows, begin, end);
+}
+
+#ifdef LINEAR_EXPERTS
+
+// All rows of one expert.
+KERNEL_INLINE void amx_run_expert(
+    const kernel_env *env, const linear_job *job, const scaled_x *x, int64_t begin, int64_t end) {
+    if (!amx_takes(x->groups, job->n_rows)) {
+        scaled_run_expert(env, job, x, begin, end);
+        return;
+    }
+    const int64_t block_rows = amx_block_rows(x->groups, job->n_rows);
+    for (int64_t row = 0; row < job->n_rows; row += block_rows)
+        amx_run_rows(env, job, x, row, block_rows, begin, end);
+}
+
+#else
+
+KERNEL_INLINE int64_t amx_rows_of(const kernel_env *env) {
+    return amx_block_rows(scaled_groups(kernel_dim_1_1(env)), kernel_dim_0_0(env));
+}
+
 // An item is a panel of one block of rows, panels of a block side by side.
 KERNEL_INLINE int64_t amx_items(const kernel_env *env) {
-    const int64_t n_rows = kernel_dim_0_0(env), block_rows = amx_block_rows(env);
+    const int64_t n_rows = kernel_dim_0_0(env), block_rows = amx_rows_of(env);
     return (n_rows + block_rows - 1) / block_rows * kernel_panel16_panels(kernel_dim_1_0(env));
 }
 
@@ -402,15 +427,16 @@ KERNEL_INLINE int64_t amx_chunk(const kernel_env *env, int64_t n_threads) {
 
 KERNEL_INLINE void amx_run(const kernel_env *env, int64_t begin, int64_t end) {
     const linear_job job = scaled_job_of(env);
-    const scaled_x x = scaled_x_of(env, job.format, scaled_groups(env));
-    const int64_t block_rows = amx_block_rows(env);
+    const scaled_x x = scaled_x_of(&job, kernel_pointer_0(env), kernel_pointer_2(env));
+    const int64_t block_rows = amx_rows_of(env);
     while (begin < end) {
         const int64_t panel = begin % job.n_panels, row = begin / job.n_panels * block_rows;
-        const int64_t n_rows = job.n_rows - row < block_rows ? job.n_rows - row : block_rows;
         const int64_t left = job.n_panels - panel, take = left < end - begin ? left : end - begin;
-        amx_run_block(env, &job, &x, row, n_rows, panel, panel + take);
+        amx_run_rows(env, &job, &x, row, block_rows, panel, panel + take);
         begin += take;
     }
 }
+
+#endif
 
 #endif

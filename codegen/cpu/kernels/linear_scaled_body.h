@@ -7,6 +7,9 @@
 //   sum = (start + sum of code * x) * (weight scale * s) + sum
 //
 // so a row's result depends on nothing but the row. Zero times the sum of x comes in through `start`.
+//
+// A file that defines LINEAR_EXPERTS and includes the machine's linear_scaled_panel16.c is linear_scaled_experts_panel16
+// (linear_experts_body.h).
 #ifndef MLCC_CODEGEN_CPU_KERNELS_LINEAR_SCALED_BODY_H
 #define MLCC_CODEGEN_CPU_KERNELS_LINEAR_SCALED_BODY_H
 
@@ -118,61 +121,79 @@ KERNEL_INLINE void scaled_run_block(
 
 // ---- work -------------------------------------------------------------------------------------------------------------------
 
-KERNEL_INLINE int64_t scaled_groups(const kernel_env *env) {
-    return (kernel_dim_1_1(env) + LINEAR_SCALED_GROUP - 1) / LINEAR_SCALED_GROUP;
+KERNEL_INLINE int64_t scaled_block_rows(int32_t code, int64_t n_groups, int64_t n_rows) {
+    return linear_packed_rows(
+        n_rows, n_groups * scaled_record_bytes(code), KERNEL_LINEAR_SCALED_X_BYTES,
+        KERNEL_LINEAR_SCALED_ROWS, LINEAR_SCALED_ROWS);
 }
 
-// Rows of a block: what fits the scratch, as even as possible, whole tiles.
-KERNEL_INLINE int64_t scaled_block_rows(const kernel_env *env) {
-    const int64_t tile = LINEAR_SCALED_ROWS, n_rows = kernel_dim_0_0(env);
-    const int64_t row_bytes = scaled_groups(env) * scaled_record_bytes(linear_format(env).code);
-    if (n_rows == 0 || row_bytes == 0) return 1;
-    int64_t fit = KERNEL_LINEAR_SCALED_X_BYTES / row_bytes;
-    fit = fit > KERNEL_LINEAR_SCALED_ROWS ? KERNEL_LINEAR_SCALED_ROWS : fit;
-    if (n_rows <= fit) return n_rows;
-    if (fit > tile) fit = fit / tile * tile;
-    const int64_t n_blocks = (n_rows + fit - 1) / fit, even = (n_rows + n_blocks - 1) / n_blocks;
-    const int64_t whole = (even + tile - 1) / tile * tile;
-    return whole < fit ? whole : fit;
+// The block of at most block_rows rows that begins at first_row, by panels [begin, end).
+KERNEL_INLINE void scaled_run_rows(
+    const kernel_env *env, const linear_job *job, const scaled_x *x, int64_t first_row,
+    int64_t block_rows, int64_t begin, int64_t end) {
+    const int64_t left = job->n_rows - first_row;
+    const scaled_block block = {
+        .job = job,
+        .scratch = (scaled_scratch *)kernel_scratch(env),
+        .first_row = first_row,
+        .n_rows = left < block_rows ? left : block_rows,
+        .n_groups = x->groups};
+    scaled_run_block(env, &block, x, begin, end);
+}
+
+#ifdef LINEAR_EXPERTS
+
+// All rows of one expert.
+KERNEL_INLINE void scaled_run_expert(
+    const kernel_env *env, const linear_job *job, const scaled_x *x, int64_t begin, int64_t end) {
+    const int64_t block_rows = scaled_block_rows(job->format.code, x->groups, job->n_rows);
+    for (int64_t row = 0; row < job->n_rows; row += block_rows)
+        scaled_run_rows(env, job, x, row, block_rows, begin, end);
+}
+
+// A kernel that has another way beside this one names it itself (x86_amx/).
+#    ifndef LINEAR_SCALED_NAME
+#        define LINEAR_EXPERTS_SCALED        scaled_run_expert
+#        define LINEAR_EXPERTS_PRODUCT_BYTES KERNEL_LINEAR_SCALED_SCRATCH_BYTES
+#        include "codegen/cpu/kernels/linear_experts_body.h"
+#    endif
+
+#else
+
+KERNEL_INLINE int64_t scaled_rows_of(const kernel_env *env) {
+    return scaled_block_rows(
+        linear_format(env).code, scaled_groups(kernel_dim_1_1(env)), kernel_dim_0_0(env));
 }
 
 // A kernel that has another way beside this one names these functions itself (x86_amx/).
-#ifndef LINEAR_SCALED_NAME
-#    define LINEAR_SCALED_NAME(suffix) kernel_linear_scaled_panel16##suffix
-#endif
+#    ifndef LINEAR_SCALED_NAME
+#        define LINEAR_SCALED_NAME(suffix) kernel_linear_scaled_panel16##suffix
+#    endif
 
 // An item is a panel of one block of rows, panels of a block side by side.
 int64_t LINEAR_SCALED_NAME(_items)(const kernel_env *env) {
-    const int64_t n_rows = kernel_dim_0_0(env), block_rows = scaled_block_rows(env);
+    const int64_t n_rows = kernel_dim_0_0(env), block_rows = scaled_rows_of(env);
     return (n_rows + block_rows - 1) / block_rows * kernel_panel16_panels(kernel_dim_1_0(env));
 }
 
-// Several chunks a thread, so that a slow thread costs little; but every chunk packs x, which takes as long as a panel, so fewer where
-// they would be small.
 int64_t LINEAR_SCALED_NAME(_chunk)(const kernel_env *env, int64_t n_threads) {
-    const int64_t n_items = LINEAR_SCALED_NAME(_items)(env), n_rows = kernel_dim_0_0(env);
-    const int64_t least = n_rows < 8 ? 4 * n_rows : 32, whole = n_items / n_threads;
-    int64_t chunk = n_items / (n_threads * kernel_knob_scaled_chunks());
-    if (chunk < least) chunk = whole < least ? whole : least;
-    return chunk < 4 ? 4 : chunk / 4 * 4;
+    return linear_packed_chunk(
+        LINEAR_SCALED_NAME(_items)(env), kernel_dim_0_0(env), n_threads,
+        kernel_knob_scaled_chunks());
 }
 
 void LINEAR_SCALED_NAME()(const kernel_env *env, int64_t begin, int64_t end) {
     const linear_job job = scaled_job_of(env);
-    const scaled_x x = scaled_x_of(env, job.format, scaled_groups(env));
-    const int64_t block_rows = scaled_block_rows(env);
+    const scaled_x x = scaled_x_of(&job, kernel_pointer_0(env), kernel_pointer_2(env));
+    const int64_t block_rows = scaled_rows_of(env);
     while (begin < end) {
         const int64_t panel = begin % job.n_panels, row = begin / job.n_panels * block_rows;
         const int64_t left = job.n_panels - panel, take = left < end - begin ? left : end - begin;
-        const scaled_block block = {
-            .job = &job,
-            .scratch = (scaled_scratch *)kernel_scratch(env),
-            .first_row = row,
-            .n_rows = job.n_rows - row < block_rows ? job.n_rows - row : block_rows,
-            .n_groups = x.groups};
-        scaled_run_block(env, &block, &x, panel, panel + take);
+        scaled_run_rows(env, &job, &x, row, block_rows, panel, panel + take);
         begin += take;
     }
 }
+
+#endif
 
 #endif

@@ -100,6 +100,20 @@ typedef struct scaled_x {
     int32_t zero; // of a record's start
 } scaled_x;
 
+KERNEL_INLINE int64_t scaled_groups(int64_t k) {
+    return (k + LINEAR_SCALED_GROUP - 1) / LINEAR_SCALED_GROUP;
+}
+
+KERNEL_INLINE scaled_x scaled_x_of(const linear_job *job, const void *codes, const void *scales) {
+    return (scaled_x){.codes = (const int8_t *)codes,
+                      .scales = (const float *)scales,
+                      .groups = scaled_groups(job->k),
+                      .zero = job->format.zero == KERNEL_ZERO_STORED
+                                  ? 1
+                                  : job->format.zero - scaled_code_offset(job->format.code)};
+}
+
+#ifndef LINEAR_EXPERTS
 // Operand 3 is the bias here; 2 are the scales.
 KERNEL_INLINE linear_job scaled_job_of(const kernel_env *env) {
     linear_job job = linear_job_of(env);
@@ -108,15 +122,7 @@ KERNEL_INLINE linear_job scaled_job_of(const kernel_env *env) {
     return job;
 }
 
-KERNEL_INLINE scaled_x
-scaled_x_of(const kernel_env *env, kernel_panel16_format format, int64_t groups) {
-    return (scaled_x){.codes = (const int8_t *)kernel_pointer_0(env),
-                      .scales = (const float *)kernel_pointer_2(env),
-                      .groups = groups,
-                      .zero = format.zero == KERNEL_ZERO_STORED
-                                  ? 1
-                                  : format.zero - scaled_code_offset(format.code)};
-}
+#endif
 
 // One group of one row.
 KERNEL_INLINE void scaled_pack_group(
@@ -142,8 +148,9 @@ KERNEL_INLINE void scaled_pack_tile(
     const int32_t code = job->format.code;
     const int64_t record_bytes = scaled_record_bytes(code);
     for (int64_t r = 0; r < n_rows; r++) {
-        const int8_t *row = x->codes + (first_row + r) * job->k;
-        const float *scales = x->scales + (first_row + r) * x->groups;
+        const int64_t from = linear_x_row(job, first_row + r);
+        const int8_t *row = x->codes + from * job->k;
+        const float *scales = x->scales + from * x->groups;
         char *record = records + r * record_bytes;
         for (int64_t g = 0; g < x->groups; g++) {
             const int64_t k = g * LINEAR_SCALED_GROUP;

@@ -12,9 +12,10 @@
 //
 //   s = q k^T, masked;  m' = max(m, s);  p = exp(s - m');  sums = sums exp(m - m') + p v;  total likewise
 //
-// (online softmax). Few queries, which is what decode has, multiply values as they are read; many share a copy as float32 in
-// scratch. Steps begin at multiples of 32 whatever the block, the batch and the window are, and a masked key adds an exact
-// zero, so the result of a query does not depend on the queries beside it.
+// (online softmax). A query whose head has a sink begins with m = sink, total = 1. After any stretch of steps maxima, totals and
+// sums of a slice are a partial result; attention_close makes the result of it. Few queries, which is what decode has, multiply
+// values as they are read; many share a copy as float32 in scratch. Steps begin at multiples of 32 whatever the block, the batch
+// and the window are, and a masked key adds an exact zero, so the result of a query does not depend on the queries beside it.
 #ifndef MLCC_CODEGEN_CPU_KERNELS_PAGED_ATTENTION_BODY_H
 #define MLCC_CODEGEN_CPU_KERNELS_PAGED_ATTENTION_BODY_H
 
@@ -43,6 +44,21 @@ attention_column(const attention_job *job, const attention_slice *slice, int64_t
     return (slice->head * job->n_groups + group) * job->head_dim;
 }
 
+// Maximum and total of query i before any key: those of the sink. A sink of -inf, or none, is no score.
+KERNEL_INLINE void attention_begin(
+    const attention_job *job, attention_scratch *scratch, int64_t i, int64_t head) {
+    if (job->slopes != NULL) {
+        const float slope = kernel_load_as_f32(job->slopes, job->slopes_dtype, head);
+        scratch->slopes[i] = slope * (float)ATTENTION_LOG2_E;
+    }
+    if (job->sinks == NULL) return;
+    const float sink =
+        kernel_load_as_f32(job->sinks, job->sinks_dtype, head) * (float)ATTENTION_LOG2_E;
+    if (sink <= ATTENTION_NO_SCORE) return;
+    scratch->maxima[i] = sink;
+    scratch->totals[i][0] = 1.0f;
+}
+
 // Queries to scratch, scaled; and what they see. Rows that only fill the last tile see nothing.
 KERNEL_INLINE void attention_open(
     const kernel_env *env, const attention_job *job, attention_scratch *scratch,
@@ -61,6 +77,7 @@ KERNEL_INLINE void attention_open(
         if (i >= slice->n_queries) continue;
         const int64_t token = attention_token(job, slice, i);
         const int64_t column = attention_column(job, slice, i);
+        attention_begin(job, scratch, i, column / job->head_dim);
         // Half by half: a fused rotation treats a half's columns alike, which makes each loop plain vector code.
         KERNEL_UNROLL for (int64_t half = 0; half < 2; half++) {
             const int64_t begin = half * (job->head_dim / 2),
@@ -154,6 +171,7 @@ KERNEL_INLINE void attention_step(
     if (!direct) attention_load_values(job, scratch, &span);
     attention_all_tiles(ATTENTION_SCORES, job, scratch, &span, direct, slice->n_queries);
     if (job->softcap > 0.0f) attention_cap(job, scratch, slice->n_queries);
+    if (job->slopes != NULL) attention_slant(scratch, slice->n_queries, base);
     const bool masks = base < slice->all_from || base + ATTENTION_STEP - 1 > slice->all_to;
     if (masks) attention_mask(scratch, slice->n_queries, base);
     attention_soften(scratch, slice->n_queries);
@@ -161,6 +179,20 @@ KERNEL_INLINE void attention_step(
         attention_sums_apart(job, scratch, &span, slice->n_queries);
     else
         attention_all_tiles(ATTENTION_SUMS, job, scratch, &span, direct, slice->n_queries);
+}
+
+// Sums over totals: the result of every query.
+KERNEL_INLINE void attention_close(
+    const kernel_env *env, const attention_job *job, const attention_scratch *scratch,
+    const attention_slice *slice) {
+    for (int64_t i = 0; i < slice->n_queries; i++) {
+        const int64_t token = attention_token(job, slice, i);
+        const int64_t column = attention_column(job, slice, i);
+        const float *sums = scratch->sums + i * job->padded;
+        const float factor = 1.0f / simd_sum(simd_load(scratch->totals[i]));
+        KERNEL_VECTOR_LOOP for (int64_t d = 0; d < job->head_dim; d++)
+            kernel_store_0(env, token, column + d, sums[d] * factor);
+    }
 }
 
 KERNEL_INLINE void attention_run_slice(
@@ -176,14 +208,7 @@ KERNEL_INLINE void attention_run_slice(
         for (; base <= slice->highest; base += ATTENTION_STEP)
             attention_step(job, scratch, slice, false, base);
     }
-    for (int64_t i = 0; i < slice->n_queries; i++) {
-        const int64_t token = attention_token(job, slice, i);
-        const int64_t column = attention_column(job, slice, i);
-        const float *sums = scratch->sums + i * job->padded;
-        const float factor = 1.0f / simd_sum(simd_load(scratch->totals[i]));
-        KERNEL_VECTOR_LOOP for (int64_t d = 0; d < job->head_dim; d++)
-            kernel_store_0(env, token, column + d, sums[d] * factor);
-    }
+    attention_close(env, job, scratch, slice);
 }
 
 // ---- work items ---------------------------------------------------------------------------------------

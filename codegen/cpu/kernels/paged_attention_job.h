@@ -12,10 +12,14 @@ KERNEL_DIM(0, 1);
 KERNEL_DIM(1, 2);
 KERNEL_DIM(2, 1);
 KERNEL_DTYPE(1);
+KERNEL_DTYPE(5);
+KERNEL_DTYPE(6);
 KERNEL_POINTER(1);
 KERNEL_POINTER(2);
 KERNEL_POINTER(3);
 KERNEL_POINTER(4);
+KERNEL_POINTER(5);
+KERNEL_POINTER(6);
 KERNEL_LOAD(0);
 KERNEL_STORE(0);
 KERNEL_SCRATCH;
@@ -33,6 +37,9 @@ enum {
 // Below no finite score; finite, so that a difference of two of them is 0 and not NaN.
 #define ATTENTION_NO_SCORE (-0x1.fffffep127f)
 
+// Scores are multiples of ln 2, as powers of 2 are cheaper than those of e.
+#define ATTENTION_LOG2_E 1.44269504088896340736
+
 typedef struct attention_job {
     const char *cache;
     const int32_t *page_table; // [n_seqs, n_slots]
@@ -43,9 +50,11 @@ typedef struct attention_job {
     int64_t head_bytes;  // one head of one page
     int64_t value_bytes; // from the keys of a head to its values
     int32_t dtype;
-    float scale;   // of queries
-    float softcap; // bound of scores, 0: none
-    float bound;   // the same in the unit that scores have from then on
+    float scale;                // of queries
+    float softcap;              // bound of scores, 0: none
+    float bound;                // the same in the unit that scores have from then on
+    const void *sinks, *slopes; // [query heads]; NULL, a constant: none
+    int32_t sinks_dtype, slopes_dtype;
 } attention_job;
 
 // Scratch. A slice has as many queries as fit; rows of queries and sums have `padded` columns. Columns of queries and keys
@@ -62,6 +71,7 @@ typedef struct attention_scratch {
     float factors[KERNEL_ATTENTION_MAX_QUERIES]; // exp(old maximum - new) of this step
     int32_t first[KERNEL_ATTENTION_MAX_QUERIES]; // positions that the query sees: first … last
     int32_t last[KERNEL_ATTENTION_MAX_QUERIES];
+    float slopes[KERNEL_ATTENTION_MAX_QUERIES]; // in the unit of scores
 } attention_scratch;
 
 _Static_assert(
@@ -83,11 +93,14 @@ KERNEL_INLINE attention_job attention_job_of(const kernel_env *env) {
     job.dtype = kernel_dtype_1(env);
     job.head_bytes = ATTENTION_PAGE * job.head_dim * (job.dtype == KERNEL_F32 ? 4 : 2);
     job.value_bytes = job.n_kv_heads * job.head_bytes;
-    // Scores are multiples of ln 2, as powers of 2 are cheaper than those of e.
-    const double log2_e = 1.44269504088896340736, softcap = kernel_attr_softcap(env);
-    job.scale = (float)(kernel_attr_scale(env) * (softcap > 0.0 ? 1.0 : log2_e));
+    const double softcap = kernel_attr_softcap(env);
+    job.scale = (float)(kernel_attr_scale(env) * (softcap > 0.0 ? 1.0 : ATTENTION_LOG2_E));
     job.softcap = (float)softcap;
-    job.bound = (float)(softcap * log2_e);
+    job.bound = (float)(softcap * ATTENTION_LOG2_E);
+    job.sinks = kernel_pointer_5(env);
+    job.sinks_dtype = kernel_dtype_5(env);
+    job.slopes = kernel_pointer_6(env);
+    job.slopes_dtype = kernel_dtype_6(env);
     return job;
 }
 

@@ -2,7 +2,7 @@
 //
 //   attention_load_keys    keys of a page, transposed, to scratch
 //   attention_scores       q k^T of a tile of queries
-//   attention_cap, _mask   bounds scores; takes away those of keys that a query does not see
+//   attention_cap, _slant, _mask   bounds scores; ALiBi; takes away those of keys that a query does not see
 //   attention_soften       new maxima, p = exp(score - maximum), totals
 //   attention_sums         sums = sums exp(old maximum - new) + p v of a tile of queries
 #ifndef MLCC_CODEGEN_CPU_KERNELS_PAGED_ATTENTION_STEP_H
@@ -282,6 +282,20 @@ KERNEL_INLINE void attention_cap(
         for (int64_t slot = 0; slot < ATTENTION_STEP; slot += 16) {
             float *score = scratch->weights[row] + slot;
             simd_store(score, job->bound * simd_tanh(simd_load(score) * inverse));
+        }
+    }
+}
+
+// Scores fall with the distance from the query: Press et al. 2021 (arXiv 2108.12409), section 3.
+KERNEL_INLINE void attention_slant(attention_scratch *scratch, int64_t n_rows, int64_t base) {
+    const i32x16 count = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    for (int64_t row = 0; row < n_rows; row++) {
+        const f32x16 slope = simd_splat(scratch->slopes[row]);
+        for (int64_t slot = 0; slot < ATTENTION_STEP; slot += 16) {
+            const i32x16 distance = count + (int32_t)(base + slot - scratch->last[row]);
+            float *score = scratch->weights[row] + slot;
+            const f32x16 away = __builtin_convertvector(distance, f32x16);
+            simd_store(score, simd_fma(slope, away, simd_load(score)));
         }
     }
 }

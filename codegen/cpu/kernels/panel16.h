@@ -4,7 +4,8 @@
 // Rows lie in panels of 16, K-major inside a panel, so that one vector load brings 16 rows at the same k. Panel p holds rows
 // 16p … 16p+15; rows beyond N are zero. Panels follow each other without gaps; the whole is padded to 64 bytes.
 //
-//   plain     element [p][k][r], 16 K elements a panel
+//   plain     element [p][k][r], 16 K elements a panel. bfloat16 lies in pairs, as products of pairs take it: element
+//             [p][k / 2][r][k % 2], a line of 64 bytes for two k; zeros beyond K, to a multiple of 32 k, the depth of a tile register
 //   grouped   unit [p][u], u = k / unit_k; a unit is a header and lines of 64 bytes (whole cache lines, always aligned):
 //               header  scale [group of the unit][r]; where zeros are stored also u8 zero [group of the unit][r]; padded to 64 bytes
 //               line    the codes of per_line k of 16 rows
@@ -30,7 +31,7 @@
 #include <stdbool.h>
 
 // Changes when the bytes of a prepared weight change: part of the key of prepared caches.
-#define KERNEL_PANEL16_VERSION 2
+#define KERNEL_PANEL16_VERSION 3
 
 enum { KERNEL_PANEL16_ROWS = 16, KERNEL_PANEL16_LINE = 64 };
 
@@ -61,7 +62,7 @@ enum { KERNEL_ZERO_STORED = -1 };
 typedef struct kernel_panel16_format {
     int32_t code;   // enum kernel_code
     int32_t group;  // k that one chain of multiply-adds covers; grouped: k that share a scale
-    int32_t unit_k; // k of a unit; plain: 1
+    int32_t unit_k; // k of a unit; plain: what K is rounded up to
     int32_t scale;  // enum kernel_dtype of the header's scales; plain: of the elements
     int32_t
         zero; // what every integer code has too much, or KERNEL_ZERO_STORED: one for every row and group
@@ -75,7 +76,7 @@ static inline kernel_panel16_format kernel_panel16_format_of(int32_t dtype) {
         //                       code              group unit_k scale        zero                stored
         [KERNEL_F32]          = {KERNEL_CODE_PLAIN, 128,   1, KERNEL_F32,  0,                  KERNEL_STORED_ROWS},
         [KERNEL_F16]          = {KERNEL_CODE_PLAIN, 128,   1, KERNEL_F16,  0,                  KERNEL_STORED_ROWS},
-        [KERNEL_BF16]         = {KERNEL_CODE_PLAIN, 128,   1, KERNEL_BF16, 0,                  KERNEL_STORED_ROWS},
+        [KERNEL_BF16]         = {KERNEL_CODE_PLAIN, 128,  32, KERNEL_BF16, 0,                  KERNEL_STORED_ROWS},
         [KERNEL_Q4G32_F16]    = {KERNEL_CODE_INT4,   32,  64, KERNEL_F16,  7,                  KERNEL_STORED_ROWS},
         [KERNEL_Q4G32_BF16]   = {KERNEL_CODE_INT4,   32,  64, KERNEL_BF16, 7,                  KERNEL_STORED_ROWS},
         [KERNEL_Q4G32_F32]    = {KERNEL_CODE_INT4,   32,  64, KERNEL_F32,  7,                  KERNEL_STORED_ROWS},
@@ -138,7 +139,7 @@ static inline int32_t kernel_panel16_lines_at(kernel_panel16_format format) {
 
 static inline int32_t kernel_panel16_unit_bytes(kernel_panel16_format format) {
     if (format.code == KERNEL_CODE_PLAIN)
-        return KERNEL_PANEL16_ROWS * kernel_panel16_scale_bytes(format);
+        return format.unit_k * KERNEL_PANEL16_ROWS * kernel_panel16_scale_bytes(format);
     return kernel_panel16_lines_at(format) +
            format.unit_k / kernel_code_per_line(format.code) * KERNEL_PANEL16_LINE;
 }

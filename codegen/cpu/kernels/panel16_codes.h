@@ -45,12 +45,30 @@ KERNEL_INLINE uint16_t panel16_half_of(int32_t code, uint16_t bits) {
     return code == KERNEL_CODE_E4M3 ? (uint16_t)((int16_t)bits >> 1 & 0xbf80) : (bits & 0xff00u);
 }
 
+// k of a line of a plain dtype, 16 rows each.
+KERNEL_INLINE int64_t panel16_plain_step(int32_t dtype) {
+    return dtype == KERNEL_BF16 ? 2 : 1;
+}
+
+// Such a line as float32; bfloat16 is the high half of it.
+KERNEL_INLINE void panel16_plain_line(int32_t dtype, const char *line, f32x16 weights[2]) {
+    if (dtype == KERNEL_BF16) {
+        const u32x16 pairs = simd_load_u32(line);
+        weights[0] = (f32x16)(pairs << 16);
+        weights[1] = (f32x16)(pairs & 0xffff0000u);
+    } else {
+        weights[0] = simd_load_as_f32(line, dtype, 0);
+    }
+}
+
 // ---- one element ------------------------------------------------------------------------------------------------------------
 
 KERNEL_INLINE float panel16_element(
     kernel_panel16_format format, const char *panel, int64_t r, int64_t k) {
     if (format.code == KERNEL_CODE_PLAIN)
-        return kernel_load_as_f32(panel, format.scale, k * 16 + r);
+        return kernel_load_as_f32(
+            panel, format.scale,
+            format.scale == KERNEL_BF16 ? k / 2 * 32 + 2 * r + k % 2 : k * 16 + r);
     const panel16_place place = panel16_place_of(format, panel, k);
     const float scale = kernel_load_as_f32(place.unit, format.scale, place.group * 16 + r);
     if (!kernel_code_is_int(format.code)) {
@@ -73,7 +91,14 @@ KERNEL_INLINE float panel16_element(
 
 // Elements of 16 rows at k, without their scales.
 KERNEL_INLINE f32x16 panel16_unscaled(kernel_panel16_format format, const char *panel, int64_t k) {
-    if (format.code == KERNEL_CODE_PLAIN) return simd_load_as_f32(panel, format.scale, k * 16);
+    if (format.code == KERNEL_CODE_PLAIN) {
+        const int64_t step = panel16_plain_step(format.scale);
+        f32x16 weights[2];
+        panel16_plain_line(
+            format.scale, panel + k / step * step * 16 * kernel_panel16_scale_bytes(format),
+            weights);
+        return k % step == 0 ? weights[0] : weights[1];
+    }
     const panel16_place place = panel16_place_of(format, panel, k);
     if (!kernel_code_is_int(format.code)) {
         u16x16 pairs;

@@ -22,6 +22,14 @@ enum {
     KERNEL_LINEAR_SCALED_SCRATCH_BYTES =
         KERNEL_LINEAR_SCALED_X_BYTES + 4 * KERNEL_LINEAR_SCALED_ROWS * 64,
 
+    // linear_bf16_panel16: shapes of tile registers, packed x of one block of rows and room behind it for what packing writes and
+    // tiles read too much, the sums of four panels. Longer rows of x are refused.
+    KERNEL_LINEAR_BF16_ROWS = 192,
+    KERNEL_LINEAR_BF16_X_BYTES = 768 * 1024,
+    KERNEL_LINEAR_BF16_MAX_K = 131072,
+    KERNEL_LINEAR_BF16_SCRATCH_BYTES =
+        64 + KERNEL_LINEAR_BF16_X_BYTES + 1024 + 4 * KERNEL_LINEAR_BF16_ROWS * 64,
+
     // linear_scaled_panel16 with tile registers: packed x of one block of rows in groups of a tile, decoded weights of two blocks,
     // whole sums of two batches, the values of two panels. Where one tile of x does not fit, the launch needs what is above.
     KERNEL_LINEAR_AMX_GROUPS = 1408,
@@ -38,6 +46,14 @@ enum {
     KERNEL_ROUTE_MAX_EXPERTS = 4096,
     KERNEL_ROUTE_SCRATCH_BYTES = KERNEL_ROUTE_MAX_EXPERTS * (3 * 4 + 2),
 
+    // latent_attention: queries and sums of a block of items, one step of rows, as they are and transposed; wider rows are refused.
+    KERNEL_LATENT_MAX_WIDTH = 2048,
+    KERNEL_LATENT_ROWS = 32,
+    KERNEL_LATENT_STEP = 32, // positions of one softmax step: two pages
+
+    // linear_heads: x of a block of rows.
+    KERNEL_HEADS_ROWS = 32,
+
     // paged_attention: queries and sums of one slice, one step of keys and values; larger heads are refused.
     KERNEL_ATTENTION_MAX_HEAD_DIM = 512,
     KERNEL_ATTENTION_PAGE = 16,        // tokens of a cache page; others are refused
@@ -49,6 +65,13 @@ enum {
         + 2 * KERNEL_ATTENTION_STEP * KERNEL_ATTENTION_MAX_HEAD_DIM * 4 // keys, values
         + KERNEL_ATTENTION_MAX_QUERIES * (KERNEL_ATTENTION_STEP + 16 + 16) *
               4, // p, maxima, sums of p
+    // segment_attention: queries and sums of one block, one step of keys and values; larger heads are refused.
+    KERNEL_SEGMENT_MAX_HEAD_DIM = 512,
+    KERNEL_SEGMENT_ROWS = 64, // queries of a block, and keys of a softmax step
+    KERNEL_SEGMENT_SCRATCH_BYTES =
+        4 * KERNEL_SEGMENT_ROWS * KERNEL_SEGMENT_MAX_HEAD_DIM * 4 // queries, sums, keys, values
+        + 16 * KERNEL_SEGMENT_MAX_HEAD_DIM * 4                    // keys before they are transposed
+        + KERNEL_SEGMENT_ROWS * (KERNEL_SEGMENT_ROWS + 16 + 2) * 4, // p, totals, maxima, factors
 };
 
 #endif

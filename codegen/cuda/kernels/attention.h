@@ -59,4 +59,20 @@ DEVICE float attention_exponent(float product, double scale, double softcap) {
 #define score_weight(measure, offset) exp2_f32(fma_f32(measure, SCORE_UNIT, offset))
 #define score_factor(largest, now)    exp2_f32(((largest) - (now)) * SCORE_UNIT)
 
+// Optional operands, as exponents. A head's sink is where one of the parts that its softmax is made of begins: its largest exponent and, in
+// one lane, its total; -inf is no sink. Its slope times what attention_distance says belongs to every score (ALiBi).
+#define HAS_SINKS             KERNEL_HAS_5
+#define HAS_SLOPES            KERNEL_HAS_6
+#define head_sink(env, head)  max_f32(kernel_load_5(env, 0, head) * 1.4426950408889634f, NO_SCORE)
+#define head_slope(env, head) (kernel_load_6(env, 0, head) * 1.4426950408889634f)
+
+DEVICE float sink_total(float sink) {
+    return sink > NO_SCORE ? 1.0f : 0.0f;
+}
+
+// From the token back to the position: 0 or less.
+DEVICE float attention_distance(i32 position, attention_span span) {
+    return (float)(position + 1 - span.end);
+}
+
 #endif

@@ -43,6 +43,12 @@ DEVICE float kernel_tanh(float x) {
     return magnitude < 0.625f ? near_zero : elsewhere;
 }
 
+// NaN stays NaN.
+DEVICE float kernel_clamp(float x, float min, float max) {
+    const float above = x < min ? min : x;
+    return above > max ? max : above;
+}
+
 DEVICE float kernel_softcap(float x, float cap) {
     return cap * kernel_tanh(x / cap);
 }

@@ -42,14 +42,23 @@ DEVICE u32 query2(const kernel_env *env, i32 token, i32 head, i32 d) {
 
 typedef struct head_state {
     float largest[2], total[2]; // of heads 2t and 2t + 1; total of this lane's positions
+    float slopes[2];            // likewise
     float sums[BLOCKS][4][4];   // [block][i]: columns 64 block + 8 g + 2 i (first two) and one more (last two) of both heads
 } head_state;
 
-DEVICE void head_state_clear(head_state *state) {
+// Of heads first_head … ; `has_sinks`: their sinks belong to this state.
+DEVICE void head_state_clear(const kernel_env *env, head_state *state, i32 first_head, bool has_sinks) {
     UNROLL
     for (i32 j = 0; j < 2; j++) {
+        // What a set has beyond the last head is nobody's.
+        const i32 head = min_i32(first_head + lane_index() % 4 * 2 + j, GROUP * N_KV_HEADS - 1);
         state->largest[j] = NO_SCORE;
         state->total[j] = 0.0f;
+        state->slopes[j] = HAS_SLOPES ? head_slope(env, head) : 0.0f;
+        if (HAS_SINKS && has_sinks) {
+            state->largest[j] = head_sink(env, head);
+            state->total[j] = lane_index() < 4 ? sink_total(state->largest[j]) : 0.0f;
+        }
     }
     UNROLL
     for (i32 b = 0; b < BLOCKS; b++) {
@@ -125,7 +134,7 @@ DEVICE void score_page(
     for (i32 i = 0; i < 4; i++) scores[i] = even[i] + odd[i];
 }
 
-// Scores become weights; the state moves on to the new largest exponents. The page's rows begin … end-1 are seen.
+// Scores become weights; the state moves on to the new largest exponents. The page's rows begin … end-1 are seen, the last is the token's own.
 DEVICE void weigh_page(head_state *state, i32 begin, i32 end, float scores[4]) {
     const i32 g = lane_index() / 4;
     float factor[2];
@@ -133,6 +142,7 @@ DEVICE void weigh_page(head_state *state, i32 begin, i32 end, float scores[4]) {
     for (i32 i = 0; i < 4; i++) {
         const i32 row = g + i / 2 * 8;
         scores[i] = row >= begin && row < end ? score_exponent(scores[i]) : -INFINITY_F32;
+        if (HAS_SLOPES) scores[i] += state->slopes[i % 2] * (float)(row + 1 - end);
     }
     UNROLL
     for (i32 j = 0; j < 2; j++) {
@@ -187,7 +197,7 @@ DEVICE void sum_page(head_state *state, const float weights[4], u32x4 values[BLO
 typedef struct page_walk {
     attention_span span;
     const i32 *pages;
-    i32 slot, end_slot, stride, kv_head;
+    i32 slot, end_slot, stride, kv_head, first_head;
     const u8 *page;                  // in the cache, at `slot`
     i32 next;                        // number of the page after it
     u32x4 low[CHUNKS], high[CHUNKS]; // its keys, unless heads are wide
@@ -199,14 +209,15 @@ DEVICE i32 walk_page(const page_walk *walk, i32 slot) {
 
 // The span's pages slot … end_slot-1; page 0 stands for what is not there.
 DEVICE void walk_start(
-    const kernel_env *env, page_walk *walk, i32 token, i32 kv_head, attention_span span, i32 slot,
-    i32 end_slot, i32 stride) {
+    const kernel_env *env, page_walk *walk, i32 token, i32 kv_head, i32 first_head, attention_span span,
+    i32 slot, i32 end_slot, i32 stride) {
     walk->span = span;
     walk->pages = token_pages(env, token);
     walk->slot = slot;
     walk->end_slot = end_slot;
     walk->stride = stride;
     walk->kv_head = kv_head;
+    walk->first_head = first_head;
     walk->page = cache_at(env, walk_page(walk, slot), kv_head);
     walk->next = walk_page(walk, slot + stride);
     if (!IS_WIDE && slot < end_slot) load_keys(walk->page, walk->low, walk->high);
@@ -216,7 +227,8 @@ DEVICE void walk_start(
 DEVICE void attend_pages(const kernel_env *env, page_walk *walk, const u8 *queries, head_state *state) {
     const i32 g = lane_index() / 4, t = lane_index() % 4;
     u32x4 query[CHUNKS], values[BLOCKS][4];
-    head_state_clear(state);
+    // Of all ways through a span one begins with its first page.
+    head_state_clear(env, state, walk->first_head, walk->slot == walk->span.begin / ATTENTION_PAGE);
     UNROLL
     for (i32 c = 0; c < CHUNKS; c++) query[c] = load_shared_u32x4(queries + (g * CHUNKS + c) * 64 + t * 16);
     NO_UNROLL

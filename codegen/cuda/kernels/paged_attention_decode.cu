@@ -118,7 +118,8 @@ paged_attention_decode(const kernel_env env) {
     if (split.begin_slot >= split.end_slot) return; // all threads of it
     page_walk walk;
     walk_start(
-        &env, &walk, token, kv_head, span, split.begin_slot + warp, split.end_slot, ATTENTION_DECODE_WARPS);
+        &env, &walk, token, kv_head, first_head, span, split.begin_slot + warp, split.end_slot,
+        ATTENTION_DECODE_WARPS);
     stage_queries(&env, (u32 *)shared, thread, DECODE_THREADS, token, first_head, n_heads);
     block_sync();
     head_state state;

@@ -37,6 +37,10 @@ paged_attention_generic(const kernel_env env) {
     const i32 *pages = token_pages(&env, token);
     const i32 kv_head = head / GROUP;
     float largest = NO_SCORE, total = 0.0f, sums[COLUMNS];
+    if (HAS_SINKS) {
+        largest = head_sink(&env, head);
+        total = lane == 0 ? sink_total(largest) : 0.0f;
+    }
     for (i32 c = 0; c < COLUMNS; c++) sums[c] = 0.0f;
     NO_UNROLL
     for (i32 base = span.begin / 32 * 32; base < span.end; base += 32) {
@@ -47,6 +51,7 @@ paged_attention_generic(const kernel_env env) {
             const i64 key = key_place(pages[position / ATTENTION_PAGE], kv_head) +
                             position % ATTENTION_PAGE * HEAD_DIM;
             exponent = score(&env, query, key);
+            if (HAS_SLOPES) exponent += head_slope(&env, head) * attention_distance(position, span);
         }
         const float now = max_f32(largest, warp_max_f32(exponent));
         const float factor = exp2_f32(largest - now), weight = exp2_f32(exponent - now);

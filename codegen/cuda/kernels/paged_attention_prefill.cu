@@ -31,6 +31,7 @@ typedef struct row_tile {
 // Of rows g and g + 8 of each row tile; `total` of this lane's positions.
 typedef struct row_state {
     float largest[ROW_TILES][2], total[ROW_TILES][2];
+    float slopes[ROW_TILES][2]; // as measures
     float sums[ROW_TILES][PADDED / 8][4];
 } row_state;
 
@@ -131,12 +132,24 @@ DEVICE void mask_row(float scores[KEY_TILES][4], i32 first, attention_span span,
     }
 }
 
+// Adds what a row's slope makes of the distance to each position.
+DEVICE void slant_row(float scores[KEY_TILES][4], i32 first, float slope, attention_span span, i32 base) {
+    const float distance = attention_distance(base + 2 * (lane_index() % 4), span);
+    UNROLL
+    for (i32 i = 0; i < KEY_TILES * 2; i++)
+        scores[i / 2][first + i % 2] += slope * (distance + (float)(i / 2 * 8 + i % 2));
+}
+
 // Scores of positions base … become weights; the state moves on to the new largest measures.
 DEVICE void weigh_tile(
     row_state *state, i32 m, const row_spans *spans, i32 base, float scores[KEY_TILES][4]) {
     float factor[2];
     UNROLL
     for (i32 i = 0; i < KEY_TILES * 4; i++) scores[i / 4][i % 4] = score_measure(scores[i / 4][i % 4]);
+    if (HAS_SLOPES) {
+        UNROLL
+        for (i32 r = 0; r < 2; r++) slant_row(scores, 2 * r, state->slopes[m][r], spans->of[m][r], base);
+    }
     if (base < spans->inside_begin || base + KEYS > spans->inside_end) {
         UNROLL
         for (i32 r = 0; r < 2; r++) mask_row(scores, 2 * r, spans->of[m][r], base + 2 * (lane_index() % 4));
@@ -288,6 +301,27 @@ DEVICE void store_rows(const kernel_env *env, const row_tile *tile, float *rows,
     warp_sync(); // the next rows may lie in the same place
 }
 
+DEVICE void row_state_clear(const kernel_env *env, const row_tile *tile, row_state *state) {
+    UNROLL
+    for (i32 m = 0; m < ROW_TILES; m++) {
+        UNROLL
+        for (i32 r = 0; r < 2; r++) {
+            const i32 row = tile->first_row + warp_index() * WARP_ROWS + 16 * m + 8 * r + lane_index() / 4;
+            const i32 head = tile->kv_head * GROUP + row % GROUP;
+            state->largest[m][r] = NO_SCORE;
+            state->total[m][r] = 0.0f;
+            state->slopes[m][r] = HAS_SLOPES ? head_slope(env, head) / SCORE_UNIT : 0.0f;
+            if (HAS_SINKS) {
+                const float sink = head_sink(env, head);
+                state->largest[m][r] = max_f32(sink / SCORE_UNIT, NO_SCORE);
+                state->total[m][r] = lane_index() % 4 == 0 ? sink_total(sink) : 0.0f;
+            }
+        }
+        UNROLL
+        for (i32 i = 0; i < PADDED / 8 * 4; i++) state->sums[m][i / 4][i % 4] = 0.0f;
+    }
+}
+
 // The tile's tokens begin … end-1 are of one or two sequences: begin … split-1 and the rest.
 DEVICE void attend_tile(const kernel_env *env, row_tile *tile, i32 begin, i32 split, i32 end) {
     NO_UNROLL
@@ -299,16 +333,7 @@ DEVICE void attend_tile(const kernel_env *env, row_tile *tile, i32 begin, i32 sp
         *(u32 *)(tile->queries + i / (PADDED / 2) * ROW_BYTES + d * 2) = pair;
     }
     row_state state;
-    UNROLL
-    for (i32 m = 0; m < ROW_TILES; m++) {
-        UNROLL
-        for (i32 r = 0; r < 2; r++) {
-            state.largest[m][r] = NO_SCORE;
-            state.total[m][r] = 0.0f;
-        }
-        UNROLL
-        for (i32 i = 0; i < PADDED / 8 * 4; i++) state.sums[m][i / 4][i % 4] = 0.0f;
-    }
+    row_state_clear(env, tile, &state);
     NO_UNROLL
     for (i32 run = begin; run < end; run = split, split = end) attend_run(env, tile, run, split, &state);
     block_sync(); // all warps are done with keys and values
@@ -333,7 +358,7 @@ DEVICE void attend_singly(const kernel_env *env, const row_tile *tile, i32 begin
         const attention_span span = token_span(env, token);
         page_walk walk;
         walk_start(
-            env, &walk, token, tile->kv_head, span, span.begin / ATTENTION_PAGE,
+            env, &walk, token, tile->kv_head, first_head, span, span.begin / ATTENTION_PAGE,
             (span.end + ATTENTION_PAGE - 1) / ATTENTION_PAGE, 1);
         warp_sync(); // the part before has been read
         stage_queries(env, (u32 *)queries, lane_index(), 32, token, first_head, n_heads);

@@ -113,7 +113,8 @@ void route_experts(const kernel_env env) {
     const i32 n = (i32)kernel_dim_0_1(&env), k = KERNEL_ATTR_k;
     const i64 row = block_index_x();
     float *scores = (float *)bytes, *keys = scores + n, *groups = keys + n;
-    u8 *is_out = (u8 *)(groups + n), *is_chosen = is_out + n;
+    // Marks of groups are read while marks of experts are written: they share no word.
+    u8 *is_out = (u8 *)(groups + n), *is_chosen = is_out + (n + 3) / 4 * 4;
     i32 *experts = (i32 *)kernel_result_pointer_0(&env) + row * k;
     float *weights = (float *)kernel_result_pointer_1(&env) + row * k;
     route_score(&env, row, scores, keys, is_out);

@@ -1,5 +1,6 @@
 #include "tests/support/amx/tile_emulation.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,7 +18,7 @@ typedef struct tile_register {
 
 static _Thread_local tile_register tiles[N_TILES];
 static _Thread_local bool is_configured;
-static atomic_long n_configured, n_products[2];
+static atomic_long n_configured, n_products[3];
 
 static void fault(const char *instruction, int tile, const char *why) {
     fprintf(stderr, "tile emulation: %s, tile %d: %s\n", instruction, tile, why);
@@ -28,8 +29,8 @@ long tile_threads_configured(void) {
     return atomic_load(&n_configured);
 }
 
-long tile_products(int is_b_signed) {
-    return atomic_load(&n_products[is_b_signed != 0]);
+long tile_products(int kind) {
+    return atomic_load(&n_products[kind]);
 }
 
 // ---- configuration ------------------------------------------------------------------------------------
@@ -107,11 +108,11 @@ static int32_t product_of(
     return sum;
 }
 
-void tile_dot(int c_tile, int a_tile, int b_tile, int is_b_signed) {
-    const char *name = is_b_signed ? "TDPBSSD" : "TDPBSUD";
+// What every product wants of its operands.
+static void check_product(const char *name, int c_tile, int a_tile, int b_tile) {
     if (c_tile == a_tile || c_tile == b_tile || a_tile == b_tile)
         fault(name, c_tile, "is named twice");
-    tile_register *c = find(name, c_tile);
+    const tile_register *c = find(name, c_tile);
     const tile_register *a = find(name, a_tile), *b = find(name, b_tile);
     if (a->row_bytes % 4 != 0 || b->row_bytes % 4 != 0 || c->row_bytes % 4 != 0)
         fault(name, c_tile, "rows are no 32-bit elements");
@@ -119,6 +120,12 @@ void tile_dot(int c_tile, int a_tile, int b_tile, int is_b_signed) {
     if (c->row_bytes != b->row_bytes) fault(name, c_tile, "has other columns than B");
     if (b->rows != a->row_bytes / 4) fault(name, b_tile, "has other rows than A has columns");
     if (!a->is_filled || !b->is_filled || !c->is_filled) fault(name, c_tile, "an operand is empty");
+}
+
+void tile_dot(int c_tile, int a_tile, int b_tile, int is_b_signed) {
+    check_product(is_b_signed ? "TDPBSSD" : "TDPBSUD", c_tile, a_tile, b_tile);
+    tile_register *c = &tiles[c_tile];
+    const tile_register *a = &tiles[a_tile], *b = &tiles[b_tile];
     for (int row = 0; row < c->rows; row++) {
         for (int n = 0; n < c->row_bytes / 4; n++) {
             uint32_t sum; // wraps around, as the instruction's does
@@ -129,4 +136,44 @@ void tile_dot(int c_tile, int a_tile, int b_tile, int is_b_signed) {
         }
     }
     atomic_fetch_add(&n_products[is_b_signed != 0], 1);
+}
+
+// As the processor's products of pairs do it: rounded once, denormals in and out are zero.
+static float without_denormals(float value) {
+    return fpclassify(value) == FP_SUBNORMAL ? copysignf(0.0f, value) : value;
+}
+
+static float multiply_add(float a, float b, float c) {
+    a = without_denormals(a), b = without_denormals(b), c = without_denormals(c);
+    return without_denormals(fmaf(a, b, c));
+}
+
+static float pair_of(const uint8_t *bytes, int i) {
+    uint16_t half;
+    memcpy(&half, bytes + 2 * i, sizeof half);
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// The even elements of the rows of A and B are one chain, the odd ones another; both end before C.
+void tile_dot_pairs(int c_tile, int a_tile, int b_tile) {
+    check_product("TDPBF16PS", c_tile, a_tile, b_tile);
+    tile_register *c = &tiles[c_tile];
+    const tile_register *a = &tiles[a_tile], *b = &tiles[b_tile];
+    for (int row = 0; row < c->rows; row++) {
+        for (int n = 0; n < c->row_bytes / 4; n++) {
+            float even = 0.0f, odd = 0.0f, sum;
+            for (int k = 0; k < b->rows; k++) {
+                const uint8_t *x = a->bytes[row] + 4 * k, *w = b->bytes[k] + 4 * n;
+                even = multiply_add(pair_of(x, 0), pair_of(w, 0), even);
+                odd = multiply_add(pair_of(x, 1), pair_of(w, 1), odd);
+            }
+            memcpy(&sum, c->bytes[row] + 4 * n, sizeof sum);
+            sum = multiply_add(1.0f, multiply_add(1.0f, even, odd), sum);
+            memcpy(c->bytes[row] + 4 * n, &sum, sizeof sum);
+        }
+    }
+    atomic_fetch_add(&n_products[2], 1);
 }

@@ -87,6 +87,7 @@ static bool emulate(const vex_instruction *i) {
     case 0x4900 | PF2 << 4 | 1: tile_zero(i->reg); return i->rm == 0;
     case 0x4b00 | PF2 << 4 | 0: tile_load(i->reg, i->base, i->stride); return true;
     case 0x4b00 | PF3 << 4 | 0: tile_store(i->reg, i->base, i->stride); return true;
+    case 0x5c00 | PF3 << 4 | 1: tile_dot_pairs(i->reg, i->rm, i->other); return true;
     case 0x5e00 | PF2 << 4 | 1: tile_dot(i->reg, i->rm, i->other, 1); return true;
     case 0x5e00 | PF3 << 4 | 1: tile_dot(i->reg, i->rm, i->other, 0); return true;
     default: return false;

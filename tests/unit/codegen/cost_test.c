@@ -19,13 +19,11 @@ static codegen_cpu resolve(const char *name, mlcc_arena *keep) {
 
 // A group that multiplies, of a module that `keep` holds.
 static const ir_function *group_of(
-    const char *op, const char *weight, int n, int k, mlcc_arena *keep) {
+    const char *op, const char *weight, const char *x, int n, int k, mlcc_arena *keep) {
     mlcc_str text = {0};
     const bool scaled = strcmp(op, "linear_scaled") == 0;
     mlcc_str_puts(&text, "module @m level=fused\nsymbol n_tokens <= 64\n");
-    mlcc_str_printf(
-        &text, "group @g(%%a0: %s[n_tokens, %d], %%a1: %s[%d, %d]", scaled ? "i8" : "f32", k,
-        weight, n, k);
+    mlcc_str_printf(&text, "group @g(%%a0: %s[n_tokens, %d], %%a1: %s[%d, %d]", x, k, weight, n, k);
     if (scaled) mlcc_str_printf(&text, ", %%a2: f32[n_tokens, %d]", (k + 31) / 32);
     mlcc_str_printf(
         &text, ") {\n    %%0 = %s %%a0, %%a1%s : f32[n_tokens, %d]\n    return %%0\n}\n", op,
@@ -74,8 +72,13 @@ static void kernels(void **state) {
             const cpu_cost_shape shape = {256, 256, (ir_dtype)dtype};
             int64_t bytes = 0;
             if (!kernel_panel16_size(dtype, shape.n, shape.k, &bytes)) continue;
+            const bool is_bf16 = strstr(rows[i].name, "linear_bf16") != NULL;
             const ir_function *group = group_of(
-                ir_op_get(rows[i].op)->text, ir_dtype_get(shape.dtype)->text, 256, 256, keep);
+                ir_op_get(rows[i].op)->text, ir_dtype_get(shape.dtype)->text,
+                scaled    ? "i8"
+                : is_bf16 ? "bf16"
+                          : "f32",
+                256, 256, keep);
             const bool takes = rows[i].refuses == NULL || rows[i].refuses(group) == NULL;
             const codegen_cpu cpu = resolve(
                 mlcc_text_starts_with(rows[i].bitcode, "arm_") ? "neoverse-v2" : "sapphirerapids",
@@ -111,6 +114,14 @@ static void times(void **state) {
     const cpu_cost vectors =
         cpu_cost_of(&rapids, "linear_scaled_panel16__x86_avx512vnni", &shape, 128);
     assert_true(tiles.seconds * 2 < vectors.seconds);
+    // Pairs: a product for two k, and half as many as of bytes in tile registers.
+    const cpu_cost_shape wide = {4096, 4096, IR_BF16};
+    const cpu_cost pairs = cpu_cost_of(&zen, "linear_bf16_panel16__x86_avx512bf16", &wide, 128);
+    const cpu_cost floats = cpu_cost_of(&zen, "linear_panel16__x86_avx512", &wide, 128);
+    assert_true(floats.seconds > 1.8 * pairs.seconds);
+    const cpu_cost tiled = cpu_cost_of(&rapids, "linear_bf16_panel16__x86_amx", &wide, 512);
+    const double tiled_s = products * 4 / 512 / 2.6e9;
+    assert_true(tiled.seconds > 0.999 * tiled_s && tiled.seconds < 1.001 * tiled_s);
     assert_true(cpu_cost_of(&zen, "rms_norm__portable", &shape, 1).seconds <= 0);
     // No machine turns an upper number of rows into less time.
     for (int64_t rows = 1; rows < 300; rows++) {
@@ -131,7 +142,7 @@ static void choices_of_rows(void **state) {
         "linear_scaled_panel16__x86_amx"};
     mlcc_arena *keep = mlcc_arena_create();
     const codegen_cpu rapids = resolve("sapphirerapids", keep);
-    const ir_function *group = group_of("linear", "q4g32_f16", 2048, 2048, keep);
+    const ir_function *group = group_of("linear", "q4g32_f16", "f32", 2048, 2048, keep);
     for (size_t n = 1; n <= 5; n++) // the last is the best whatever stands before it
         assert_string_equal(cpu_cost_choose_row(&rapids, linear, n, group), linear[n - 1]);
     // In another order the better one is found.
@@ -141,7 +152,7 @@ static void choices_of_rows(void **state) {
     // A row that the model does not know stays where the table puts it.
     static const char *const strange[] = {"linear_panel16__x86_avx512", "linear_magic"};
     assert_string_equal(cpu_cost_choose_row(&rapids, strange, 2, group), "linear_magic");
-    group = group_of("linear_scaled", "q8g32_f16", 2048, 2048, keep);
+    group = group_of("linear_scaled", "q8g32_f16", "i8", 2048, 2048, keep);
     for (size_t n = 1; n <= 3; n++)
         assert_string_equal(cpu_cost_choose_row(&rapids, scaled, n, group), scaled[n - 1]);
     mlcc_arena_free(keep);
@@ -157,7 +168,7 @@ static void choices_of_knobs(void **state) {
         const codegen_cpu cpu = resolve(cpu_names[i], keep);
         for (size_t s = 0; s < 4; s++) {
             const ir_function *group =
-                group_of("linear_scaled", formats[s % 2], sizes[s][0], sizes[s][1], keep);
+                group_of("linear_scaled", formats[s % 2], "i8", sizes[s][0], sizes[s][1], keep);
             const cpu_knobs knobs = cpu_cost_choose_knobs(&cpu, kernel, group);
             const cpu_knobs again = cpu_cost_choose_knobs(&cpu, kernel, group);
             assert_memory_equal(&knobs, &again, sizeof knobs);
@@ -165,7 +176,7 @@ static void choices_of_knobs(void **state) {
                 assert_true(cpu_knob_accepts((cpu_knob)k, knobs.values[k]));
         }
     }
-    const ir_function *group = group_of("linear_scaled", "q4g32_f16", 2048, 2048, keep);
+    const ir_function *group = group_of("linear_scaled", "q4g32_f16", "i8", 2048, 2048, keep);
     const codegen_cpu zen = resolve("znver4", keep), rapids = resolve("sapphirerapids", keep);
     const cpu_knobs small = cpu_cost_choose_knobs(&zen, kernel, group);
     assert_int_equal(small.values[CPU_KNOB_scaled_block], 16); // 32 KiB of first cache

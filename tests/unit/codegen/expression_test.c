@@ -97,13 +97,20 @@ static const double dtype_errors[] = {0, 0x1p-10, 0x1p-7};
 static void test_exact_ops(void **state) {
     test_folder *f = *state;
     static const char *const lines[] = {
-        "add %x, %y", "mul %x, %y", "scale %x {factor = -1.5}", "relu %x", "add %x, %x",
+        "add %x, %y",
+        "mul %x, %y",
+        "scale %x {factor = -1.5}",
+        "relu %x",
+        "add %x, %x",
+        "clamp %x {max = 0.7, min = -0.25}",
+        "clamp %x {max = -1.0}",
+        "clamp %y {min = 3.0}",
     };
     for (size_t d = 0; d < 3; d++) {
         ir_tensor *args[] = {
             input(dtypes[d], ROWS, COLUMNS, false, f->keep),
             input(dtypes[d], ROWS, COLUMNS, true, f->keep)};
-        check(f, one_op_each(f->keep, dtype_names[d], lines, 5), args, 0, 0, dtype_names[d]);
+        check(f, one_op_each(f->keep, dtype_names[d], lines, 8), args, 0, 0, dtype_names[d]);
     }
 }
 

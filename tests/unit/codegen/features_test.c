@@ -43,7 +43,7 @@ static void test_names(void **state) {
     codegen_cpu cpu;
     assert_ok(codegen_cpu_resolve("sapphirerapids", keep, &cpu));
     assert_true(codegen_cpu_has(&cpu, "avx512fp16"));
-    assert_null(codegen_cpu_lacks(&cpu, "amx-int8,amx-tile", keep));
+    assert_null(codegen_cpu_lacks(&cpu, "amx-bf16,amx-int8,amx-tile", keep));
     assert_string_equal(codegen_cpu_tune(&cpu), "sapphirerapids");
     assert_ok(codegen_cpu_resolve("x86-64-v4", keep, &cpu));
     assert_false(codegen_cpu_has(&cpu, "amx-tile"));
@@ -122,7 +122,7 @@ static void test_sizes(void **state) {
         ir_dtype dtype;
         int64_t n_units, unit_bytes; // of a panel
     } rows[] = {
-        {IR_F32, 100, 64},       {IR_F16, 100, 32},          {IR_BF16, 100, 32},
+        {IR_F32, 100, 64},       {IR_F16, 100, 32},          {IR_BF16, 4, 1024},
         {IR_Q4G32_F16, 2, 576},  {IR_Q4G32_BF16, 2, 576},    {IR_Q4G32_F32, 2, 640},
         {IR_Q4G32T_F16, 2, 576}, {IR_Q4G32T_BF16, 2, 576},   {IR_Q3G40_F16, 2, 576},
         {IR_Q3G40T_F16, 2, 576}, {IR_Q8G32_F16, 2, 1088},    {IR_U4G32_F16, 2, 640},
@@ -196,6 +196,47 @@ static void test_weight_kernels(void **state) {
     }
 }
 
+// Which machine multiplies pairs of bfloat16, and whose rows stay floats.
+static void test_takes_dtype(void **state) {
+    (void)state;
+    static const struct {
+        const char *target, *kernel; // of a linear whose rows are bf16
+        ir_dtype weight, rows;
+        int64_t columns;
+        bool takes;
+    } rows[] = {
+        {"znver4", "linear_bf16_panel16__x86_avx512bf16", IR_BF16, IR_BF16, 128, true},
+        {"cooperlake", "linear_bf16_panel16__x86_avx512bf16", IR_BF16, IR_BF16, 128, true},
+        {"sapphirerapids", "linear_bf16_panel16__x86_amx", IR_BF16, IR_BF16, 128, true},
+        {"znver4", "linear_elements__portable", IR_F16, IR_BF16, 128, false},
+        {"znver4", "linear_bf16_panel16__x86_avx512bf16", IR_BF16, IR_F16, 128, false},
+        {"znver4", "linear_elements__portable", IR_BF16, IR_BF16, 131073, false},
+        {"icelake-server", "linear_elements__portable", IR_BF16, IR_BF16, 128, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        codegen_options options = {.target = rows[i].target};
+        codegen_target *target = NULL;
+        assert_ok(codegen_open(&options, keep, &target));
+        const ir_type weight =
+            ir_type_matrix(rows[i].weight, ir_dim_const(8), ir_dim_const(rows[i].columns));
+        assert_int_equal(codegen_takes_dtype(target, &weight, rows[i].rows), rows[i].takes);
+        char text[512];
+        const int k = (int)rows[i].columns;
+        snprintf(
+            text, sizeof text,
+            "module @m level=fused\nsymbol n_tokens <= 8\n"
+            "group @linear(%%x: bf16[n_tokens, %d], %%w: %s[8, %d]) {\n"
+            "  %%0 = linear %%x, %%w : f32[n_tokens, 8]\n  return %%0\n}\n"
+            "func @forward(%%x: f32[n_tokens, 8]) {\n  return %%x\n}\n",
+            k, ir_dtype_get(rows[i].weight)->text, k);
+        ir_module *module = NULL;
+        assert_ok(ir_parse_module(text, strlen(text), "test", keep, &module));
+        const char *kernel = NULL;
+        assert_ok(codegen_choose_kernel(target, ir_module_find(module, "linear"), &kernel, NULL));
+        assert_string_equal(kernel, rows[i].kernel);
+    }
+}
+
 // Which machine multiplies bytes, and of which weights.
 static void test_takes_codes(void **state) {
     (void)state;
@@ -263,7 +304,7 @@ int main(void) {
         cmocka_unit_test(test_native),         cmocka_unit_test(test_every_cpu),
         cmocka_unit_test(test_layouts),        cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_weight_kernels), cmocka_unit_test(test_takes_codes),
-        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_takes_dtype),    cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

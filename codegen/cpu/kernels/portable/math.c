@@ -14,6 +14,12 @@ KERNEL_MATH_API float kernel_relu(float x) {
     return x < 0.0f ? 0.0f : x;
 }
 
+// NaN stays NaN.
+KERNEL_MATH_API float kernel_clamp(float x, float min, float max) {
+    const float above = x < min ? min : x;
+    return above > max ? max : above;
+}
+
 KERNEL_MATH_API float kernel_softcap(float x, float cap) {
     return cap * kernel_tanh(x / cap);
 }

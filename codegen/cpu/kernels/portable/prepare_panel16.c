@@ -75,6 +75,23 @@ KERNEL_INLINE void prepare_u16(const prepare_job *job, uint16_t *target) {
     }
 }
 
+// bfloat16: two neighbouring k of a row are a word.
+KERNEL_INLINE void prepare_pairs(const prepare_job *job, uint16_t *target) {
+    const uint16_t *source = (const uint16_t *)job->pieces[0] + job->row * job->k;
+    const int64_t unit_k = job->format.unit_k;
+    int64_t i = 0;
+    for (; job->n_rows == 16 && i + 32 <= job->k; i += 32) {
+        u32x16 columns[16];
+        prepare_transpose(source + i, job->k * 2, columns);
+        __builtin_memcpy(target + i * 16, columns, sizeof columns);
+    }
+    for (; i < kernel_panel16_units(job->format, job->k) * unit_k; i++) {
+        for (int64_t r = 0; r < 16; r++)
+            target[i / 2 * 32 + 2 * r + i % 2] =
+                r < job->n_rows && i < job->k ? source[r * job->k + i] : 0;
+    }
+}
+
 // ---- integers ---------------------------------------------------------------------------------------------------------------
 
 // A word of codes with those of k >= K replaced by the constant zero: files hold 0 there.
@@ -270,6 +287,8 @@ void kernel_prepare_panel16(const void *const *pieces, void *prepared, int64_t b
         if (job.format.code == KERNEL_CODE_PLAIN) {
             if (job.format.scale == KERNEL_F32)
                 prepare_u32(&job, (uint32_t *)(void *)target);
+            else if (job.format.scale == KERNEL_BF16)
+                prepare_pairs(&job, (uint16_t *)(void *)target);
             else
                 prepare_u16(&job, (uint16_t *)(void *)target);
             continue;

@@ -1,0 +1,3 @@
+// linear_scaled_experts_panel16: the product of one expert is this machine's linear_scaled_panel16.
+#define LINEAR_EXPERTS
+#include "codegen/cpu/kernels/x86_avx2/linear_scaled_panel16.c"
