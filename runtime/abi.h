@@ -97,7 +97,7 @@ typedef struct mlcc_abi_call {
 typedef int32_t mlcc_abi_run(const mlcc_abi_call *call, int32_t thread, int32_t n_threads);
 
 typedef struct mlcc_abi_function {
-    const char *name; // "forward"
+    const char *name; // "forward", or "embed" of an encoder (runtime/model/forward.h); "sample"
     mlcc_abi_run *run;
     const mlcc_abi_tensor *args;
     const mlcc_abi_tensor *results;

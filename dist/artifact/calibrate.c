@@ -189,6 +189,7 @@ static mlcc_status *read_data(calibration *c) {
     const calibration_options data = {
         .path = c->options->dataset,
         .directory = c->options->directory,
+        .conv_template = c->options->conv_template,
         .tokenizer = c->tokenizer,
         .n_samples = c->options->n_samples,
         .seed = c->options->seed,

@@ -29,9 +29,10 @@
 #define ARTIFACT_CALIBRATE_MAX_TOKENS 2048
 
 typedef struct artifact_calibrate_options {
-    const char *directory; // model directory with tokenizer, config and weights
-    const char *dataset;   // calibration_data.h
-    int64_t n_samples;     // ≥ 1
+    const char *directory;     // model directory with tokenizer, config and weights
+    const char *dataset;       // calibration_data.h
+    const char *conv_template; // likewise
+    int64_t n_samples;         // ≥ 1
     uint64_t seed;
     int64_t max_tokens; // longest sample; 0 = 2048; never more than the context window
     const char *output; // directory whose store receives the scales; NULL = `directory`

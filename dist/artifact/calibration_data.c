@@ -1,5 +1,6 @@
 #include "dist/artifact/calibration_data.h"
 
+#include "frontend/chat/conv_templates.h"
 #include "runtime/base/file.h"
 #include "runtime/base/json.h"
 #include "runtime/base/log.h"
@@ -381,18 +382,47 @@ static mlcc_status *draw(reading *r, calibration_data *out) {
 
 // ---- reading -----------------------------------------------------------------------------------
 
-// The model's conversation template; a configuration without one means plain prompts.
-static mlcc_status *read_template(reading *r) {
+// The model's own template, or MLC LLM's; a configuration without one means plain prompts.
+static mlcc_status *read_own_template(reading *r) {
     const char *path = mlcc_path_join(r->scratch, r->options->directory, "mlc-chat-config.json");
     if (!mlcc_file_exists(path)) return NULL;
     mlcc_json *config = NULL;
     MLCC_TRY(mlcc_json_read_file(path, 0, &config));
-    const mlcc_json_value *value = mlcc_json_get(mlcc_json_root(config), "conv_template");
+    const mlcc_json_value *root = mlcc_json_root(config);
+    const mlcc_json_value *value = mlcc_json_get(root, "conv_template");
     mlcc_status *status = NULL;
     r->has_conversation = mlcc_json_kind_of(value) == MLCC_JSON_OBJECT;
     if (r->has_conversation) status = mlcc_conversation_read(value, r->keep, &r->conversation);
+    if (status == NULL && r->has_conversation) {
+        status =
+            mlcc_conversation_open_jinja(r->options->directory, root, r->keep, &r->conversation);
+    }
     mlcc_json_free(config);
     return mlcc_status_note(status, "reading %s", path);
+}
+
+static mlcc_status *read_named_template(reading *r, const char *name) {
+    const conv_template *conv;
+    MLCC_TRY(conv_template_find(name, &conv));
+    mlcc_str text = {0};
+    mlcc_json_writer writer;
+    mlcc_json_writer_init(&writer, &text, 0, true);
+    conv_template_write(conv, &writer);
+    mlcc_json *json = NULL;
+    mlcc_status *status = mlcc_json_parse(text.data, text.length, name, 0, &json);
+    if (status == NULL) {
+        r->has_conversation = true;
+        status = mlcc_conversation_read(mlcc_json_root(json), r->keep, &r->conversation);
+        mlcc_json_free(json);
+    }
+    mlcc_str_free(&text);
+    return status;
+}
+
+static mlcc_status *read_template(reading *r) {
+    const char *name = r->options->conv_template;
+    bool is_own = name == NULL || strcmp(name, "auto") == 0;
+    return is_own ? read_own_template(r) : read_named_template(r, name);
 }
 
 static mlcc_status *read_all(reading *r, calibration_data *out) {

@@ -8,7 +8,8 @@
 //                         nor `{`: paragraphs (blank lines between), in pieces of at most 2048 bytes
 //
 // A sample is, as in MLC LLM, the first two turns of a conversation: the prompt, put into the model's
-// conversation template, and after it the reference answer. (MLC lets the model answer, as many
+// conversation template (its own Jinja template where mlc-chat-config.json names one, as in `mlcc
+// chat`; or the one that was asked for), and after it the reference answer. (MLC lets the model answer, as many
 // tokens as the reference has; feeding the reference is deterministic, needs one pass, and shows the
 // layers text of the same kind.) System turns in front are skipped. Dropped are prompts or answers of
 // fewer than 4 tokens, prompts of more than 1024, and what exceeds `max_tokens` in all. A text is fed
@@ -31,6 +32,8 @@
 typedef struct calibration_options {
     const char *path;
     const char *directory; // model directory: its mlc-chat-config.json tells the template
+    // NULL or "auto": what the configuration says; else the name of one of MLC LLM's templates
+    const char *conv_template;
     const mlcc_tokenizer *tokenizer;
     int64_t n_samples; // ≥ 1
     uint64_t seed;

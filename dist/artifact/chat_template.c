@@ -143,6 +143,8 @@ static const template_choice by_type[] = {
     {"chatglm",     NULL,        NULL, "glm"},
     {"nemotron",    NULL,        NULL, "nemotron"},
     {"llava",       NULL,        NULL, "llava"},
+    {"bert",        NULL,        NULL, "LM"},
+    {"bert-bge",    NULL,        NULL, "LM"},
 };
 // clang-format on
 

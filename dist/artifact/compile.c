@@ -96,6 +96,8 @@ static mlcc_status *read_chat_config(compilation *c, const char *path) {
         "reading '%s'", path);
     MLCC_TRY_NOTE(
         mlcc_json_get_text(root, "model_task", false, &c->facts.model_task), "reading '%s'", path);
+    const mlcc_json_value *embedding = mlcc_json_get(root, "embedding_metadata");
+    if (mlcc_json_kind_of(embedding) != MLCC_JSON_NULL) c->facts.embedding_metadata = embedding;
     return NULL;
 }
 
@@ -125,11 +127,16 @@ static mlcc_status *read_config(compilation *c) {
     if (overrides.max_batch_size == 0) overrides.max_batch_size = GEN_CONFIG_SEQUENCES;
     MLCC_TRY(
         hf_model_config_read(options->model, options->model_type, &overrides, c->keep, &c->config));
+    c->facts.model_task = import_task(c->config);
     return resolve_mode(c, options->quantization);
 }
 
 static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
+}
+
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
 }
 
 // The device as codegen names it; "auto" is the CPU, which is everywhere.
@@ -163,10 +170,13 @@ static mlcc_status *import(compilation *c) {
             UNSUPPORTED, "disaggregation is on, which mlcc does not do; accepted is --overrides "
                          "disaggregation=false");
     }
-    c->facts.max_tokens =
-        c->overrides.prefill_chunk_size > 0
-            ? c->config->prefill_chunk_size
-            : smaller(c->config->prefill_chunk_size, on_cuda ? MAX_CUDA_TOKENS : MAX_CPU_TOKENS);
+    const int64_t most_tokens = on_cuda ? MAX_CUDA_TOKENS : MAX_CPU_TOKENS;
+    c->facts.max_tokens = c->overrides.prefill_chunk_size > 0
+                              ? c->config->prefill_chunk_size
+                              : smaller(c->config->prefill_chunk_size, most_tokens);
+    // A pass of an encoder takes several whole texts, the longest among them.
+    if (c->overrides.prefill_chunk_size == 0 && import_is_encoder(c->config))
+        c->facts.max_tokens = larger(c->config->prefill_chunk_size, most_tokens);
     c->facts.max_sequences =
         c->overrides.max_batch_size > 0
             ? c->config->max_batch_size
@@ -313,7 +323,8 @@ static mlcc_status *run_passes(compilation *c, const compile_level *level) {
         .choose_kernel = codegen_choose_kernel,
         .choose_layout = codegen_choose_layout,
         .choose_chain = codegen_choose_chain,
-        .takes_codes = codegen_takes_codes};
+        .takes_codes = codegen_takes_codes,
+        .takes_dtype = codegen_takes_dtype};
     mlcc_arena *scratch = mlcc_arena_create();
     pass_context context = {
         .scratch = scratch,

@@ -59,7 +59,6 @@ static mlcc_status *put_params(
     return NULL;
 }
 
-// Keys that an embedding model would have are absent: mlcc compiles no such model.
 static void put_mlc_keys(mlcc_json_writer *json, const compile_facts *facts) {
     const hf_model_config *config = facts->config;
     put_text(json, "model_type", config->model_type);
@@ -81,6 +80,15 @@ static void put_mlc_keys(mlcc_json_writer *json, const compile_facts *facts) {
         mlcc_json_put_i64(json, facts->active_vocab_size);
     }
     put_text(json, "model_task", facts->model_task);
+    if (facts->embedding_metadata == NULL) return;
+    mlcc_json_key(json, "embedding_metadata");
+    mlcc_json_put_value(json, facts->embedding_metadata);
+}
+
+// What a library runs: "forward", or "embed" of an encoder.
+static const ir_function *entry_of(const ir_module *module) {
+    const ir_function *forward = ir_module_find(module, "forward");
+    return forward != NULL ? forward : ir_module_find(module, "embed");
 }
 
 static void put_kv_cache(mlcc_json_writer *json, const hf_model_config *config) {
@@ -88,8 +96,10 @@ static void put_kv_cache(mlcc_json_writer *json, const hf_model_config *config) 
     mlcc_json_begin_object(json);
     put_i64(json, "num_hidden_layers", config->n_layers);
     put_i64(json, "num_attention_heads", config->n_heads);
-    put_i64(json, "num_key_value_heads", config->n_kv_heads);
-    put_i64(json, "head_dim", config->head_dim);
+    const bool is_latent = config->latent_rank > 0; // one row for all heads
+    put_i64(json, "num_key_value_heads", is_latent ? 1 : config->n_kv_heads);
+    put_i64(
+        json, "head_dim", is_latent ? config->latent_rank + config->rotary_dim : config->head_dim);
     mlcc_json_end(json);
 }
 
@@ -166,7 +176,7 @@ static mlcc_status *put_kernels(mlcc_json_writer *json, const group_use *uses, s
     return NULL;
 }
 
-// The launches of "forward" in order, as indices into "kernels", one list for each stretch that runs without waiting: what `bench --svg` times.
+// The launches of the entry function in order, as indices into "kernels", one list for each stretch that runs without waiting: what `bench --svg` times.
 static mlcc_status *put_stretches(
     mlcc_json_writer *json, const ir_module *module, const group_use *uses, size_t n_uses,
     mlcc_arena *scratch) {
@@ -176,7 +186,7 @@ static mlcc_status *put_stretches(
     mlcc_json_begin_array(json);
     for (int32_t f = 0; f < artifact->n_functions; f++) {
         const codegen_function *function = &artifact->functions[f];
-        if (strcmp(function->function->name, "forward") != 0) continue;
+        if (function->function != entry_of(module)) continue;
         for (int32_t i = 0; i < function->n_launches; i++) {
             const codegen_launch *launch = &function->launches[i];
             if (launch->waits && i > 0) mlcc_json_end(json);
@@ -243,7 +253,7 @@ static mlcc_status *put_work(
     // A device orders its launches by itself.
     if (facts->cuda_archs == NULL)
         MLCC_TRY(put_stretches(json, facts->module, uses, n_uses, scratch));
-    MLCC_TRY(cost_of_step(ir_module_find(facts->module, "forward"), &cost));
+    MLCC_TRY(cost_of_step(entry_of(facts->module), &cost));
     put_cost(json, &cost);
     return NULL;
 }

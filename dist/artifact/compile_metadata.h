@@ -16,8 +16,9 @@ typedef struct compile_facts {
     const char *cpu_levels;  // names of all CPU levels, "x86-64-v3,x86-64-v4"; NULL: there is one
     const ir_module *module; // PLAN level
     int64_t max_tokens, max_sequences;
-    int64_t active_vocab_size; // -1 = unknown
-    const char *model_task;    // "chat"
+    int64_t active_vocab_size;                 // -1 = unknown
+    const char *model_task;                    // "chat", "embedding"
+    const mlcc_json_value *embedding_metadata; // of mlc-chat-config.json, as found; NULL: none
     ir_dtype kv_dtype;
 } compile_facts;
 

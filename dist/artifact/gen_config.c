@@ -4,6 +4,7 @@
 #include "frontend/arch/arch.h"
 #include "frontend/chat/conv_templates.h"
 #include "frontend/hf/generation_config.h"
+#include "frontend/hf/sentences.h"
 #include "frontend/hf/tokenizer_files.h"
 #include "frontend/import.h"
 #include "quantization/mode.h"
@@ -28,6 +29,7 @@ typedef struct chat_config {
     bool is_mode_changed; // by the options
     hf_tokenizer_files tokenizer;
     hf_generation_config generation;
+    hf_sentences sentences; // of an encoder
 } chat_config;
 
 // ---- the text of mlc-chat-config.json ------------------------------------------------------------------
@@ -62,6 +64,23 @@ static void put_tokenizer(mlcc_json_writer *writer, const hf_tokenizer_files *to
     mlcc_json_put_bool(writer, tokenizer->info.prepend_space_in_encode);
     mlcc_json_key(writer, "strip_space_in_decode");
     mlcc_json_put_bool(writer, tokenizer->info.strip_space_in_decode);
+    mlcc_json_end(writer);
+}
+
+// MLC's three keys; `max_sequence_length` is mlcc's own and stands only where it is shorter than the context.
+static void put_embedding(
+    mlcc_json_writer *writer, const hf_model_config *model, const hf_sentences *sentences) {
+    if (!import_is_encoder(model)) {
+        mlcc_json_put_null(writer);
+        return;
+    }
+    mlcc_json_begin_object(writer);
+    put_text(writer, "model_type", "encoder");
+    put_text(writer, "pooling_strategy", sentences->pooling);
+    mlcc_json_key(writer, "normalize");
+    mlcc_json_put_bool(writer, sentences->normalizes);
+    if (sentences->max_tokens > 0 && sentences->max_tokens < model->context_window_size)
+        put_i64(writer, "max_sequence_length", sentences->max_tokens);
     mlcc_json_end(writer);
 }
 
@@ -108,7 +127,7 @@ static void write_chat_config(const chat_config *chat, mlcc_str *text) {
     hf_generation_config_write(&chat->generation, HF_PAD_TOKEN_ID, HF_EOS_TOKEN_ID, &writer);
     put_text(&writer, "model_task", arch_task(model->model_type));
     mlcc_json_key(&writer, "embedding_metadata");
-    mlcc_json_put_null(&writer);
+    put_embedding(&writer, model, &chat->sentences);
     if (chat->is_mode_changed) put_quantization(&writer, &chat->quantization);
     if (chat->chat_template.jinja != NULL) // mlcc's own key, too
         put_text(&writer, MLCC_CHAT_TEMPLATE_KEY, ARTIFACT_CHAT_TEMPLATE_NAME);
@@ -214,7 +233,10 @@ static mlcc_status *generate(
     MLCC_TRY(find_tokenizer(model, options->output, keep, &chat->tokenizer));
     MLCC_TRY(hf_generation_config_read(
         model->directory, mlcc_json_root(model->document), keep, &chat->generation));
-    mlcc_status *status = write_files(chat, options->output, keep);
+    mlcc_status *status = import_is_encoder(model)
+                              ? hf_sentences_read(model->directory, keep, &chat->sentences)
+                              : NULL;
+    if (status == NULL) status = write_files(chat, options->output, keep);
     hf_generation_config_free(&chat->generation);
     return status;
 }

@@ -5,9 +5,9 @@
 
 int main(int argc, char **argv) {
     static const args_command *const commands[] = {
-        &cmd_gen_config,    &cmd_convert_weight, &cmd_compile,    &cmd_calibrate,
-        &cmd_chat,          &cmd_generate,       &cmd_perplexity, &cmd_tokenize,
-        &cmd_bench_compile, &cmd_inspect,        &cmd_diff,       &cmd_opt,
+        &cmd_gen_config, &cmd_convert_weight, &cmd_compile,    &cmd_calibrate, &cmd_chat,
+        &cmd_generate,   &cmd_embed,          &cmd_perplexity, &cmd_tokenize,  &cmd_bench_compile,
+        &cmd_inspect,    &cmd_diff,           &cmd_opt,
     };
     return args_main(
         "mlcc",

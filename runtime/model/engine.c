@@ -135,6 +135,8 @@ static void *address_of(mlcc_engine *engine, const mlcc_forward_arg *arg) {
     case MLCC_ARG_OBSERVATION:
         return (float *)engine->observed.memory.address +
                (ptrdiff_t)arg->index * OBSERVATION_FLOATS;
+    case MLCC_ARG_TOKEN_TYPES: // of encoders only
+    case MLCC_ARG_SEGMENTS:
     case MLCC_ARG_KV:
     case MLCC_N_ARGS: break;
     }
@@ -192,6 +194,12 @@ mlcc_status *mlcc_engine_create(
     mlcc_model *model, const mlcc_engine_options *options, mlcc_engine **out) {
     static const mlcc_engine_options defaults = {0};
     *out = NULL;
+    if (model->forward.is_encoder)
+        return MLCC_ERROR(
+            UNSUPPORTED,
+            "the model is an encoder (model_type '%s'): it turns text into vectors and writes "
+            "none; use mlcc embed, or mlcc_encoder_create",
+            model->info.model_type);
     mlcc_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) return no_memory("an engine");
     engine->model = model;

@@ -22,20 +22,22 @@ static const struct {
     const char *name;
     uint32_t rank;
     mlcc_symbol_id dims[2];
+    int64_t columns; // where the second is no symbol
 } arg_rows[MLCC_ARG_KV] = {
-    [MLCC_ARG_IDS]        = {"ids",        1, {MLCC_SYMBOL_N_TOKENS}},
-    [MLCC_ARG_POSITIONS]  = {"positions",  1, {MLCC_SYMBOL_N_TOKENS}},
-    [MLCC_ARG_SEQ_IDS]    = {"seq_ids",    1, {MLCC_SYMBOL_N_TOKENS}},
-    [MLCC_ARG_PAGE_TABLE] = {"page_table", 2, {MLCC_SYMBOL_N_SEQS, MLCC_SYMBOL_N_PAGE_SLOTS}},
-    [MLCC_ARG_LOGIT_ROWS] = {"logit_rows", 1, {MLCC_SYMBOL_N_LOGITS}},
+    [MLCC_ARG_IDS]         = {"ids",         1, {MLCC_SYMBOL_N_TOKENS}, 0},
+    [MLCC_ARG_POSITIONS]   = {"positions",   1, {MLCC_SYMBOL_N_TOKENS}, 0},
+    [MLCC_ARG_SEQ_IDS]     = {"seq_ids",     1, {MLCC_SYMBOL_N_TOKENS}, 0},
+    [MLCC_ARG_PAGE_TABLE]  = {"page_table",  2, {MLCC_SYMBOL_N_SEQS, MLCC_SYMBOL_N_PAGE_SLOTS}, 0},
+    [MLCC_ARG_LOGIT_ROWS]  = {"logit_rows",  1, {MLCC_SYMBOL_N_LOGITS}, 0},
+    [MLCC_ARG_TOKEN_TYPES] = {"token_types", 1, {MLCC_SYMBOL_N_TOKENS}, 0},
+    [MLCC_ARG_SEGMENTS]    = {"segments",    2, {MLCC_SYMBOL_N_TOKENS}, 2},
 };
 // clang-format on
 
 static mlcc_status *unknown(const char *what, const char *name) {
     return MLCC_ERROR(
         MISMATCH,
-        "the library's function 'forward' has %s '%s', which this runtime does not know: compile "
-        "the "
+        "the library's function has %s '%s', which this runtime does not know: compile the "
         "model with the mlcc that belongs to this runtime",
         what, name);
 }
@@ -70,16 +72,24 @@ static bool is_kv(const char *name, int32_t *layer) {
     return true;
 }
 
+// [n_pages, 2, n_kv_heads, page, head_dim], or [n_pages, page, width] of latents, which all heads share.
+static bool has_cache_shape(const mlcc_forward *forward, const mlcc_abi_tensor *arg) {
+    if (arg->rank != 3 && arg->rank != 5) return false;
+    if (!is_symbol(forward, arg, 0, MLCC_SYMBOL_N_PAGES)) return false;
+    for (uint32_t axis = 1; axis < arg->rank; axis++)
+        if (arg->dims[axis] < 1) return false;
+    return arg->dims[arg->rank - 2] == MLCC_PAGE_TOKENS && (arg->rank == 3 || arg->dims[1] == 2);
+}
+
 static mlcc_status *bind_kv(const mlcc_abi_tensor *arg, int32_t layer, mlcc_forward *out) {
     bool is_float =
         arg->dtype == MLCC_ABI_F32 || arg->dtype == MLCC_ABI_F16 || arg->dtype == MLCC_ABI_BF16;
-    if (!is_float || arg->rank != 5 || !is_symbol(out, arg, 0, MLCC_SYMBOL_N_PAGES) ||
-        arg->dims[1] != 2 || arg->dims[2] < 1 || arg->dims[3] != MLCC_PAGE_TOKENS ||
-        arg->dims[4] < 1) {
+    if (!is_float || !has_cache_shape(out, arg)) {
         return MLCC_ERROR(
             MISMATCH,
-            "the library's cache input '%s' is not a float [n_pages, 2, n_kv_heads, %d, head_dim]",
-            arg->name, MLCC_PAGE_TOKENS);
+            "the library's cache input '%s' is not a float [n_pages, 2, n_kv_heads, %d, head_dim] "
+            "or [n_pages, %d, width]",
+            arg->name, MLCC_PAGE_TOKENS, MLCC_PAGE_TOKENS);
     }
     if (layer >= out->n_layers || out->page_bytes[layer] != 0) {
         return MLCC_ERROR(
@@ -97,8 +107,8 @@ static mlcc_status *bind_kv(const mlcc_abi_tensor *arg, int32_t layer, mlcc_forw
     out->page_bytes[layer] = size_bytes;
     out->kv_bytes_per_token += size_bytes / MLCC_PAGE_TOKENS;
     if (layer == 0) {
-        out->n_kv_heads = arg->dims[2];
-        out->head_dim = arg->dims[4];
+        out->n_kv_heads = arg->rank == 5 ? arg->dims[2] : 1;
+        out->head_dim = arg->dims[arg->rank - 1];
     }
     return NULL;
 }
@@ -130,14 +140,18 @@ static mlcc_status *bind_arg(
     if (id == MLCC_ARG_KV) return unknown("the input", arg->name);
     mine->id = (mlcc_arg_id)id;
     bool fits = arg->dtype == MLCC_ABI_I32 && arg->rank == arg_rows[id].rank;
+    const int64_t columns = arg_rows[id].columns;
     for (uint32_t axis = 0; fits && axis < arg->rank; axis++) {
-        fits = is_symbol(out, arg, axis, arg_rows[id].dims[axis]);
+        fits = axis == 1 && columns > 0 ? arg->symbols[1] < 0 && arg->dims[1] == columns
+                                        : is_symbol(out, arg, axis, arg_rows[id].dims[axis]);
     }
     if (!fits) {
         return MLCC_ERROR(
             MISMATCH, "the library's input '%s' is not an int32 [%s%s%s]", arg->name,
             symbol_names[arg_rows[id].dims[0]], arg_rows[id].rank == 2 ? ", " : "",
-            arg_rows[id].rank == 2 ? symbol_names[arg_rows[id].dims[1]] : "");
+            arg_rows[id].rank < 2 ? ""
+            : columns > 0         ? "2"
+                                  : symbol_names[arg_rows[id].dims[1]]);
     }
     return NULL;
 }
@@ -159,21 +173,12 @@ static mlcc_status *bind_args(mlcc_arena *keep, mlcc_forward *out) {
         is_present[out->args[i].id] = true;
     }
     if (!is_present[MLCC_ARG_IDS])
-        return MLCC_ERROR(MISMATCH, "the library's function 'forward' has no input 'ids'");
+        return MLCC_ERROR(
+            MISMATCH, "the library's function '%s' has no input 'ids'", function->name);
     return NULL;
 }
 
-mlcc_status *mlcc_forward_bind(const mlcc_abi_model *abi, mlcc_arena *keep, mlcc_forward *out) {
-    *out = (mlcc_forward){0};
-    for (uint32_t i = 0; i < abi->n_functions; i++) {
-        if (strcmp(abi->functions[i].name, "forward") == 0) out->function = &abi->functions[i];
-    }
-    if (out->function == NULL) {
-        return MLCC_ERROR(
-            MISMATCH, "the library has no function 'forward': it cannot generate text");
-    }
-    MLCC_TRY(bind_symbols(abi, keep, out));
-    MLCC_TRY(bind_args(keep, out));
+static mlcc_status *bind_logits(mlcc_forward *out) {
     const mlcc_abi_tensor *logits = out->function->results;
     if (out->function->n_results != 1 || logits->dtype != MLCC_ABI_F32 || logits->rank != 2 ||
         !is_symbol(out, logits, 0, MLCC_SYMBOL_N_LOGITS) || logits->dims[1] < 1 ||
@@ -183,15 +188,53 @@ mlcc_status *mlcc_forward_bind(const mlcc_abi_model *abi, mlcc_arena *keep, mlcc
             "the library's function 'forward' does not return logits, float32 [n_logits, vocab]");
     }
     out->vocab = logits->dims[1];
-    static const mlcc_symbol_id planned[] = {MLCC_SYMBOL_N_TOKENS, MLCC_SYMBOL_N_LOGITS};
-    for (size_t i = 0; i < sizeof planned / sizeof planned[0]; i++) {
-        if (out->bounds[planned[i]] <= INT32_MAX) continue;
+    return NULL;
+}
+
+static mlcc_status *bind_rows(mlcc_forward *out) {
+    const mlcc_abi_tensor *rows = out->function->results;
+    if (out->function->n_results != 1 || rows->dtype != MLCC_ABI_F32 || rows->rank != 2 ||
+        !is_symbol(out, rows, 0, MLCC_SYMBOL_N_TOKENS) || rows->dims[1] < 1 ||
+        rows->dims[1] > INT32_MAX) {
         return MLCC_ERROR(
             MISMATCH,
-            "the library gives no bound for the symbol '%s': its workspace cannot have been "
-            "planned",
-            symbol_names[planned[i]]);
+            "the library's function 'embed' does not return a row per token, float32 [n_tokens, "
+            "width]");
     }
+    if (out->n_layers > 0 || out->n_observations > 0) {
+        return MLCC_ERROR(
+            MISMATCH, "the library's function 'embed' has caches or observations, which an encoder "
+                      "has not");
+    }
+    out->width = rows->dims[1];
+    return NULL;
+}
+
+static mlcc_status *need_bound(const mlcc_forward *forward, mlcc_symbol_id symbol) {
+    if (forward->bounds[symbol] <= INT32_MAX) return NULL;
+    return MLCC_ERROR(
+        MISMATCH,
+        "the library gives no bound for the symbol '%s': its workspace cannot have been planned",
+        symbol_names[symbol]);
+}
+
+mlcc_status *mlcc_forward_bind(const mlcc_abi_model *abi, mlcc_arena *keep, mlcc_forward *out) {
+    *out = (mlcc_forward){0};
+    for (uint32_t i = 0; i < abi->n_functions; i++) {
+        const char *name = abi->functions[i].name;
+        out->is_encoder = strcmp(name, "embed") == 0;
+        if (out->is_encoder || strcmp(name, "forward") == 0) out->function = &abi->functions[i];
+        if (out->function != NULL) break;
+    }
+    if (out->function == NULL) {
+        return MLCC_ERROR(
+            MISMATCH, "the library has no function 'forward' or 'embed': it runs no model");
+    }
+    MLCC_TRY(bind_symbols(abi, keep, out));
+    MLCC_TRY(bind_args(keep, out));
+    MLCC_TRY(out->is_encoder ? bind_rows(out) : bind_logits(out));
+    MLCC_TRY(need_bound(out, MLCC_SYMBOL_N_TOKENS));
+    if (!out->is_encoder) MLCC_TRY(need_bound(out, MLCC_SYMBOL_N_LOGITS));
     // More sequences than tokens never share a call.
     if (out->bounds[MLCC_SYMBOL_N_SEQS] > out->bounds[MLCC_SYMBOL_N_TOKENS]) {
         out->bounds[MLCC_SYMBOL_N_SEQS] = out->bounds[MLCC_SYMBOL_N_TOKENS];

@@ -1,4 +1,4 @@
-// forward: what the library's function "forward" wants to be fed, understood once at open.
+// forward: what the library's function "forward" wants to be fed, understood once at open; of an encoder's library the function "embed".
 //
 // Inputs are known by name and may come in any order; every one of them must be known to this
 // runtime:
@@ -8,12 +8,16 @@
 //   seq_ids     i32 [n_tokens]              row of page_table that the token's sequence has here
 //   page_table  i32 [n_seqs, n_page_slots]  pages of each sequence in order, then zeros
 //   logit_rows  i32 [n_logits]              tokens (rows of this call) whose logits are wanted
+//   token_types i32 [n_tokens]              kind of each token's text; 0
+//   segments    i32 [n_tokens, 2]           first and one-past-last row that the token sees
 //   kv.<i>      float [n_pages, 2, n_kv_heads, MLCC_PAGE_TOKENS, head_dim]
 //                                           cache of layer i, keys then values; f32, f16 or bf16
+//           or float [n_pages, MLCC_PAGE_TOKENS, width]
+//                                           cache of latents, from which all heads make both
 //   <module>.q_calibration_scale  f32 [1]   largest |x| that the module's input had so far, raised in
 //                                           place (libraries that observe for `mlcc calibrate`)
 //
-// The only result is logits f32 [n_logits, vocab]. All symbols of a call are ≥ 1: where no logits
+// The only result is logits f32 [n_logits, vocab], of "embed" f32 [n_tokens, width]. All symbols of a call are ≥ 1: where no logits
 // are wanted, one row is computed and dropped.
 #ifndef MLCC_RUNTIME_MODEL_FORWARD_H
 #define MLCC_RUNTIME_MODEL_FORWARD_H
@@ -22,6 +26,7 @@
 #include "runtime/base/arena.h"
 #include "runtime/base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +49,8 @@ typedef enum mlcc_arg_id {
     MLCC_ARG_SEQ_IDS,
     MLCC_ARG_PAGE_TABLE,
     MLCC_ARG_LOGIT_ROWS,
+    MLCC_ARG_TOKEN_TYPES,
+    MLCC_ARG_SEGMENTS,
     MLCC_ARG_KV,
     MLCC_ARG_OBSERVATION,
     MLCC_N_ARGS
@@ -59,9 +66,11 @@ typedef struct mlcc_forward {
     mlcc_forward_arg *args;  // [function->n_args]
     mlcc_symbol_id *symbols; // [n_symbols] of the library, in its order
     uint32_t n_symbols;
-    int64_t bounds[MLCC_N_SYMBOLS]; // largest values of one call; INT64_MAX = no limit
-    int64_t vocab;
-    int64_t n_layers, n_kv_heads, head_dim; // n_kv_heads, head_dim of layer 0
+    int64_t bounds[MLCC_N_SYMBOLS];         // largest values of one call; INT64_MAX = no limit
+    bool is_encoder;                        // the function is "embed"
+    int64_t vocab;                          // of "embed" 0: the metadata says it
+    int64_t width;                          // columns of what "embed" returns
+    int64_t n_layers, n_kv_heads, head_dim; // n_kv_heads, head_dim of layer 0; of latents: 1, width
     size_t *page_bytes;                     // [n_layers]: one page of a layer's cache
     size_t kv_bytes_per_token;              // over all layers
     const char **observation_names;         // [n_observations]

@@ -3,6 +3,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/model/device_sampler.h"
+#include "runtime/model/pooling.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,17 +24,43 @@ static mlcc_status *open_library(mlcc_model *model, const mlcc_model_options *op
         mlcc_forward_bind(model->library.abi, model->arena, &model->forward),
         "opening the model library %s", path);
     const char *metadata = model->library.abi->metadata;
-    return mlcc_json_parse(metadata, strlen(metadata), path, 0, &model->metadata);
+    MLCC_TRY(mlcc_json_parse(metadata, strlen(metadata), path, 0, &model->metadata));
+    if (!model->forward.is_encoder) return NULL;
+    const mlcc_json_value *own = mlcc_json_get(mlcc_json_root(model->metadata), "mlcc");
+    return mlcc_status_note(
+        mlcc_json_get_i64(own, "vocab_size", true, 1, INT32_MAX, &model->forward.vocab),
+        "reading the metadata of %s", path);
+}
+
+// Of an encoder; `root` may say nothing about it.
+static mlcc_status *read_embedding_metadata(
+    const mlcc_model *model, const mlcc_json_value *root, mlcc_embedding_defaults *out) {
+    const mlcc_json_value *value = mlcc_json_get(root, "embedding_metadata");
+    if (!model->forward.is_encoder || mlcc_json_kind_of(value) == MLCC_JSON_NULL) return NULL;
+    const char *pooling = NULL;
+    if (mlcc_json_kind_of(value) != MLCC_JSON_OBJECT)
+        return MLCC_ERROR(
+            INVALID, "'embedding_metadata' is %s; expected an object",
+            mlcc_json_kind_text(mlcc_json_kind_of(value)));
+    MLCC_TRY(mlcc_json_get_text(value, "pooling_strategy", false, &pooling));
+    if (pooling != NULL) MLCC_TRY(mlcc_pooling_find(pooling, &out->pooling));
+    MLCC_TRY(mlcc_json_get_bool(value, "normalize", false, &out->normalizes));
+    return mlcc_json_get_i64(value, "max_sequence_length", false, 1, INT32_MAX, &out->max_tokens);
 }
 
 // The context window is the user's to change: mlc-chat-config.json wins over what the library was
-// compiled with.
-static mlcc_status *read_context_window(mlcc_model *model, const char *directory) {
+// compiled with. An encoder's may only become shorter, for it has a table of positions. What an encoder does with its rows stands there, too.
+static mlcc_status *read_chat_config(mlcc_model *model, const char *directory) {
     int64_t *context = &model->info.context_window;
     const mlcc_json_value *metadata = mlcc_json_root(model->metadata);
     *context = -1;
     MLCC_TRY_NOTE(
         mlcc_json_get_i64(metadata, "context_window_size", false, -1, INT32_MAX, context),
+        "reading the library's metadata");
+    const int64_t compiled_context = *context;
+    model->embedding = (mlcc_embedding_defaults){.pooling = MLCC_POOLING_CLS, .normalizes = true};
+    MLCC_TRY_NOTE(
+        read_embedding_metadata(model, metadata, &model->embedding),
         "reading the library's metadata");
     const char *path = mlcc_path_join(model->arena, directory, "mlc-chat-config.json");
     if (!mlcc_file_exists(path)) return NULL;
@@ -41,7 +68,11 @@ static mlcc_status *read_context_window(mlcc_model *model, const char *directory
     MLCC_TRY(mlcc_json_read_file(path, 0, &config));
     mlcc_status *status = mlcc_json_get_i64(
         mlcc_json_root(config), "context_window_size", false, -1, INT32_MAX, context);
+    if (status == NULL)
+        status = read_embedding_metadata(model, mlcc_json_root(config), &model->embedding);
     mlcc_json_free(config);
+    const bool is_longer = *context == -1 || *context > compiled_context;
+    if (model->forward.is_encoder && is_longer) *context = compiled_context;
     if (status == NULL && *context == 0) {
         status = MLCC_ERROR(
             INVALID, "'context_window_size' is 0; accepted are -1 (no limit) and 1 … %d",
@@ -66,7 +97,8 @@ static void fill_info(mlcc_model *model) {
     info->vocab = forward->vocab;
     info->prefill_chunk = forward->bounds[MLCC_SYMBOL_N_TOKENS];
     info->max_sequences = forward->bounds[MLCC_SYMBOL_N_SEQS];
-    info->max_logits_rows = forward->bounds[MLCC_SYMBOL_N_LOGITS];
+    info->max_logits_rows = forward->is_encoder ? 0 : forward->bounds[MLCC_SYMBOL_N_LOGITS];
+    info->is_encoder = forward->is_encoder;
     info->n_layers = forward->n_layers;
     info->n_kv_heads = forward->n_kv_heads;
     info->head_dim = forward->head_dim;
@@ -117,7 +149,7 @@ static mlcc_status *open_model(mlcc_model *model, const mlcc_model_options *opti
         return MLCC_ERROR(INVALID, "the model directory %s does not exist", options->directory);
     }
     MLCC_TRY(open_library(model, options));
-    MLCC_TRY(read_context_window(model, options->directory));
+    MLCC_TRY(read_chat_config(model, options->directory));
     MLCC_TRY(mlcc_pool_create(options->n_threads, &model->pool));
     MLCC_TRY(mlcc_device_open(model->library.abi, options->device, model->pool, &model->device));
     MLCC_TRY(load_weights(model, options));

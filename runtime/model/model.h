@@ -12,6 +12,13 @@
 #include "runtime/model/library.h"
 #include "runtime/model/weights.h"
 
+// What the model directory says about embeddings (key "embedding_metadata" of mlc-chat-config.json, else of the library's metadata).
+typedef struct mlcc_embedding_defaults {
+    mlcc_pooling pooling;
+    bool normalizes;
+    int64_t max_tokens; // of one text; 0 = the context window
+} mlcc_embedding_defaults;
+
 struct mlcc_model {
     mlcc_arena *arena;
     mlcc_library library;
@@ -21,6 +28,7 @@ struct mlcc_model {
     mlcc_device *device; // runs the engines' work and holds their data
     mlcc_weights weights;
     mlcc_model_info info;
+    mlcc_embedding_defaults embedding; // of an encoder
 };
 
 #endif

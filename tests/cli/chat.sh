@@ -71,7 +71,7 @@ chat '/load '"$work/bad.json"'\n'
 expect 1 "a role that does not exist" "bad.json" "'robot'" "user, assistant" "message 1"
 echo '{"messages": [7]}' >"$work/bad.json"
 chat '/load '"$work/bad.json"'\n'
-expect 1 "a message that is none" "message 0 is not an object"
+expect 1 "a message that is none" "message 0 is an integer"
 chat '/regen\n'
 expect 1 "nothing to give again" "no answer"
 for set in 'temprature=1' 'temperature=-1' 'temperature=hot' 'top_k=1.5' 'seed' 'seed=nan'; do
@@ -89,6 +89,52 @@ expect 1 "no directory" "none"
 long=$(head -c 6000 /dev/zero | tr '\0' 'a')
 chat "$long"'\n'
 expect 1 "a question that does not fit" "context window" "/reset"
+
+# ---- tools, documents and variables of the model's own template ----
+cat >"$work/tools.json" <<'END'
+[{"type": "function", "function": {"name": "weather", "description": "<s> of a city", "parameters": {"type": "object"}}}]
+END
+cat >"$work/messages.json" <<'END'
+{"messages": [{"role": "user", "content": "How warm"}, {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function",
+ "function": {"name": "weather", "arguments": "{\"city\": \"Rome\"}"}}]}, {"role": "tool", "tool_call_id": "1", "content": "21"}]}
+END
+echo '[{"title": "a", "text": "Rome is old"}]' >"$work/documents.json"
+run "$mlcc" chat "$model" --prompt x --tools "$work/tools.json"
+expect 1 "a template of MLC LLM has no tools" "no place for tools" "--conv-template auto"
+cat >"$model/own.jinja" <<'END'
+{{ bos_token }}{% for t in tools or [] %}[{{ t.function.name }}: {{ t.function.description }}]{% endfor %}{% for d in documents or [] %}({{ d.text }}){% endfor %}
+{%- if mood is defined %} {{ mood }}{% endif %}{% for m in messages %} {{ m.role }}:{{ m.content or "" }}{% for c in m.tool_calls or [] %}{{ c.function.name }}={{ c.function.arguments.city }}{% endfor %}{% endfor %} answer:
+END
+echo '{"bos_token": "<s>"}' >"$work/token.json"
+[ -f "$model/tokenizer_config.json" ] || cp "$work/token.json" "$model/tokenizer_config.json"
+py set "$model/tokenizer_config.json" 'bos_token="<s>"'
+py set "$model/mlc-chat-config.json" 'chat_template="own.jinja"'
+with_all=(--messages "$work/messages.json" --tools "$work/tools.json" --documents "$work/documents.json" --template-kwargs '{"mood": "glad"}')
+run "$mlcc" tokenize "$model" "${with_all[@]}"
+expect 0 "the ids of a conversation with everything"
+ids=$(cat "$out")
+expect_same "one BOS, the template's; the one in the tools is text" 1 "$(tr ' ' '\n' <"$out" | grep -cx 1)"
+run "$mlcc" tokenize "$model" --decode --text "$ids"
+expect 0 "its text" && expect_out "everything in its place" "[weather: <s> of a city](Rome is old) glad user:How warm assistant:weather=Rome tool:21 answer:"
+run "$mlcc_run" generate "$model" "${with_all[@]}" --max-tokens 4 --echo
+expect 0 "generate goes on from it" && expect_out "the prompt" "tool:21 answer:"
+run "$mlcc" generate "$model" --prompt x --tools "$work/tools.json"
+expect 2 "a plain prompt has no tools" "--messages"
+run "$mlcc" generate "$model" --prompt x --messages "$work/messages.json"
+expect 2 "two prompts" "one of"
+chat '/tools '"$work/tools.json"'\n/documents '"$work/documents.json"'\n/template {"mood": 1}\nHow warm\n/tool 21\n/tools\n/save '"$work/tool.json"'\n'
+expect 0 "the same in a chat" "taken away"
+expect_same "a tool's answer is a message" 1 "$(grep -c '"role": "tool"' "$work/tool.json")"
+chat '/load '"$work/messages.json"'\n/save '"$work/again.json"'\n/stats\n'
+expect 0 "messages with calls are loaded and saved" "3 messages"
+expect_same "with their calls" 1 "$(grep -c '"city": "Rome"' "$work/again.json")"
+for kwargs in '{' '[]' '{"messages": 1}'; do
+    run "$mlcc" chat "$model" --prompt x --template-kwargs "$kwargs"
+    expect 1 "--template-kwargs $kwargs" "--template-kwargs"
+done
+echo '{"tools": []}' >"$work/bad.json"
+run "$mlcc" chat "$model" --prompt x --tools "$work/bad.json"
+expect 1 "tools that are no list" "bad.json" "a list of objects is expected"
 
 # ---- a terminal ----
 # libedit keeps the names of functions that are added to it when it ends.

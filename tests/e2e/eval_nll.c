@@ -45,6 +45,11 @@ static bool takes_bytes(void *user, const ir_type *weight, int64_t mantissa_bits
     return is_integer && mantissa_bits == 7 && group == 32;
 }
 
+static bool takes_pairs(void *user, const ir_type *weight, ir_dtype dtype) {
+    (void)user;
+    return weight->dtype == IR_BF16 && dtype == IR_BF16;
+}
+
 static mlcc_status *open_model(oracle *self, const char *directory, bool in_bytes) {
     const char *path = mlcc_path_join(self->keep, directory, "mlc-chat-config.json");
     MLCC_TRY(mlcc_json_read_file(path, 0, &self->json));
@@ -62,7 +67,7 @@ static mlcc_status *open_model(oracle *self, const char *directory, bool in_byte
     };
     MLCC_TRY(import_model(self->config, &options, self->keep, &self->module));
     mlcc_arena *scratch = mlcc_arena_create();
-    const pass_target bytes = {.takes_codes = takes_bytes};
+    const pass_target bytes = {.takes_codes = takes_bytes, .takes_dtype = takes_pairs};
     pass_context context = {
         .scratch = scratch, .mode = self->mode, .target = in_bytes ? &bytes : NULL};
     const pass_options passes = {.stop_after = "prune", .limit = -1};

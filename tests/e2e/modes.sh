@@ -3,7 +3,7 @@
 # where it is here, the shared one (whose K = 172 leaves a tail in every group format). The evaluator (eval_nll) reads the same store and shares no kernel
 # with lib.so.
 #
-# The code under test is compiled with --opt exact. Where the default multiplies bytes instead (kernels linear_scaled), it is held against the evaluator
+# The code under test is compiled with --opt exact. Where the default multiplies bytes instead (kernels linear_scaled) or pairs of bfloat16 (linear_bf16), it is held against the evaluator
 # that rounds likewise, and against the exact code: what the rounding costs in mean nll and KL divergence, over 256 lines, for fewer would show the noise.
 #
 # Where activations are rounded to fp8, a difference in the last bit of a sum now and then falls on the other side of a midpoint and moves a number by 1/16.
@@ -29,7 +29,7 @@ compare() {
 compare_bytes() {
     must "$mlcc" compile "$2" --target native -o "$2/bytes.so"
     must "$mlcc" inspect "$2/bytes.so" --json
-    grep -q linear_scaled "$out" || return 0
+    grep -q 'linear_scaled\|linear_bf16' "$out" || return 0
     n_bytes=$((n_bytes + 1))
     must "$eval_nll" "$2" "$3" "$4" bytes
     local eval_mean exact_mean

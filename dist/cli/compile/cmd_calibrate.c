@@ -12,6 +12,7 @@
 static const args_option options[] = {
     {.name = "dataset", .kind = ARGS_TEXT, .value_name = "FILE", .help = "ShareGPT JSON, JSON lines or plain text (required)"},
     {.name = "num-calibration-samples", .kind = ARGS_INT, .value_name = "N", .help = "texts to draw", .fallback = "16", .min = 1, .max = 1e9},
+    {.name = "conv-template", .kind = ARGS_TEXT, .value_name = "NAME", .help = "how a prompt looks: auto = as chat makes it (the model's own Jinja template, else what gen_config chose);\nor a name: chatml, LM, …; inspect --templates lists them", .fallback = "auto"},
     {.name = "seed", .kind = ARGS_INT, .value_name = "N", .help = "of the draw", .fallback = "0", .min = 0, .max = 9e15},
     {.name = "max-tokens", .kind = ARGS_INT, .value_name = "N", .help = "longest text with its answer; never more than the context window", .fallback = "2048", .min = 8, .max = 1 << 30},
     {.name = "output", .letter = 'o', .kind = ARGS_TEXT, .value_name = "DIR", .help = "directory whose weights the scales are for; without it MODEL itself"},
@@ -112,6 +113,7 @@ static mlcc_status *run_calibrate(const args_values *values) {
     const artifact_calibrate_options o = {
         .directory = model,
         .dataset = args_text(values, "dataset"),
+        .conv_template = args_text(values, "conv-template"),
         .n_samples = args_int(values, "num-calibration-samples"),
         .seed = (uint64_t)args_int(values, "seed"),
         .max_tokens = args_int(values, "max-tokens"),

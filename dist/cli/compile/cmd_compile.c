@@ -14,7 +14,7 @@ static const args_option options[] = {
     {.name = "model-type", .kind = ARGS_TEXT, .value_name = "TYPE", .help = "auto = the config's", .fallback = "auto"},
     {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, cuda, cuda:sm_80,sm_90a,compute_80, cuda:native (this machine's devices), or auto (which is cpu)", .fallback = "auto"},
     {.name = "target", .kind = ARGS_TEXT, .value_name = "CPU[,CPU]", .help = "native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, an LLVM CPU name, or a list, see below; without it native, beside a GPU any of the family"},
-    {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|exact|tune|K=V;…", .help = "exact: round activations only where the mode does, not to bytes where that is faster;\ntune: time kernels on this machine, see below; the rest are MLC's, checked and without effect", .fallback = "O2"},
+    {.name = "opt", .kind = ARGS_TEXT, .value_name = "O0|O1|O2|O3|exact|tune|K=V;…", .help = "exact: round activations only where the mode does, not to bytes or bfloat16 where that is faster;\ntune: time kernels on this machine, see below; the rest are MLC's, checked and without effect", .fallback = "O2"},
     {.name = "overrides", .kind = ARGS_TEXT, .value_name = "K=V;K=V", .help = "context_window_size, prefill_chunk_size, max_batch_size, …"},
     {.name = "host", .kind = ARGS_TEXT, .value_name = "TRIPLE", .help = "MLC's triple of the host code; only auto, which follows --target", .fallback = "auto"},
     {.name = "enable-subgroups", .kind = ARGS_FLAG, .help = "MLC's WebGPU switch; accepted, without effect on the CPU"},

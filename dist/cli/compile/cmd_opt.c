@@ -84,7 +84,8 @@ static mlcc_status *run_passes(
         .choose_kernel = codegen_choose_kernel,
         .choose_layout = codegen_choose_layout,
         .choose_chain = codegen_choose_chain,
-        .takes_codes = r->codes ? takes_codes : codegen_takes_codes};
+        .takes_codes = r->codes ? takes_codes : codegen_takes_codes,
+        .takes_dtype = codegen_takes_dtype};
     if (r->target != NULL) {
         codegen_options target_options = {.target = r->target};
         MLCC_TRY(codegen_open(&target_options, r->keep, &target));

@@ -133,6 +133,7 @@ static ceiling_arithmetic read_arithmetic(const mlcc_json_value *own) {
     for (size_t i = 0; i < mlcc_json_count(kernels); i++) {
         const char *name = mlcc_json_text(mlcc_json_get(mlcc_json_at(kernels, i), "kernel"), NULL);
         if (name != NULL && mlcc_text_starts_with(name, "linear_scaled")) return CEILING_INT8;
+        if (name != NULL && mlcc_text_starts_with(name, "linear_bf16")) return CEILING_BF16;
     }
     return CEILING_F32;
 }

@@ -66,8 +66,11 @@ static void add_work(
         tokens * number(kernel, "flop_per_token") + number(kernel, "flop_per_logits_row");
     out->bytes += number(kernel, "weight_bytes_per_step");
     const char *name = mlcc_json_text(mlcc_json_get(kernel, "kernel"), NULL);
-    if (name == NULL || !mlcc_text_starts_with(name, "paged_attention")) return;
-    // Every token looks at itself and all before it: a multiply-add for its score, one for its value.
+    if (name == NULL || (!mlcc_text_starts_with(name, "paged_attention") &&
+                         !mlcc_text_starts_with(name, "latent_attention")))
+        return;
+    // Every token looks at itself and all before it: a multiply-add for its score, one for its value. (Values of latents lack the columns that turn: up
+    // to a tenth less.)
     const double width =
         number(r->attention, "num_attention_heads") * number(r->attention, "head_dim");
     out->operations += 4.0 * width * tokens * (before + (tokens + 1.0) / 2.0);

@@ -1,12 +1,17 @@
 #include "dist/cli/run/chat_history.h"
 #include "runtime/base/file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static void free_message(const mlcc_chat_message *message) {
+    free((void *)(uintptr_t)message->content.data);
+    free((void *)(uintptr_t)message->json.data);
+}
+
 void chat_history_clear(chat_history *history) {
-    for (size_t i = 0; i < history->n; i++)
-        free((void *)(uintptr_t)history->messages[i].content.data);
+    for (size_t i = 0; i < history->n; i++) free_message(&history->messages[i]);
     history->n = 0;
 }
 
@@ -38,28 +43,45 @@ static mlcc_status *grow(chat_history *history) {
     return NULL;
 }
 
+static bool copy_text(mlcc_text text, mlcc_text *out) {
+    *out = (mlcc_text){0};
+    if (text.data == NULL) return true;
+    char *copy = malloc(text.length + 1);
+    if (copy == NULL) return false;
+    memcpy(copy, text.data, text.length);
+    copy[text.length] = '\0';
+    *out = (mlcc_text){copy, text.length};
+    return true;
+}
+
+static mlcc_status *add_message(chat_history *history, const mlcc_chat_message *message) {
+    static const char *const roles[] = {"user", "assistant", "tool"};
+    mlcc_chat_message copy = {0};
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+        if (strcmp(message->role, roles[i]) == 0) copy.role = roles[i];
+    }
+    if (copy.role == NULL) {
+        return MLCC_ERROR(
+            INVALID, "a message has the role '%s'; accepted: user, assistant, tool", message->role);
+    }
+    MLCC_TRY(grow(history));
+    if (!copy_text(message->content, &copy.content) || !copy_text(message->json, &copy.json)) {
+        free_message(&copy);
+        return MLCC_ERROR(NO_MEMORY, "cannot keep another message");
+    }
+    history->messages[history->n++] = copy;
+    return NULL;
+}
+
 mlcc_status *chat_history_add(
     chat_history *history, const char *role, const char *text, size_t length) {
-    static const char *const roles[] = {"user", "assistant"};
-    const char *own = NULL;
-    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
-        if (strcmp(role, roles[i]) == 0) own = roles[i];
-    }
-    if (own == NULL)
-        return MLCC_ERROR(INVALID, "a message has the role '%s'; accepted: user, assistant", role);
-    MLCC_TRY(grow(history));
-    char *content = malloc(length + 1);
-    if (content == NULL) return MLCC_ERROR(NO_MEMORY, "cannot keep another message");
-    memcpy(content, text, length);
-    content[length] = '\0';
-    history->messages[history->n++] =
-        (mlcc_chat_message){.role = own, .content = {content, length}};
-    return NULL;
+    const mlcc_chat_message message = {.role = role, .content = {text, length}};
+    return add_message(history, &message);
 }
 
 bool chat_history_drop(chat_history *history, const char *role) {
     if (history->n == 0 || strcmp(history->messages[history->n - 1].role, role) != 0) return false;
-    free((void *)(uintptr_t)history->messages[--history->n].content.data);
+    free_message(&history->messages[--history->n]);
     return true;
 }
 
@@ -74,9 +96,27 @@ mlcc_status *chat_history_encode(
 
 // ---- the file -----------------------------------------------------------------------------------------------
 
+static mlcc_status *put_message(mlcc_json_writer *w, const mlcc_chat_message *message) {
+    if (message->json.data != NULL) {
+        mlcc_json *whole;
+        MLCC_TRY(mlcc_json_parse(message->json.data, message->json.length, "a message", 0, &whole));
+        mlcc_json_put_value(w, mlcc_json_root(whole));
+        mlcc_json_free(whole);
+        return NULL;
+    }
+    mlcc_json_begin_object(w);
+    mlcc_json_key(w, "role");
+    mlcc_json_put_text(w, message->role);
+    mlcc_json_key(w, "content");
+    mlcc_json_put_text_n(w, message->content.data, message->content.length);
+    mlcc_json_end(w);
+    return NULL;
+}
+
 mlcc_status *chat_history_save(const chat_history *history, const char *path) {
     mlcc_str out = {0};
     mlcc_json_writer w;
+    mlcc_status *status = NULL;
     mlcc_json_writer_init(&w, &out, 2, false);
     mlcc_json_begin_object(&w);
     mlcc_json_key(&w, "system");
@@ -87,45 +127,37 @@ mlcc_status *chat_history_save(const chat_history *history, const char *path) {
     }
     mlcc_json_key(&w, "messages");
     mlcc_json_begin_array(&w);
-    for (size_t i = 0; i < history->n; i++) {
-        mlcc_json_begin_object(&w);
-        mlcc_json_key(&w, "role");
-        mlcc_json_put_text(&w, history->messages[i].role);
-        mlcc_json_key(&w, "content");
-        mlcc_json_put_text_n(
-            &w, history->messages[i].content.data, history->messages[i].content.length);
-        mlcc_json_end(&w);
-    }
+    for (size_t i = 0; status == NULL && i < history->n; i++)
+        status = put_message(&w, &history->messages[i]);
     mlcc_json_end(&w);
     mlcc_json_end(&w);
     mlcc_str_putc(&out, '\n');
-    mlcc_status *status = mlcc_file_write_atomic(path, mlcc_str_text(&out), out.length);
+    if (status == NULL) status = mlcc_file_write_atomic(path, mlcc_str_text(&out), out.length);
     mlcc_str_free(&out);
     return status;
 }
 
-static mlcc_status *load_message(const mlcc_json_value *message, size_t index, chat_history *out) {
-    const char *role = NULL, *content = NULL;
-    if (mlcc_json_kind_of(message) != MLCC_JSON_OBJECT)
-        return MLCC_ERROR(INVALID, "message %zu is not an object", index);
-    MLCC_TRY_NOTE(mlcc_json_get_text(message, "role", true, &role), "reading message %zu", index);
-    MLCC_TRY_NOTE(
-        mlcc_json_get_text(message, "content", true, &content), "reading message %zu", index);
-    if (index == 0 && strcmp(role, "system") == 0) return chat_history_set_system(out, content);
-    size_t length = 0;
-    content = mlcc_json_text(mlcc_json_get(message, "content"), &length);
-    MLCC_TRY_NOTE(chat_history_add(out, role, content, length), "reading message %zu", index);
+static mlcc_status *load_message(
+    const mlcc_json_value *value, size_t index, mlcc_arena *scratch, chat_history *out) {
+    mlcc_chat_message message;
+    char place[40];
+    snprintf(place, sizeof place, "message %zu", index);
+    MLCC_TRY(mlcc_chat_message_read(value, place, scratch, &message));
+    const bool is_system = index == 0 && strcmp(message.role, "system") == 0;
+    if (is_system && message.content.data != NULL)
+        return chat_history_set_system(out, message.content.data);
+    MLCC_TRY_NOTE(add_message(out, &message), "reading message %zu", index);
     return NULL;
 }
 
-static mlcc_status *load(const mlcc_json_value *root, chat_history *out) {
+static mlcc_status *load(const mlcc_json_value *root, mlcc_arena *scratch, chat_history *out) {
     const char *system = NULL;
     const mlcc_json_value *messages = NULL;
     MLCC_TRY(mlcc_json_get_text(root, "system", false, &system));
     MLCC_TRY(mlcc_json_get_array(root, "messages", true, &messages));
     if (system != NULL) MLCC_TRY(chat_history_set_system(out, system));
     for (size_t i = 0; i < mlcc_json_count(messages); i++)
-        MLCC_TRY(load_message(mlcc_json_at(messages, i), i, out));
+        MLCC_TRY(load_message(mlcc_json_at(messages, i), i, scratch, out));
     return NULL;
 }
 
@@ -133,7 +165,9 @@ mlcc_status *chat_history_load(chat_history *history, const char *path) {
     mlcc_json *json = NULL;
     MLCC_TRY(mlcc_json_read_file(path, 64u << 20, &json));
     chat_history next = {0};
-    mlcc_status *status = load(mlcc_json_root(json), &next);
+    mlcc_arena *scratch = mlcc_arena_create();
+    mlcc_status *status = load(mlcc_json_root(json), scratch, &next);
+    mlcc_arena_free(scratch);
     mlcc_json_free(json);
     if (status != NULL) {
         chat_history_free(&next);

@@ -8,7 +8,7 @@ enum { CHAT_HISTORY_MAX = 65536 }; // messages
 
 typedef struct chat_history {
     char *system;                // NULL: the template's own
-    mlcc_chat_message *messages; // [n]; contents are owned, roles are constants
+    mlcc_chat_message *messages; // [n]; contents and JSON are owned, roles are constants
     size_t n, capacity;
 } chat_history;
 
@@ -16,7 +16,7 @@ void chat_history_free(chat_history *history);
 void chat_history_clear(chat_history *history); // the messages; the system message stays
 mlcc_status *chat_history_set_system(
     chat_history *history, const char *text); // NULL: the template's
-// INVALID: a role other than user and assistant.
+// INVALID: a role other than user, assistant and tool.
 mlcc_status *chat_history_add(
     chat_history *history, const char *role, const char *text, size_t length);
 bool chat_history_drop(

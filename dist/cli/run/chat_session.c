@@ -26,8 +26,9 @@ struct chat_session {
 
 // ---- life ---------------------------------------------------------------------------------------------------
 
-static mlcc_status *open_parts(const char *directory, chat_session *session) {
-    MLCC_TRY(mlcc_tokenizer_open(directory, &session->tokenizer));
+static mlcc_status *open_parts(const char *directory, bool no_cache, chat_session *session) {
+    const mlcc_tokenizer_options options = {.directory = directory, .no_cache = no_cache};
+    MLCC_TRY(mlcc_tokenizer_open_with(&options, &session->tokenizer));
     MLCC_TRY(mlcc_conversation_open(directory, session->keep, &session->conversation));
     MLCC_TRY(chat_config_read(directory, &session->config));
     MLCC_TRY(mlcc_engine_create(
@@ -35,14 +36,15 @@ static mlcc_status *open_parts(const char *directory, chat_session *session) {
     return mlcc_engine_add_sequence(session->engine, &session->sequence);
 }
 
-mlcc_status *chat_session_open(const char *directory, mlcc_model *model, chat_session **out) {
+mlcc_status *chat_session_open(
+    const char *directory, mlcc_model *model, bool no_cache, chat_session **out) {
     *out = NULL;
     chat_session *session = calloc(1, sizeof *session);
     if (session == NULL) return MLCC_ERROR(NO_MEMORY, "memory for a conversation cannot be had");
     session->keep = mlcc_arena_create();
     session->model = model;
     mlcc_model_get_info(model, &session->info);
-    mlcc_status *status = open_parts(directory, session);
+    mlcc_status *status = open_parts(directory, no_cache, session);
     if (status != NULL) {
         chat_session_close(session);
         return status;
@@ -59,6 +61,11 @@ void chat_session_close(chat_session *session) {
     mlcc_ids_free(&session->cached);
     mlcc_arena_free(session->keep);
     free(session);
+}
+
+mlcc_conversation *chat_session_template(chat_session *session, mlcc_arena **keep) {
+    *keep = session->keep;
+    return &session->conversation;
 }
 
 // ---- messages -----------------------------------------------------------------------------------------------
@@ -78,7 +85,8 @@ bool chat_session_drop_answer(chat_session *session) {
 
 bool chat_session_undo(chat_session *session) {
     chat_session_drop_answer(session);
-    return chat_history_drop(&session->history, "user");
+    return chat_history_drop(&session->history, "user") ||
+           chat_history_drop(&session->history, "tool");
 }
 
 void chat_session_reset(chat_session *session) {

@@ -7,15 +7,19 @@
 #define MLCC_DIST_CLI_RUN_CHAT_SESSION_H
 
 #include "dist/cli/run/chat_settings.h"
+#include "runtime/text/conversation.h"
 
 #include <signal.h>
 
 typedef struct chat_session chat_session;
 
-// `model` must outlive the session. The directory's tokenizer and conversation template are read.
-mlcc_status *chat_session_open(const char *directory, mlcc_model *model, chat_session **out);
+// `model` must outlive the session. The directory's tokenizer (`no_cache`: from its files) and conversation template are read.
+mlcc_status *chat_session_open(
+    const char *directory, mlcc_model *model, bool no_cache, chat_session **out);
 void chat_session_close(chat_session *session);
 
+// The template with its inputs (tools, documents, variables), for template_args; what is given to it lives in *keep.
+mlcc_conversation *chat_session_template(chat_session *session, mlcc_arena **keep);
 // NULL: the template's own system message.
 mlcc_status *chat_session_set_system(chat_session *session, const char *text);
 mlcc_status *chat_session_add(

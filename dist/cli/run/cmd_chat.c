@@ -4,6 +4,7 @@
 #include "dist/cli/run/commands.h"
 #include "dist/cli/run/console.h"
 #include "dist/cli/run/open_model.h"
+#include "dist/cli/run/template_args.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@ static const args_option options[] = {
     {.name = "set", .kind = ARGS_TEXT, .value_name = "K=V;K=V", .help = "how tokens are chosen, as /set: temperature, top_p, top_k, min_p, repetition_penalty,\npresence_penalty, frequency_penalty, max_tokens, seed, stop (strings between commas)"},
     {.name = "prompt", .letter = 'p', .kind = ARGS_TEXT, .value_name = "TEXT", .help = "ask this, print the answer, and end"},
     {.name = "load", .kind = ARGS_TEXT, .value_name = "FILE", .help = "go on with a conversation that /save wrote"},
+    TEMPLATE_OPTIONS,
     OPEN_MODEL_OPTIONS,
 };
 // clang-format on
@@ -69,12 +71,16 @@ static mlcc_status *answer(chat *c) {
     return NULL;
 }
 
-static mlcc_status *ask(chat *c, const char *text, size_t length) {
-    MLCC_TRY(chat_session_add(c->session, "user", text, length));
+static mlcc_status *ask_as(chat *c, const char *role, const char *text, size_t length) {
+    MLCC_TRY(chat_session_add(c->session, role, text, length));
     mlcc_status *status = answer(c);
     // The question that could not be answered must not stand in front of the next one.
     if (status != NULL) chat_session_undo(c->session);
     return status;
+}
+
+static mlcc_status *ask(chat *c, const char *text, size_t length) {
+    return ask_as(c, "user", text, length);
 }
 
 // ---- slash commands -------------------------------------------------------------------------------------------
@@ -133,6 +139,37 @@ static mlcc_status *slash_system(chat *c, const char *operand) {
     return NULL;
 }
 
+static mlcc_status *set_file(chat *c, mlcc_chat_input input, const char *operand) {
+    mlcc_arena *keep;
+    mlcc_conversation *conversation = chat_session_template(c->session, &keep);
+    const bool is_given = *operand != '\0';
+    MLCC_TRY(template_args_set_file(conversation, input, is_given ? operand : NULL, keep));
+    fprintf(stderr, is_given ? "from the next question on\n" : "taken away\n");
+    return NULL;
+}
+
+static mlcc_status *slash_tools(chat *c, const char *operand) {
+    return set_file(c, MLCC_CHAT_TOOLS, operand);
+}
+
+static mlcc_status *slash_documents(chat *c, const char *operand) {
+    return set_file(c, MLCC_CHAT_DOCUMENTS, operand);
+}
+
+static mlcc_status *slash_template(chat *c, const char *operand) {
+    mlcc_arena *keep;
+    mlcc_conversation *conversation = chat_session_template(c->session, &keep);
+    const char *json = *operand != '\0' ? operand : NULL;
+    return mlcc_conversation_set_input(
+        conversation, MLCC_CHAT_VARIABLES, json, strlen(operand), "/template", keep);
+}
+
+// What a tool answered, which the model goes on from.
+static mlcc_status *slash_tool(chat *c, const char *operand) {
+    if (*operand == '\0') return MLCC_ERROR(INVALID, "/tool needs the tool's answer");
+    return ask_as(c, "tool", operand, strlen(operand));
+}
+
 static mlcc_status *slash_save(chat *c, const char *operand) {
     if (*operand == '\0') return MLCC_ERROR(INVALID, "/save needs the name of a file");
     MLCC_TRY(chat_session_save(c->session, operand));
@@ -170,6 +207,10 @@ static const slash slashes[] = {
     {"/reset",  NULL,      "forget the conversation",                                                     slash_reset},
     {"/set",    "K=V;K=V", "temperature, top_p, max_tokens, seed, stop, …; alone: shows them",             slash_set},
     {"/system", "TEXT",    "the system message; alone: the template's own",                               slash_system},
+    {"/tools",  "FILE",    "functions that the model may call, as JSON; alone: none",                     slash_tools},
+    {"/documents", "FILE", "texts that it may look things up in, as JSON; alone: none",                   slash_documents},
+    {"/template", "JSON",  "more variables of the template: {\"enable_thinking\": false}; alone: none",   slash_template},
+    {"/tool",   "TEXT",    "what a tool answered",                                                        slash_tool},
     {"/save",   "FILE",    "write the conversation as JSON",                                              slash_save},
     {"/load",   "FILE",    "read one",                                                                    slash_load},
     {"/regen",  NULL,      "another answer to the last question",                                         slash_regen},
@@ -183,11 +224,12 @@ static mlcc_status *slash_help(chat *c, const char *operand) {
     (void)operand;
     for (size_t i = 0; i < N_SLASHES; i++) {
         const slash *s = &slashes[i];
-        fprintf(stderr, "  %-7s %-8s %s\n", s->name, s->operand != NULL ? s->operand : "", s->help);
+        fprintf(
+            stderr, "  %-10s %-8s %s\n", s->name, s->operand != NULL ? s->operand : "", s->help);
     }
     fputs(
-        "  \"\"\"              begins and ends a message of several lines\n"
-        "  Ctrl-C           stops the answer, nothing else\n",
+        "  \"\"\"                 begins and ends a message of several lines\n"
+        "  Ctrl-C              stops the answer, nothing else\n",
         stderr);
     return NULL;
 }
@@ -264,7 +306,10 @@ static mlcc_status *prepare(const args_values *values, chat *c) {
     if (args_given(values, "set"))
         MLCC_TRY_NOTE(chat_settings_set(&c->settings, args_text(values, "set")), "reading --set");
     MLCC_TRY(open_model(directory, values, &c->model));
-    MLCC_TRY(chat_session_open(directory, c->model, &c->session));
+    MLCC_TRY(chat_session_open(directory, c->model, args_flag(values, "no-cache"), &c->session));
+    mlcc_arena *keep;
+    mlcc_conversation *conversation = chat_session_template(c->session, &keep);
+    MLCC_TRY(template_args_apply(values, keep, conversation));
     if (args_given(values, "load"))
         MLCC_TRY(chat_session_load(c->session, args_text(values, "load")));
     if (args_given(values, "system"))

@@ -1,11 +1,14 @@
-// generate: a prompt goes in, text comes out. The raw prompt after the tokenizer's special tokens (BOS), no conversation template.
+// generate: a prompt goes in, text comes out. The raw prompt after the tokenizer's special tokens (BOS) without a conversation template, or a
+// conversation of a file in the directory's chat template.
 #include "dist/cli/run/chat_config.h"
 #include "dist/cli/run/commands.h"
 #include "dist/cli/run/npy.h"
 #include "dist/cli/run/open_model.h"
+#include "dist/cli/run/template_args.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/base/json.h"
+#include "runtime/text/stop_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +19,7 @@
 static const args_option options[] = {
     {.name = "prompt", .letter = 'p', .kind = ARGS_TEXT, .value_name = "TEXT", .help = "what to continue"},
     {.name = "prompt-file", .letter = 'f', .kind = ARGS_TEXT, .value_name = "FILE", .help = "read the prompt from a file, byte for byte"},
+    TEMPLATE_MESSAGES_OPTION,
     {.name = "max-tokens", .letter = 'n', .kind = ARGS_INT, .value_name = "N", .help = "at most so many new tokens", .fallback = "128", .min = 1, .max = 1e9},
     {.name = "ignore-eos", .kind = ARGS_FLAG, .help = "go on after an end-of-text token"},
     {.name = "echo", .kind = ARGS_FLAG, .help = "print the prompt before the new text"},
@@ -31,6 +35,7 @@ static const args_option options[] = {
     {.name = "presence-penalty", .kind = ARGS_REAL, .value_name = "X", .help = "subtracted once from generated tokens", .fallback = "0", .min = -2, .max = 2},
     {.name = "frequency-penalty", .kind = ARGS_REAL, .value_name = "X", .help = "subtracted per occurrence", .fallback = "0", .min = -2, .max = 2},
     {.name = "seed", .kind = ARGS_INT, .value_name = "S", .help = "the same seed gives the same text", .fallback = "0", .min = 0, .max = 9e18},
+    TEMPLATE_OPTIONS,
     OPEN_MODEL_OPTIONS,
 };
 // clang-format on
@@ -51,13 +56,21 @@ typedef struct generation {
     mlcc_str text;
     double prefill_s, decode_s;
     bool stopped;
+    mlcc_arena *keep;               // the conversation
+    mlcc_conversation conversation; // all zeros without --messages
+    mlcc_stop_text stop;            // its stop strings
+    mlcc_bytes shown;               // text that came through that
 } generation;
 
 static mlcc_status *read_prompt(const args_values *values, generation *g) {
     const char *text = args_text(values, "prompt"), *file = args_text(values, "prompt-file");
-    if ((text != NULL) == (file != NULL)) {
-        return args_usage("give the prompt with --prompt TEXT or with --prompt-file FILE");
+    const bool has_messages = args_given(values, "messages");
+    if ((text != NULL) + (file != NULL) + has_messages != 1) {
+        return args_usage("give the prompt with one of --prompt TEXT, --prompt-file FILE and "
+                          "--messages FILE");
     }
+    if (has_messages) return NULL;
+    MLCC_TRY(template_args_check_unused(values));
     if (file != NULL) return mlcc_file_read(file, 256u << 20, &g->prompt, &g->prompt_bytes);
     g->prompt = strdup(text);
     if (g->prompt == NULL) return MLCC_ERROR(NO_MEMORY, "cannot copy the prompt");
@@ -84,13 +97,39 @@ static int64_t room_for_new(const mlcc_model_info *info, const generation *g) {
     return window - (int64_t)g->n_prompt_ids;
 }
 
+// The prompt's ids; of a conversation its text, too, as --echo shows it.
+static mlcc_status *encode_prompt(const char *directory, const args_values *values, generation *g) {
+    if (!args_given(values, "messages")) {
+        return mlcc_tokenizer_encode(
+            g->tokenizer, g->prompt, g->prompt_bytes, true, &g->prompt_ids, &g->n_prompt_ids);
+    }
+    g->keep = mlcc_arena_create();
+    MLCC_TRY(template_args_encode(
+        values, directory, g->tokenizer, g->keep, &g->conversation, &g->prompt_ids,
+        &g->n_prompt_ids));
+    if (!args_flag(values, "ignore-eos")) {
+        g->stop = (mlcc_stop_text){.stops = g->conversation.stop_strings,
+                                   .n_stops = g->conversation.n_stop_strings};
+    }
+    return mlcc_tokenizer_decode(
+        g->tokenizer, g->prompt_ids, g->n_prompt_ids, false, &g->prompt, &g->prompt_bytes);
+}
+
+static bool is_stop(const generation *g, const chat_config *config, int32_t id) {
+    for (size_t i = 0; i < g->conversation.n_stop_ids; i++) {
+        if (g->conversation.stop_ids[i] == id) return true;
+    }
+    return chat_config_is_stop(config, id);
+}
+
 // Opens everything. The KV cache is made for the prompt and what may follow.
 static mlcc_status *prepare(
     const char *directory, const args_values *values, int32_t n_batch, generation *g) {
     MLCC_TRY(open_model_check_directory(directory));
-    MLCC_TRY(mlcc_tokenizer_open(directory, &g->tokenizer));
-    MLCC_TRY(mlcc_tokenizer_encode(
-        g->tokenizer, g->prompt, g->prompt_bytes, true, &g->prompt_ids, &g->n_prompt_ids));
+    const mlcc_tokenizer_options tokenizer_options = {
+        .directory = directory, .no_cache = args_flag(values, "no-cache")};
+    MLCC_TRY(mlcc_tokenizer_open_with(&tokenizer_options, &g->tokenizer));
+    MLCC_TRY(encode_prompt(directory, values, g));
     if (g->n_prompt_ids == 0) {
         return MLCC_ERROR(INVALID, "the prompt has no tokens; give at least one character");
     }
@@ -129,9 +168,18 @@ static mlcc_status *prepare(
     return NULL;
 }
 
-static mlcc_status *emit(generation *g, const char *text, size_t length, bool live) {
+// What was decoded goes through the stop strings, which hold back what may be the beginning of one.
+static mlcc_status *emit(generation *g, const char *text, size_t length, bool is_end, bool live) {
+    mlcc_bytes_clear(&g->shown);
+    mlcc_stop_text_push(&g->stop, text, length, &g->shown);
+    if (is_end) mlcc_stop_text_finish(&g->stop, &g->shown);
+    MLCC_TRY(mlcc_bytes_check(&g->shown));
+    MLCC_TRY(mlcc_bytes_check(&g->stop.held));
+    text = g->shown.data;
+    length = g->shown.length;
+    if (length == 0) return NULL;
     mlcc_str_append(&g->text, text, length);
-    if (live && length > 0) {
+    if (live) {
         // A reader that is gone or a full disk ends the work now, not after the last token.
         if (fwrite(text, 1, length, stdout) != length || fflush(stdout) != 0)
             return MLCC_ERROR(IO, "cannot write to standard output: %s", strerror(errno));
@@ -139,10 +187,11 @@ static mlcc_status *emit(generation *g, const char *text, size_t length, bool li
     return NULL;
 }
 
-// The stream sees the prompt too, so that the first new token keeps its space.
+// The stream sees the prompt too, so that the first new token keeps its space; an answer is a text of its own.
 static mlcc_status *start_text(generation *g) {
     const char *text;
     size_t length;
+    if (g->keep != NULL) return NULL;
     for (size_t i = 0; i < g->n_prompt_ids; i++) {
         MLCC_TRY(mlcc_text_stream_push(g->stream, g->prompt_ids[i], &text, &length));
     }
@@ -203,7 +252,7 @@ static mlcc_status *run(
         items[i] = (mlcc_batch_item){g->sequences[i], &last[i], 1, MLCC_LOGITS_LAST};
     for (;;) {
         g->new_ids[g->n_new_ids++] = tokens[0];
-        if (!args_flag(values, "ignore-eos") && chat_config_is_stop(config, tokens[0])) {
+        if (!args_flag(values, "ignore-eos") && is_stop(g, config, tokens[0])) {
             g->stopped = true;
             g->n_new_ids--;
             break;
@@ -211,8 +260,9 @@ static mlcc_status *run(
         const char *text;
         size_t length;
         MLCC_TRY(mlcc_text_stream_push(g->stream, tokens[0], &text, &length));
-        MLCC_TRY(emit(g, text, length, live));
-        if (g->n_new_ids == max_new) break;
+        MLCC_TRY(emit(g, text, length, false, live));
+        g->stopped = g->stop.is_stopped;
+        if (g->stopped || g->n_new_ids == max_new) break;
         memcpy(last, tokens, sizeof last);
         MLCC_TRY(step(g, items, n_batch, tokens));
     }
@@ -220,7 +270,7 @@ static mlcc_status *run(
     const char *rest;
     size_t rest_bytes;
     MLCC_TRY(mlcc_text_stream_finish(g->stream, &rest, &rest_bytes));
-    MLCC_TRY(emit(g, rest, rest_bytes, live));
+    MLCC_TRY(emit(g, rest, rest_bytes, true, live));
     if (live) putchar('\n');
     return NULL;
 }
@@ -287,6 +337,9 @@ static mlcc_status *run_generate(const args_values *values) {
     mlcc_model_close(g.model);
     mlcc_tokenizer_close(g.tokenizer);
     mlcc_str_free(&g.text);
+    mlcc_stop_text_free(&g.stop);
+    mlcc_bytes_free(&g.shown);
+    if (g.keep != NULL) mlcc_arena_free(g.keep);
     free(g.prompt_ids);
     free(g.prompt);
     free(g.new_ids);
@@ -302,9 +355,12 @@ const args_command cmd_generate = {
     .details = "DIR is a model directory: configuration and tokenizer (gen_config), weights "
                "(convert_weight) and lib.so (compile).\n"
                "The prompt goes in as it is, after the tokenizer's special tokens; no conversation "
-               "template is applied.\n\n"
-               "example\n  mlcc generate ./model --prompt 'Once upon a time' --max-tokens 64 "
-               "--temperature 0.8 --seed 1",
+               "template is applied. With --messages it is a conversation in DIR's chat "
+               "template.\n\n"
+               "examples\n  mlcc generate ./model --prompt 'Once upon a time' --max-tokens 64 "
+               "--temperature 0.8 --seed 1\n"
+               "  mlcc generate ./model --messages chat.json --tools tools.json --template-kwargs "
+               "'{\"enable_thinking\": false}'",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .run = run_generate,

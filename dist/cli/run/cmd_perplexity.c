@@ -263,7 +263,9 @@ static mlcc_status *open_engine(const scoring *s, scored_model *m) {
 static mlcc_status *open_all(const char *directory, const args_values *values, scoring *s) {
     scored_model *m = &s->subject;
     MLCC_TRY(open_model_check_directory(directory));
-    MLCC_TRY(mlcc_tokenizer_open(directory, &s->tokenizer));
+    const mlcc_tokenizer_options tokenizer_options = {
+        .directory = directory, .no_cache = args_flag(values, "no-cache")};
+    MLCC_TRY(mlcc_tokenizer_open_with(&tokenizer_options, &s->tokenizer));
     MLCC_TRY(open_model(directory, values, &m->model));
     mlcc_model_get_info(m->model, &m->info);
     s->vocab = m->info.vocab;

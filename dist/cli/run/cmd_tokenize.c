@@ -1,5 +1,6 @@
 // tokenize: text to token ids and back.
 #include "dist/cli/run/commands.h"
+#include "dist/cli/run/template_args.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/base/json.h"
@@ -14,10 +15,13 @@
 static const args_option options[] = {
     {.name = "text", .letter = 't', .kind = ARGS_TEXT, .value_name = "TEXT", .help = "text to encode; with --decode: ids, separated by spaces or commas"},
     {.name = "file", .letter = 'f', .kind = ARGS_TEXT, .value_name = "FILE", .help = "the same from a file"},
+    TEMPLATE_MESSAGES_OPTION,
     {.name = "no-special", .kind = ARGS_FLAG, .help = "encode: add no special tokens; decode: leave them out"},
     {.name = "decode", .letter = 'd', .kind = ARGS_FLAG, .help = "ids to text"},
-    {.name = "bench", .kind = ARGS_FLAG, .help = "encode ten times and print MB/s: the first time, the best, the median"},
+    {.name = "bench", .kind = ARGS_FLAG, .help = "encode ten times and print MB/s of processor time: the first time, the best, the median; and how long loading took"},
+    {.name = "no-cache", .kind = ARGS_FLAG, .help = "read the tokenizer's files, leave its cache on disk alone"},
     {.name = "json", .kind = ARGS_FLAG, .help = "print {\"ids\": […]}, or {\"text\": \"…\"} with --decode"},
+    TEMPLATE_OPTIONS,
 };
 // clang-format on
 
@@ -80,30 +84,46 @@ static mlcc_status *encode(
     return NULL;
 }
 
+static mlcc_status *encode_messages(const args_values *values, const mlcc_tokenizer *tokenizer) {
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    mlcc_conversation conversation;
+    mlcc_arena *keep = mlcc_arena_create();
+    mlcc_status *status = template_args_encode(
+        values, args_operand(values, 0), tokenizer, keep, &conversation, &ids, &n_ids);
+    mlcc_arena_free(keep);
+    if (status != NULL) return status;
+    print_ids(ids, n_ids, args_flag(values, "json"));
+    free(ids);
+    return NULL;
+}
+
 static int by_rate(const void *left, const void *right) {
     double a = *(const double *)left, b = *(const double *)right;
     return a < b ? -1 : a > b;
 }
 
 // The first round meets every word for the first time; the later ones show what is left when most words are known.
-static mlcc_status *bench(mlcc_tokenizer *tokenizer, const char *text, size_t length) {
+static mlcc_status *bench(
+    mlcc_tokenizer *tokenizer, double load_s, const char *text, size_t length) {
     enum { N_ROUNDS = 10 };
     double rates[N_ROUNDS];
     size_t n_ids = 0;
     if (length == 0) return args_usage("--bench needs a text");
     for (size_t i = 0; i < N_ROUNDS; i++) {
         int32_t *ids = NULL;
-        double begin = mlcc_clock_s();
+        double begin = mlcc_clock_thread_s();
         MLCC_TRY(mlcc_tokenizer_encode(tokenizer, text, length, false, &ids, &n_ids));
-        double seconds = mlcc_clock_s() - begin;
+        double seconds = mlcc_clock_thread_s() - begin;
         rates[i] = (double)length / 1e6 / (seconds > 1e-9 ? seconds : 1e-9);
         free(ids);
     }
     double first = rates[0];
     qsort(rates, N_ROUNDS, sizeof *rates, by_rate);
     printf(
-        "%zu bytes, %zu ids: first %.1f MB/s, best %.1f, median %.1f\n", length, n_ids, first,
-        rates[N_ROUNDS - 1], rates[N_ROUNDS / 2]);
+        "loaded in %.1f ms of processor time; %zu bytes, %zu ids: first %.1f MB/s, best %.1f, "
+        "median %.1f\n",
+        load_s * 1e3, length, n_ids, first, rates[N_ROUNDS - 1], rates[N_ROUNDS / 2]);
     return NULL;
 }
 
@@ -121,26 +141,40 @@ static mlcc_status *decode(const args_values *values, mlcc_tokenizer *tokenizer,
     return NULL;
 }
 
-static mlcc_status *run_tokenize(const args_values *values) {
+static mlcc_status *read_text(const args_values *values, char **text, size_t *length) {
     const char *given = args_text(values, "text"), *file = args_text(values, "file");
-    if ((given != NULL) == (file != NULL)) return args_usage("give --text TEXT or --file FILE");
+    if (file != NULL) return mlcc_file_read(file, 1u << 30, text, length);
+    if (given == NULL) return NULL; // --messages
+    *text = strdup(given);
+    *length = strlen(given);
+    return *text != NULL ? NULL : MLCC_ERROR(NO_MEMORY, "cannot copy the text");
+}
+
+static mlcc_status *check_options(const args_values *values) {
+    const bool has_messages = args_given(values, "messages");
+    if (args_given(values, "text") + args_given(values, "file") + has_messages != 1)
+        return args_usage("give one of --text TEXT, --file FILE and --messages FILE");
+    if (!has_messages) return template_args_check_unused(values);
+    if (!args_flag(values, "decode") && !args_flag(values, "bench")) return NULL;
+    return args_usage("--messages cannot be decoded or timed; give --text or --file");
+}
+
+static mlcc_status *run_tokenize(const args_values *values) {
     char *text = NULL;
     size_t length = 0;
     mlcc_tokenizer *tokenizer = NULL;
-    mlcc_status *status = NULL;
-    if (file != NULL) {
-        status = mlcc_file_read(file, 1u << 30, &text, &length);
-    } else {
-        text = strdup(given);
-        length = strlen(given);
-        if (text == NULL) status = MLCC_ERROR(NO_MEMORY, "cannot copy the text");
-    }
-    if (status == NULL) status = mlcc_tokenizer_open(args_operand(values, 0), &tokenizer);
-    if (status == NULL && args_flag(values, "bench")) {
-        status = bench(tokenizer, text, length);
-    } else if (status == NULL) {
-        status = args_flag(values, "decode") ? decode(values, tokenizer, text)
-                                             : encode(values, tokenizer, text, length);
+    MLCC_TRY(check_options(values));
+    mlcc_status *status = read_text(values, &text, &length);
+    double begin = mlcc_clock_thread_s();
+    const mlcc_tokenizer_options opening = {
+        .directory = args_operand(values, 0), .no_cache = args_flag(values, "no-cache")};
+    if (status == NULL) status = mlcc_tokenizer_open_with(&opening, &tokenizer);
+    double load_s = mlcc_clock_thread_s() - begin;
+    if (status == NULL) {
+        status = args_flag(values, "bench")       ? bench(tokenizer, load_s, text, length)
+                 : args_flag(values, "decode")    ? decode(values, tokenizer, text)
+                 : args_given(values, "messages") ? encode_messages(values, tokenizer)
+                                                  : encode(values, tokenizer, text, length);
     }
     mlcc_tokenizer_close(tokenizer);
     free(text);
@@ -155,9 +189,11 @@ const args_command cmd_tokenize = {
     .summary = "text to token ids and back",
     .details = "DIR needs only the tokenizer files: tokenizer.json, or else tokenizer.model "
                "(SentencePiece) or\n"
-               "*.tiktoken, with tokenizer_config.json.\n\n"
+               "*.tiktoken, with tokenizer_config.json; for --messages also mlc-chat-config.json "
+               "(gen_config).\n\n"
                "examples\n  mlcc tokenize ./model --text 'Once upon a time'\n"
-               "  mlcc tokenize ./model --decode --text '1 403 407 261 378' --no-special",
+               "  mlcc tokenize ./model --decode --text '1 403 407 261 378' --no-special\n"
+               "  mlcc tokenize ./model --messages chat.json --tools tools.json",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .run = run_tokenize,

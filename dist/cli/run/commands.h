@@ -4,6 +4,7 @@
 
 #include "dist/cli/run/args.h"
 
-extern const args_command cmd_chat, cmd_generate, cmd_perplexity, cmd_tokenize, cmd_bench;
+extern const args_command cmd_chat, cmd_generate, cmd_embed, cmd_perplexity, cmd_tokenize,
+    cmd_bench;
 
 #endif

@@ -13,7 +13,7 @@
     {.name = "device", .kind = ARGS_TEXT, .value_name = "NAME", .help = "cpu, cuda, cuda:N, or auto: what the library is compiled for", .fallback = "auto"},       \
     {.name = "threads", .letter = 't', .kind = ARGS_INT, .value_name = "N", .help = "threads; 0 = physical cores allowed", .fallback = "0", .min = 0, .max = 1024}, \
     {.name = "verify", .kind = ARGS_FLAG, .help = "check the md5 of every weight shard first"},                                         \
-    {.name = "no-cache", .kind = ARGS_FLAG, .help = "prepare the weights anew, leave the cache on disk alone"},                        \
+    {.name = "no-cache", .kind = ARGS_FLAG, .help = "prepare weights and tokenizer anew, leave the caches on disk alone"},            \
     {.name = "weights-memory", .kind = ARGS_TEXT, .value_name = "HOW", .help = "weights in files (CPU): map them, copy them onto huge pages (faster tokens, slower start), or auto: copy where that pays", .fallback = "auto"}
 // clang-format on
 

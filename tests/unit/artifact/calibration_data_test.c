@@ -172,6 +172,41 @@ static void template_of_the_model(void **state) {
     end_fixture(&f);
 }
 
+// The model's own Jinja template before the configuration's, a named one before both.
+static void jinja_and_named_templates(void **state) {
+    (void)state;
+    fixture f = make_fixture();
+    static const char entry[] =
+        "[{\"conversations\": [{\"value\": \"" PROMPT "\"}, {\"value\": \"" ANSWER "\"}]}]";
+    write_text(
+        f.dir, "mlc-chat-config.json",
+        "{\"chat_template\": \"own.jinja\", \"eos_token_id\": 2, \"conv_template\": {\"name\": "
+        "\"t\", \"system_template\": \"{system_message}\", \"system_message\": \"Be kind. \", "
+        "\"roles\": {\"user\": \"Tom\", \"assistant\": \"Anna\"}, \"role_templates\": "
+        "{\"user\": \"{user_message}\", \"assistant\": \"{assistant_message}\"}, \"messages\": "
+        "[], \"seps\": [\" \"], \"role_content_sep\": \": \", \"role_empty_sep\": \": \", "
+        "\"stop_str\": [], \"stop_token_ids\": []}}");
+    write_text(
+        f.dir, "own.jinja",
+        "{% for m in messages %}{{ m.role }} says {{ m.content }}{% endfor %} and then ");
+    calibration_data data;
+    must(read_named(&f, "a.json", entry, &data));
+    assert_non_null(strstr(text_of(&f, &data.samples[0]), "user says " PROMPT " and then "));
+    assert_null(strstr(text_of(&f, &data.samples[0]), "Be kind."));
+    f.options.conv_template = "auto";
+    must(read_named(&f, "a.json", entry, &data));
+    assert_non_null(strstr(text_of(&f, &data.samples[0]), "user says " PROMPT));
+    f.options.conv_template = "chatml";
+    must(read_named(&f, "a.json", entry, &data));
+    assert_non_null(strstr(text_of(&f, &data.samples[0]), "<|im_start|>user\n" PROMPT));
+    f.options.conv_template = "chatmm";
+    must_fail(read_named(&f, "a.json", entry, &data), MLCC_UNSUPPORTED, "chatml");
+    f.options.conv_template = NULL;
+    write_text(f.dir, "own.jinja", "{% for");
+    must_fail(read_named(&f, "a.json", entry, &data), MLCC_INVALID, "own.jinja");
+    end_fixture(&f);
+}
+
 static void limits(void **state) {
     (void)state;
     fixture f = make_fixture();
@@ -279,6 +314,7 @@ int main(void) {
         cmocka_unit_test(lines_of_objects),
         cmocka_unit_test(plain_text),
         cmocka_unit_test(template_of_the_model),
+        cmocka_unit_test(jinja_and_named_templates),
         cmocka_unit_test(limits),
         cmocka_unit_test(draws),
         cmocka_unit_test(broken_files),

@@ -81,7 +81,9 @@ static void render(const conv_template *conv, mlcc_arena *keep, char **text) {
     mlcc_conversation conversation;
     assert_null(mlcc_conversation_read(mlcc_json_root(json), keep, &conversation));
     const mlcc_chat_message messages[] = {
-        {"user", {"A", 1}}, {"assistant", {"x</think>\n\nB", 12}}, {"user", {"C", 1}}};
+        {.role = "user", .content = {"A", 1}},
+        {.role = "assistant", .content = {"x</think>\n\nB", 12}},
+        {.role = "user", .content = {"C", 1}}};
     size_t length = 0;
     assert_null(
         mlcc_conversation_render(&conversation, (mlcc_text){"S", 1}, messages, 3, text, &length));
