@@ -8,6 +8,7 @@
 #include "ir/text.h"
 #include "ir/walk.h"
 #include "passes/pipeline.h"
+#include "quantization/format.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 #include "runtime/device/cpu_features.h"
@@ -404,10 +405,24 @@ static void count(compilation *c) {
     result->max_sequences = c->facts.max_sequences;
 }
 
+static mlcc_status *count_weights(compilation *c) {
+    const ir_module *module = c->levels[c->n_levels - 1].module;
+    for (size_t i = 0; i < module->n_params; i++) {
+        const ir_type *type = &module->params[i]->value.type;
+        quant_piece pieces[QUANT_MAX_PIECES];
+        int32_t n_pieces = 0;
+        int64_t n_elements = 0;
+        MLCC_TRY(quant_format_of(type->dtype)->pieces(type, pieces, &n_pieces));
+        for (int32_t j = 0; j < n_pieces; j++) c->result->weight_bytes += pieces[j].size_bytes;
+        if (ir_type_bound_elements(type, &n_elements)) c->result->n_weights += (uint64_t)n_elements;
+    }
+    return NULL;
+}
+
 static mlcc_status *compile(compilation *c) {
     const artifact_compile_options *options = c->options;
     const double start_s = mlcc_clock_s();
-    MLCC_TRY(compile_output_check(options->output, c->keep));
+    if (!options->plan_only) MLCC_TRY(compile_output_check(options->output, c->keep));
     MLCC_TRY(compile_opt_parse(options->opt, &c->opt));
     MLCC_TRY(import(c));
     if (options->debug_dump != NULL) MLCC_TRY(mlcc_dir_make(options->debug_dump));
@@ -417,9 +432,12 @@ static mlcc_status *compile(compilation *c) {
     const double frontend_end_s = mlcc_clock_s();
     MLCC_TRY(plan_levels(c));
     const double passes_end_s = mlcc_clock_s();
-    MLCC_TRY(generate(c));
-    MLCC_TRY(mlcc_file_size(options->output, &c->result->library_bytes));
+    if (!options->plan_only) {
+        MLCC_TRY(generate(c));
+        MLCC_TRY(mlcc_file_size(options->output, &c->result->library_bytes));
+    }
     count(c);
+    MLCC_TRY(count_weights(c));
     c->result->frontend_s = frontend_end_s - start_s;
     c->result->passes_s = passes_end_s - frontend_end_s;
     c->result->codegen_s = mlcc_clock_s() - passes_end_s;

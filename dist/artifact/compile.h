@@ -10,6 +10,7 @@
 #include "ir/ir.h"
 #include "runtime/base/str.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 typedef struct artifact_compile_options {
@@ -25,7 +26,9 @@ typedef struct artifact_compile_options {
     const char *target;
     const char *overrides;     // "key=value;key=value" of compile_options.h; NULL = none
     const char *opt;           // compile_options.h; NULL = "O2"
-    const char *output;        // file ending in ".so" in an existing directory
+    const char *output;        // file ending in ".so" in an existing directory; not looked at where plan_only
+    // Everything but code: reads the config, imports the model, runs the passes, chooses a kernel for every group. Writes no library.
+    bool plan_only;
     const char *linker;        // NULL: MLCC_LINKER, ld.lld-19, ld.lld, ld
     const char *debug_dump;    // directory that receives IR, LLVM IR and report; NULL = none
     const char *dump_ir;       // "after:PASS[,PASS]", "before:PASS", "all", "changed"; NULL = none
@@ -40,7 +43,9 @@ typedef struct artifact_compile_options {
 
 typedef struct artifact_compile_result {
     uint64_t workspace_bytes; // of the largest function
-    uint64_t library_bytes;
+    uint64_t library_bytes;   // 0 where plan_only
+    uint64_t weight_bytes;    // of all params as convert_weight stores them
+    uint64_t n_weights;       // their elements
     uint64_t n_groups, n_launches; // of the last CPU level, as is workspace_bytes
     uint64_t n_levels;
     int64_t max_tokens, max_sequences; // of one step

@@ -38,6 +38,18 @@ const char *const *arch_preset_names(size_t *n_names) {
     return preset_names;
 }
 
+// N_PRESETS when unknown.
+static size_t find_preset(const char *name) {
+    size_t row = 0;
+    while (row < N_PRESETS && strcmp(preset_names[row], name) != 0) row++;
+    return row;
+}
+
+const char *arch_preset_model_type(const char *name) {
+    const size_t row = find_preset(name);
+    return row < N_PRESETS ? presets[row].model_type : NULL;
+}
+
 static mlcc_status *unknown(const char *name) {
     mlcc_str list = {0};
     for (size_t i = 0; i < N_PRESETS; i++)
@@ -62,8 +74,7 @@ static void put_integer(mlcc_str *text, const char *key, int32_t value) {
 }
 
 mlcc_status *arch_preset_config(const char *name, mlcc_str *text) {
-    size_t row = 0;
-    while (row < N_PRESETS && strcmp(preset_names[row], name) != 0) row++;
+    const size_t row = find_preset(name);
     if (row == N_PRESETS) return unknown(name);
     const preset *chosen = &presets[row];
 

@@ -9,5 +9,7 @@
 mlcc_status *arch_preset_config(const char *name, mlcc_str *text);
 // All names, in table order.
 const char *const *arch_preset_names(size_t *n_names);
+// The model_type of a preset; NULL when there is no such preset.
+const char *arch_preset_model_type(const char *name);
 
 #endif

@@ -2,7 +2,11 @@
 // convert_weight and compile in q0f32, and gives the logits that stand beside it: at every position of a prefill, step by step, in a batch of four, and
 // cut into pieces. The prompts are longer than the models' windows.
 //
-// FAMILIES names another folder; an argument names one model of it, none means all.
+// Where MLCC_CUDA_DRIVER names a driver, usually the fake one of tests/support/cuda_fake, and NVRTC is there, the same by a library for CUDA devices:
+// logits of a prefill and of single steps, and the greedy tokens that the CPU chooses.
+//
+// families [MODEL]    without MODEL: all of them; FAMILIES names another folder
+#include "codegen/cuda/nvrtc.h"
 #include "dist/artifact/compile.h"
 #include "dist/artifact/convert_weight.h"
 #include "dist/artifact/gen_config.h"
@@ -15,12 +19,14 @@
 
 #define LOGIT_ERROR 2e-3
 #define N_SEQUENCES 4
+#define N_GREEDY    4 // tokens that both devices choose after the prompt
 
 static const char *folder, *only;
 
 typedef struct subject {
     mlcc_arena *keep;
-    const char *name;
+    const char *name, *output; // its model directory
+    hf_weight_source *file;
     const int32_t *ids;
     const float *expected; // [n_tokens, vocab]
     int64_t n_tokens, vocab;
@@ -89,9 +95,10 @@ static void check_model(const subject *s) {
             items[i].n_tokens = 1;
         }
     }
+    for (int i = 0; i < N_SEQUENCES; i++) mlcc_engine_remove_sequence(s->engine, sequences[i]);
 }
 
-static void build(const char *source, const char *output, mlcc_arena *keep) {
+static void convert(const char *source, const char *output, mlcc_arena *keep) {
     must(artifact_gen_config(
         &(artifact_gen_config_options){
             .config = source, .quantization = "q0f32", .conv_template = "LM", .output = output},
@@ -100,41 +107,87 @@ static void build(const char *source, const char *output, mlcc_arena *keep) {
         &(artifact_convert_options){
             .config = source, .quantization = "q0f32", .output = output, .n_threads = 1},
         NULL));
-    must(artifact_compile(
-        &(artifact_compile_options){.model = output,
-                                    .overrides = "max_batch_size=4",
-                                    .output = mlcc_path_join(keep, output, "lib.so")},
-        NULL));
 }
 
-static void check_folder(const char *name) {
+// Compiles the model for a device and opens it.
+static void open_for(subject *s, const char *device) {
+    const char *library = mlcc_path_join(s->keep, s->output, "lib.so");
+    must(artifact_compile(
+        &(artifact_compile_options){.model = s->output,
+                                    .device = device,
+                                    .overrides = "max_batch_size=4",
+                                    .output = library},
+        NULL));
+    must(mlcc_model_open(
+        &(mlcc_model_options){.directory = s->output, .n_threads = 1, .no_cache = true},
+        &s->model));
+    must(mlcc_engine_create(
+        s->model, &(mlcc_engine_options){.max_sequences = N_SEQUENCES, .max_tokens = 512},
+        &s->engine));
+}
+
+static void close_both(subject *s) {
+    mlcc_engine_free(s->engine);
+    mlcc_model_close(s->model);
+}
+
+// What the model says after the prompt.
+static void choose_greedily(const subject *s, int32_t *tokens) {
+    int32_t sequence = 0;
+    must(mlcc_engine_add_sequence(s->engine, &sequence));
+    mlcc_batch_item item = {sequence, s->ids, s->n_tokens, MLCC_LOGITS_LAST};
+    for (int i = 0; i < N_GREEDY; i++) {
+        must(mlcc_engine_sample(s->engine, &item, 1, NULL, &tokens[i]));
+        item = (mlcc_batch_item){sequence, &tokens[i], 1, MLCC_LOGITS_LAST};
+    }
+    mlcc_engine_remove_sequence(s->engine, sequence);
+}
+
+static subject make_subject(const char *name) {
     mlcc_arena *keep = mlcc_arena_create();
     const char *source = mlcc_path_join(keep, folder, name);
-    char *output = test_folder_make(keep);
-    subject s = {.keep = keep, .name = name};
-    hf_weight_source *expected = NULL;
-    must(
-        hf_safetensors_open(mlcc_path_join(keep, source, "expected.safetensors"), keep, &expected));
+    const char *expected = mlcc_path_join(keep, source, "expected.safetensors");
+    subject s = {.keep = keep, .name = name, .output = test_folder_make(keep)};
+    must(hf_safetensors_open(expected, keep, &s.file));
     int64_t one = 0, n_rows = 0;
-    s.ids = read_tensor(expected, "ids", keep, &s.n_tokens, &one);
-    s.expected = read_tensor(expected, "logits", keep, &n_rows, &s.vocab);
+    s.ids = read_tensor(s.file, "ids", keep, &s.n_tokens, &one);
+    s.expected = read_tensor(s.file, "logits", keep, &n_rows, &s.vocab);
     assert_int_equal(n_rows, s.n_tokens);
-    build(source, output, keep);
-    must(mlcc_model_open(
-        &(mlcc_model_options){.directory = output, .n_threads = 1, .no_cache = true}, &s.model));
-    must(mlcc_engine_create(
-        s.model, &(mlcc_engine_options){.max_sequences = N_SEQUENCES, .max_tokens = 512},
-        &s.engine));
-    check_model(&s);
-    mlcc_engine_free(s.engine);
-    mlcc_model_close(s.model);
-    expected->close(expected);
-    must(mlcc_dir_remove_tree(output));
-    mlcc_arena_free(keep);
+    convert(source, s.output, keep);
+    return s;
 }
 
-static void test_families(void **state) {
-    (void)state;
+static void drop_subject(subject *s) {
+    s->file->close(s->file);
+    must(mlcc_dir_remove_tree(s->output));
+    mlcc_arena_free(s->keep);
+}
+
+static void check_on_cpu(subject *s) {
+    open_for(s, "cpu");
+    check_model(s);
+    close_both(s);
+}
+
+// The steps are few: an interpreter runs them.
+static void check_on_cuda(subject *s) {
+    int32_t expected[N_GREEDY], tokens[N_GREEDY], sequence = 0;
+    open_for(s, "cpu");
+    choose_greedily(s, expected);
+    close_both(s);
+    open_for(s, "cuda:compute_80");
+    must(mlcc_engine_add_sequence(s->engine, &sequence));
+    const int64_t n_singly = 2;
+    step(s, "prefill on CUDA", sequence, 0, s->n_tokens - n_singly);
+    for (int64_t t = s->n_tokens - n_singly; t < s->n_tokens; t++)
+        step(s, "token by token on CUDA", sequence, t, 1);
+    mlcc_engine_remove_sequence(s->engine, sequence);
+    choose_greedily(s, tokens);
+    assert_memory_equal(tokens, expected, sizeof tokens);
+    close_both(s);
+}
+
+static void for_each_model(void (*check)(subject *s)) {
     mlcc_arena *keep = mlcc_arena_create();
     char **names = NULL;
     size_t n_names = 0, n_checked = 0;
@@ -142,16 +195,41 @@ static void test_families(void **state) {
     for (size_t i = 0; i < n_names; i++) {
         if (only != NULL && strcmp(only, names[i]) != 0) continue;
         print_message("%s\n", names[i]);
-        check_folder(names[i]);
+        subject s = make_subject(names[i]);
+        check(&s);
+        drop_subject(&s);
         n_checked++;
     }
     assert_true(n_checked > 0);
     mlcc_arena_free(keep);
 }
 
+static void test_on_cpu(void **state) {
+    (void)state;
+    for_each_model(check_on_cpu);
+}
+
+static bool has_nvrtc(void) {
+    nvrtc_library *nvrtc = NULL;
+    mlcc_status *status = nvrtc_open(&nvrtc);
+    nvrtc_close(nvrtc);
+    mlcc_status_free(status);
+    return status == NULL;
+}
+
+static void test_on_cuda(void **state) {
+    (void)state;
+    if (getenv("MLCC_CUDA_DRIVER") == NULL || !has_nvrtc()) {
+        print_message("skipped: needs MLCC_CUDA_DRIVER and NVRTC\n");
+        skip();
+    }
+    for_each_model(check_on_cuda);
+}
+
 int main(int argc, char **argv) {
     folder = getenv("FAMILIES") != NULL ? getenv("FAMILIES") : "tests/families/models";
     only = argc > 1 ? argv[1] : NULL;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_families)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_on_cpu), cmocka_unit_test(test_on_cuda)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

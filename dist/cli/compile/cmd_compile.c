@@ -21,6 +21,7 @@ static const args_option options[] = {
     {.name = "system-lib-prefix", .kind = ARGS_TEXT, .value_name = "NAME", .help = "MLC's prefix in object archives; only auto, for a .so has none", .fallback = "auto"},
     {.name = "linker", .kind = ARGS_TEXT, .value_name = "FILE", .help = "without it MLCC_LINKER, ld.lld, ld"},
     {.name = "looking inside", .kind = ARGS_HEADING},
+    {.name = "dry-run", .kind = ARGS_FLAG, .help = "plan everything and say what it takes, but generate no code and write no library"},
     {.name = "debug-dump", .kind = ARGS_TEXT, .value_name = "DIR", .help = "keep IR, LLVM IR and the report there"},
     {.name = "dump-ir", .kind = ARGS_TEXT, .value_name = "WHEN", .help = "all, changed, after:PASS[,PASS], before:PASS[,PASS]; into --debug-dump or to standard error"},
     {.name = "explain-kernels", .kind = ARGS_FLAG, .help = "say for every group which kernel rows were refused and why, how long the chosen one takes at best, its knobs, and what tune has timed"},
@@ -46,6 +47,27 @@ static mlcc_status *check_mlc_options(const args_values *values) {
     return NULL;
 }
 
+static void report(const artifact_compile_options *o, const artifact_compile_result *result) {
+    char library[24], weights[24], workspace[24], levels[48] = "";
+    if (result->n_levels > 1)
+        snprintf(
+            levels, sizeof levels, "%llu CPU levels, in the last ",
+            (unsigned long long)result->n_levels);
+    if (o->plan_only) {
+        const double n_weights = result->n_weights > 0 ? (double)result->n_weights : 1.0;
+        fprintf(
+            stderr, "nothing written; weights %s (%.2f bits each), ",
+            console_bytes(result->weight_bytes, weights),
+            8.0 * (double)result->weight_bytes / n_weights);
+    } else {
+        fprintf(stderr, "wrote %s: %s, ", o->output, console_bytes(result->library_bytes, library));
+    }
+    fprintf(
+        stderr, "%s%llu launches of %llu kernels, workspace %s, %.2f s\n", levels,
+        (unsigned long long)result->n_launches, (unsigned long long)result->n_groups,
+        console_bytes(result->workspace_bytes, workspace), result->seconds);
+}
+
 static mlcc_status *run_compile(const args_values *values) {
     const char *model = args_operand(values, 0);
     MLCC_TRY(check_mlc_options(values));
@@ -66,6 +88,7 @@ static mlcc_status *run_compile(const args_values *values) {
         .overrides = args_text(values, "overrides"),
         .opt = args_text(values, "opt"),
         .output = output,
+        .plan_only = args_flag(values, "dry-run"),
         .linker = args_text(values, "linker"),
         .debug_dump = args_text(values, "debug-dump"),
         .dump_ir = args_text(values, "dump-ir"),
@@ -79,17 +102,8 @@ static mlcc_status *run_compile(const args_values *values) {
     mlcc_status *status = artifact_compile(&o, &result);
     console_progress_end(&progress);
     if (status == NULL) {
-        char library[24], workspace[24], levels[48] = "";
-        if (result.n_levels > 1)
-            snprintf(
-                levels, sizeof levels, "%llu CPU levels, in the last ",
-                (unsigned long long)result.n_levels);
         fputs(mlcc_str_text(&explain), stdout);
-        fprintf(
-            stderr, "wrote %s: %s, %s%llu launches of %llu kernels, workspace %s, %.2f s\n", output,
-            console_bytes(result.library_bytes, library), levels,
-            (unsigned long long)result.n_launches, (unsigned long long)result.n_groups,
-            console_bytes(result.workspace_bytes, workspace), result.seconds);
+        report(&o, &result);
     }
     mlcc_str_free(&explain);
     mlcc_arena_free(keep);
@@ -103,8 +117,9 @@ const args_command cmd_compile = {
     .max_operands = 1,
     .summary = "compile a model into one self-contained lib.so",
     .details =
-        "MODEL is a model directory or its mlc-chat-config.json. Weights are not needed to "
-        "compile. The same input gives the same bytes.\n\n"
+        "MODEL is a model directory or its mlc-chat-config.json; with --quantization also a Hugging "
+        "Face folder, its config.json, or a shape of\nmlcc inspect --presets. Weights are not "
+        "needed to compile. The same input gives the same bytes.\n\n"
         "A list of CPUs (--target x86-64-v2,x86-64-v3,znver4) makes one library with "
         "several CPU levels, the most general first.\nThe last level that a machine can run "
         "is taken there, or the one that MLCC_CPU_LEVEL names; mlcc inspect lists them.\n\n"
@@ -113,7 +128,8 @@ const args_command cmd_compile = {
         "folder: the next compile for this machine reads it and gives the same bytes.\n"
         "Results are those of the library without it, bit for bit. exact=1;tune=1 asks for "
         "both.\n\n"
-        "example\n  mlcc compile ./TinyLlama-q4f16_1-MLC -o ./TinyLlama-q4f16_1-MLC/lib.so "
+        "examples\n  mlcc compile mistral_7b --quantization q4f16_1 --dry-run\n  mlcc compile "
+        "./TinyLlama-q4f16_1-MLC -o ./TinyLlama-q4f16_1-MLC/lib.so "
         "--target x86-64-v3",
     .options = options,
     .n_options = sizeof options / sizeof options[0],

@@ -174,11 +174,14 @@ static void put_ops(inspect_report *report) {
 }
 
 static void put_presets(inspect_report *report) {
-    static const inspect_column columns[] = {{"name", false}};
+    static const inspect_column columns[] = {{"name", false}, {"model_type", false}};
     size_t n = 0;
     const char *const *names = arch_preset_names(&n);
-    inspect_table(report, "presets", columns, 1);
-    for (size_t i = 0; i < n; i++) inspect_cell_text(report, names[i]);
+    inspect_table(report, "presets", columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < n; i++) {
+        inspect_cell_text(report, names[i]);
+        inspect_cell_text(report, arch_preset_model_type(names[i]));
+    }
     inspect_table_end(report);
 }
 
