@@ -24,9 +24,10 @@ typedef struct artifact_compile_options {
     // The CPU, in a CUDA library the one that prepares weights; names in codegen/target.h. A list holds the CPU levels of one library
     // (codegen_split_levels), not for CUDA. NULL: "native", for CUDA the oldest CPU of this machine's family
     const char *target;
-    const char *overrides;     // "key=value;key=value" of compile_options.h; NULL = none
-    const char *opt;           // compile_options.h; NULL = "O2"
-    const char *output;        // file ending in ".so" in an existing directory; not looked at where plan_only
+    const char *overrides; // "key=value;key=value" of compile_options.h; NULL = none
+    const char *opt;       // compile_options.h; NULL = "O2"
+    const char
+        *output; // file ending in ".so" in an existing directory; not looked at where plan_only
     // Everything but code: reads the config, imports the model, runs the passes, chooses a kernel for every group. Writes no library.
     bool plan_only;
     const char *linker;        // NULL: MLCC_LINKER, ld.lld-19, ld.lld, ld
@@ -42,10 +43,10 @@ typedef struct artifact_compile_options {
 } artifact_compile_options;
 
 typedef struct artifact_compile_result {
-    uint64_t workspace_bytes; // of the largest function
-    uint64_t library_bytes;   // 0 where plan_only
-    uint64_t weight_bytes;    // of all params as convert_weight stores them
-    uint64_t n_weights;       // their elements
+    uint64_t workspace_bytes;      // of the largest function
+    uint64_t library_bytes;        // 0 where plan_only
+    uint64_t weight_bytes;         // of all params as convert_weight stores them
+    uint64_t n_weights;            // their elements
     uint64_t n_groups, n_launches; // of the last CPU level, as is workspace_bytes
     uint64_t n_levels;
     int64_t max_tokens, max_sequences; // of one step

@@ -35,7 +35,7 @@ run "$mlcc" inspect "$work/q0f16.so"
 expect 0 "inspecting the library"
 expect_out "inspecting the library" "cuda archs" "sm_80,compute_80" "images"
 run "$mlcc" inspect --kernels
-expect_out "the kernel table" linear_tile16__sm80 cuda/linear_tile16
+expect_out "the kernel table" linear_tile16__sm80 cuda/linear_rows,linear_halves,linear_tile16
 
 # cuda:native is what the driver sees.
 fake=${MLCC_BUILD:?names the build folder}/lib/cuda_fake.so

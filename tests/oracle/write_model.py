@@ -85,6 +85,11 @@ def qwen(weights, config):
                              ("model.embed_tokens", "transformer.wte"), ("model.norm", "transformer.ln_f")])
 
 
+def with_images(weights, config):
+    """Beside the language model a tensor of the one that sees."""
+    return dict(weights, **{"model.vision_embed_tokens.sub_GN": torch.ones(1, 1, 1, 8)})
+
+
 def chatglm(weights, config):
     for layer in range(config.num_hidden_layers):
         joined(weights, "model.layers.%d.self_attn." % layer, QKV, "query_key_value")
@@ -250,6 +255,8 @@ gpt_oss_mxfp4.prepare = take_fp4_numbers
 # ---- the models: config.json, and where transformers lacks the type: the config of its like, and its weights' way into the type ----
 
 SU = {"rope_type": "longrope", "short_factor": [1.0, 1.25, 1.5], "long_factor": [1.0, 2.5, 6.0]}
+LONGROPE = {"short_factor": [1.0, 1.25, 1.5, 1.75], "long_factor": [1.0, 2.5, 6.0, 7.0]}
+PHI3_V = dict(RMS, num_key_value_heads=4, hidden_size=32, original_max_position_embeddings=8, tie_word_embeddings=False)
 GEMMA = base(hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh", rms_norm_eps=1e-6, head_dim=8)
 CHATGLM = {"num_layers": 2, "hidden_size": 24, "kv_channels": 8, "num_attention_heads": 4, "ffn_hidden_size": 36, "layernorm_epsilon": 1e-5,
            "multi_query_attention": True, "add_bias_linear": False, "add_qkv_bias": True, "padded_vocab_size": 53, "seq_length": 64, "rmsnorm": True,
@@ -324,6 +331,8 @@ MODELS = {
     "gemma3_text_scaled": ("gemma3_text", dict(GEMMA, num_key_value_heads=2, sliding_window=4, rope_theta=1000000.0, rope_local_base_freq=10000.0, query_pre_attn_scalar=8, rope_scaling={"rope_type": "linear", "factor": 8.0}, layer_types=["sliding_attention", "full_attention"])),
     "phi3_short": ("phi3", base(**RMS, num_key_value_heads=2, head_dim=None, original_max_position_embeddings=64, max_position_embeddings=64, rope_scaling=SU)),
     "phi3_long": ("phi3", PHI3_LONG, None, as_they_are),
+    "phi3_v_long": ("phi3_v", base(**PHI3_V, rope_scaling=dict(LONGROPE, type="su"), img_processor={"name": "clip_vision_model"}), base(model_type="phi3", **PHI3_V, rope_scaling=dict(LONGROPE, rope_type="longrope")), with_images),
+    "phi3_v_plain": ("phi3_v", base(**RMS, num_key_value_heads=2, img_processor={"name": "clip_vision_model"}), base(model_type="phi3", **RMS, num_key_value_heads=2), with_images),
     "phi3_window": ("phi3", base(**RMS, num_key_value_heads=4, original_max_position_embeddings=64, sliding_window=6)),
     "olmo2_gqa": ("olmo2", base(rms_norm_eps=1e-6, num_key_value_heads=2)),
     "olmo2_tied": ("olmo2", base(rms_norm_eps=1e-6, num_key_value_heads=4, tie_word_embeddings=True)),

@@ -101,18 +101,6 @@ DEVICE void latent_join(latent_state *state, const float *parts, i32 n_splits) {
     }
 }
 
-// Whether this block is the last of n_blocks that get here; then it sees what all of them wrote before. `counter` is 0 before and after.
-DEVICE bool latent_is_last(u32 *counter, u32 n_blocks, u32 *shared) {
-    device_fence();
-    block_sync(); // all threads' writes are out
-    if (thread_index() == 0) *shared = atomic_add_u32(counter, 1) + 1;
-    block_sync();
-    if (*shared != n_blocks) return false;
-    device_fence();
-    if (thread_index() == 0) *counter = 0;
-    return true;
-}
-
 KERNEL BOUNDS(KERNEL_THREADS_latent_attention, KERNEL_BLOCKS_latent_attention) void latent_attention(const kernel_env env) {
     SHARED(shared);
     grid_wait();
@@ -158,7 +146,7 @@ KERNEL BOUNDS(KERNEL_THREADS_latent_attention, KERNEL_BLOCKS_latent_attention) v
         float *parts = (float *)(kernel_scratch(&env) + KERNEL_COUNTER_BYTES) +
                        (place * LATENT_HEADS + warp_index()) * block_count_z() * LATENT_PART_FLOATS(RANK);
         if (has_head) latent_store_part(&state, parts + block_index_z() * LATENT_PART_FLOATS(RANK));
-        if (!latent_is_last(counter, (u32)n_splits, (u32 *)shared)) return;
+        if (!arrive_last(counter, (u32)n_splits, (u32 *)shared)) return;
         if (has_head) latent_join(&state, parts, n_splits);
     }
     if (has_head) latent_store(&env, &state, token, head);

@@ -39,18 +39,6 @@ DEVICE void join_warps(const float *parts, float *part, i32 n_heads) {
     }
 }
 
-// Whether this block is the last of n_blocks that get here; then it sees what all of them wrote before. `counter` is 0 before and after.
-DEVICE bool arrive_last(u32 *counter, u32 n_blocks, u32 *shared) {
-    device_fence();
-    block_sync(); // all threads' writes are out
-    if (thread_index() == 0) *shared = atomic_add_u32(counter, 1) + 1;
-    block_sync();
-    if (*shared != n_blocks) return false;
-    device_fence();
-    if (thread_index() == 0) *counter = 0;
-    return true;
-}
-
 // The result out of the splits' parts. `factors` is shared memory, [n_heads][ATTENTION_MAX_SPLITS].
 DEVICE void store_splits(
     const kernel_env *env, const float *splits, i32 n_splits, float *factors, i32 token, i32 first_head,

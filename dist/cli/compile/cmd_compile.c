@@ -117,7 +117,8 @@ const args_command cmd_compile = {
     .max_operands = 1,
     .summary = "compile a model into one self-contained lib.so",
     .details =
-        "MODEL is a model directory or its mlc-chat-config.json; with --quantization also a Hugging "
+        "MODEL is a model directory or its mlc-chat-config.json; with --quantization also a "
+        "Hugging "
         "Face folder, its config.json, or a shape of\nmlcc inspect --presets. Weights are not "
         "needed to compile. The same input gives the same bytes.\n\n"
         "A list of CPUs (--target x86-64-v2,x86-64-v3,znver4) makes one library with "

@@ -80,8 +80,8 @@ static void the_same_bytes_anywhere(void **state) {
     must(ir_parse_module(text, length, "before.mlcir", b.keep, &module));
     assert_int_equal(module->level, IR_LEVEL_GRAPH);
     free(text);
-    text = file_text(&b, "dump/13-plan_memory.mlcir", &length);
-    must(ir_parse_module(text, length, "13-plan_memory.mlcir", b.keep, &module));
+    text = file_text(&b, "dump/14-plan_memory.mlcir", &length);
+    must(ir_parse_module(text, length, "14-plan_memory.mlcir", b.keep, &module));
     assert_int_equal(module->level, IR_LEVEL_PLAN);
     free(text);
     text = file_text(&b, "dump/report.txt", &length);
