@@ -113,7 +113,7 @@ static void changed_dumps_only_what_moved(void **state) {
     size_t n_names;
     assert_null(mlcc_dir_list(dir, f->keep, &names, &n_names));
     assert_int_equal(n_names, 1);
-    assert_string_equal(names[0], "07-prune.mlcir");
+    assert_string_equal(names[0], "08-prune.mlcir");
     snprintf(path, sizeof path, "%s/%s", dir, names[0]);
     assert_null(mlcc_dir_remove_tree(dir));
     assert_false(mlcc_file_exists(path));
