@@ -116,6 +116,8 @@ static const char *const float_names[] = {"f32", "f16", "bf16"};
 static const ir_dtype float_dtypes[] = {IR_F32, IR_F16, IR_BF16};
 
 #include "tests/kernels/rows_linear.h"
+
+// Uses what the linears have.
 #include "tests/kernels/rows_experts.h"
 
 // ---- rows ---------------------------------------------------------------------------------------------
