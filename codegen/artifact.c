@@ -337,6 +337,15 @@ static mlcc_status *build_function(
     return NULL;
 }
 
+int64_t codegen_shared_offset(const codegen_function *f) {
+    return (f->function->workspace_bytes + 63) / 64 * 64;
+}
+
+int64_t codegen_workspace_bytes(const codegen_function *f) {
+    if (f->shared_bytes == 0) return f->function->workspace_bytes;
+    return codegen_shared_offset(f) + f->shared_bytes;
+}
+
 // ---- params -------------------------------------------------------------------------------------------
 
 // Layouts know matrices; a stack is one with the rows of all.

@@ -55,6 +55,8 @@ typedef struct codegen_function {
         results; // per result of the ABI: index into function->returns; values in an argument's memory are none
     int32_t n_results;
     int64_t scratch_bytes; // per thread; filled by the target
+    int64_t
+        shared_bytes; // behind the workspace, for all threads; filled by the target, 0 on CUDA devices
 } codegen_function;
 
 // Rewriting of stored pieces into one device layout for one element format and shape.
@@ -89,6 +91,10 @@ typedef struct codegen_artifact {
 // input); UNSUPPORTED when a function returns a constant, a param, or one value twice.
 mlcc_status *codegen_artifact_build(
     const ir_module *module, mlcc_arena *keep, codegen_artifact **out);
+
+// Where the memory begins that the threads of a launch share, from the workspace on, and the bytes of both: what the runtime allocates.
+int64_t codegen_shared_offset(const codegen_function *f);
+int64_t codegen_workspace_bytes(const codegen_function *f);
 
 // The anchor of a group, or NULL when it holds only element-wise ops. Of a chain, which holds several, the linear, or else the first.
 const ir_node *codegen_group_anchor(const ir_function *group);

@@ -244,12 +244,29 @@ static void measure_scratch(
     }
 }
 
+// Launches use it in turn too.
+static mlcc_status *measure_shared(const codegen_artifact *artifact, codegen_function *f) {
+    for (int32_t j = 0; j < f->n_launches; j++) {
+        const codegen_instance *instance = &artifact->instances[f->launches[j].instance];
+        const kernel_row *row = cpu_kernel_find(instance->kernel);
+        const int64_t wish = row != NULL ? cpu_kernel_shared_bytes(row, instance->group) : 0;
+        const int64_t shared_bytes = round_up(wish, 64);
+        if (shared_bytes > f->shared_bytes) f->shared_bytes = shared_bytes;
+    }
+    if (f->function->workspace_bytes > INT64_MAX - 64 - f->shared_bytes) {
+        return MLCC_ERROR(
+            UNSUPPORTED, "function '%s' needs more memory than addresses reach", f->function->name);
+    }
+    return NULL;
+}
+
 static mlcc_status *measure(const codegen_target *target, codegen_artifact *artifact) {
     for (int32_t i = 0; i < artifact->n_params; i++) {
         MLCC_TRY(measure_param(target, &artifact->params[i]));
     }
     for (int32_t i = 0; i < artifact->n_functions; i++) {
         measure_scratch(target, artifact, &artifact->functions[i]);
+        if (target->cuda == NULL) MLCC_TRY(measure_shared(artifact, &artifact->functions[i]));
     }
     return NULL;
 }

@@ -50,10 +50,11 @@ static void put_functions(const codegen_artifact *artifact, mlcc_str *out) {
         }
         mlcc_str_printf(
             out,
-            "\nfunction '%s': %d launches, %d waits, workspace %lld bytes, scratch %lld bytes a "
-            "thread\n",
+            "\nfunction '%s': %d launches, %d waits, workspace %lld bytes, shared %lld bytes, "
+            "scratch %lld bytes a thread\n",
             function->function->name, count_of_run(function, true), n_waits,
-            (long long)function->function->workspace_bytes, (long long)function->scratch_bytes);
+            (long long)function->function->workspace_bytes, (long long)function->shared_bytes,
+            (long long)function->scratch_bytes);
         const int32_t n_few = count_of_run(function, false);
         if (n_few != count_of_run(function, true)) {
             mlcc_str_printf(out, "  %d launches where rows are few: chains are one\n", n_few);

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define MLCC_ABI_MAGIC              0x4343434cu // "LCCC"
-#define MLCC_ABI_VERSION            2u
+#define MLCC_ABI_VERSION            3u
 #define MLCC_ABI_QUERY              "mlcc_model_query"
 #define MLCC_ABI_LEVELS             "mlcc_model_levels"
 #define MLCC_ABI_MAX_LEVELS         8
@@ -91,6 +91,9 @@ typedef struct mlcc_abi_call {
     // All threads wait for each other. Called between launches that depend on each other, also by a thread that is alone; NULL: there is one.
     void (*barrier)(void *state);
     void *barrier_state;
+    // The same between launches that only share memory, and between the two parts of one launch: whoever notes times at `barrier`, where one
+    // stretch of launches ends and the next begins, does not here. NULL: barrier.
+    void (*meet)(void *state);
 } mlcc_abi_call;
 
 // Runs thread `thread` of `n_threads`; 0 = done.

@@ -228,6 +228,33 @@ static int64_t heads_scratch(const ir_function *group) {
     return KERNEL_HEADS_ROWS * anchor_type(group, 1)->dims[2].value * (int64_t)sizeof(float);
 }
 
+// ---- shared memory ------------------------------------------------------------------------------------
+
+// The stretches of all heads for as many tokens as take part, at the longest context or window that the model is compiled for, as far as
+// there is room; the kernel looks what fits. One stretch needs nothing. Rows are those of kernels/paged_attention_whole.h.
+static int64_t attention_shared(const ir_function *group) {
+    const int64_t most = KERNEL_ATTENTION_SHARED_BYTES;
+    const ir_node *anchor = codegen_group_anchor(group);
+    const int64_t head_dim = ir_attr_i64(anchor, "head_dim"),
+                  window = ir_attr_i64(anchor, "window");
+    const int64_t n_slots = ir_dim_bound(anchor_type(group, 2)->dims[1]);
+    int64_t n_tokens = ir_dim_bound(anchor_type(group, 0)->dims[0]);
+    if (n_tokens > KERNEL_ATTENTION_SHARED_TOKENS) n_tokens = KERNEL_ATTENTION_SHARED_TOKENS;
+    const int64_t stretch_slots = KERNEL_ATTENTION_STRETCH / KERNEL_ATTENTION_PAGE;
+    int64_t n_stretches = n_slots / stretch_slots + (n_slots % stretch_slots != 0);
+    if (window > 0 && window / KERNEL_ATTENTION_STRETCH + 2 < n_stretches)
+        n_stretches = window / KERNEL_ATTENTION_STRETCH + 2;
+    if (n_stretches < 2) return 0;
+    const int64_t n_heads = anchor_type(group, 0)->dims[1].value / head_dim;
+    const int64_t row_bytes = ((head_dim + 15) / 16 * 16 + 32) * (int64_t)sizeof(float);
+    const int64_t stretch_bytes = n_tokens * n_heads * row_bytes;
+    return n_stretches < most / stretch_bytes ? n_stretches * stretch_bytes : most;
+}
+
+int64_t cpu_kernel_shared_bytes(const kernel_row *row, const ir_function *group) {
+    return row->op == IR_OP_PAGED_ATTENTION ? attention_shared(group) : 0;
+}
+
 // ---- the table ----------------------------------------------------------------------------------------
 
 #define IR_OP_N_OPS IR_N_OPS

@@ -10,6 +10,8 @@ const kernel_row *cpu_kernel_find(const char *name); // NULL when unknown
 // Why this CPU or this group cannot use the row, or NULL when it can. The text lives in `keep` or for ever.
 const char *cpu_kernel_refusal(
     const kernel_row *row, const codegen_cpu *cpu, const ir_function *group, mlcc_arena *keep);
+// Memory that the threads of a launch share (kernel_shared); 0: the kernel has none for this group. A table of its own, as one op asks for any.
+int64_t cpu_kernel_shared_bytes(const kernel_row *row, const ir_function *group);
 // Name of the bitcode file that a group needs of the row's kernel (codegen/cpu/bitcode.h).
 const char *cpu_kernel_bitcode(const kernel_row *row, const ir_function *group, mlcc_arena *keep);
 

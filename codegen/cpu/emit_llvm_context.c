@@ -92,8 +92,10 @@ mlcc_status *emit_open(
     e->f32 = LLVMFloatTypeInContext(e->context);
     e->f64 = LLVMDoubleTypeInContext(e->context);
     e->runs = MLCC_NEW_ARRAY(keep, LLVMValueRef, (size_t)artifact->n_instances + 1);
+    e->finishes = MLCC_NEW_ARRAY(keep, LLVMValueRef, (size_t)artifact->n_instances + 1);
     e->prepares = MLCC_NEW_ARRAY(keep, LLVMValueRef, (size_t)artifact->n_prepares + 1);
     e->functions = MLCC_NEW_ARRAY(keep, LLVMValueRef, (size_t)artifact->n_functions + 1);
+    e->n_counters = MLCC_NEW_ARRAY(keep, int32_t, (size_t)artifact->n_functions + 1);
     MLCC_TRY(open_machine(e));
     // The mathematical functions come first; every group module is linked to them.
     MLCC_TRY(emit_parse_bitcode(e, "portable/math", &e->module));

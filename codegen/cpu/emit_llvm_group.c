@@ -26,13 +26,22 @@ unsigned emit_env_scratch(const emit_group *g) {
     return (unsigned)(g->instance->n_inputs + g->instance->group->n_returns);
 }
 
+unsigned emit_env_shared(const emit_group *g) {
+    return emit_env_scratch(g) + 1u;
+}
+
+// The first field behind the pointers.
+static unsigned env_symbols(const emit_group *g) {
+    return emit_env_shared(g) + (g->shared_bytes > 0 ? 1u : 0u);
+}
+
 static unsigned env_symbol(const emit_group *g, int32_t symbol) {
-    return emit_env_scratch(g) + 1u + (unsigned)symbol;
+    return env_symbols(g) + (unsigned)symbol;
 }
 
 static void make_env_type(emit_group *g) {
     emit *e = g->e;
-    unsigned n_pointers = emit_env_scratch(g) + 1u;
+    unsigned n_pointers = env_symbols(g);
     unsigned n_fields = n_pointers + (unsigned)module_of(g)->n_symbols;
     LLVMTypeRef *fields = MLCC_NEW_ARRAY(e->keep, LLVMTypeRef, n_fields);
     for (unsigned i = 0; i < n_fields; i++) fields[i] = i < n_pointers ? e->pointer : e->i64;
@@ -69,6 +78,7 @@ static void make_private(LLVMModuleRef module) {
 
 typedef struct kernel_functions {
     LLVMValueRef body, items, chunk;
+    LLVMValueRef finish, finish_items; // NULL: no second part
 } kernel_functions;
 
 static mlcc_status *find_function(
@@ -96,9 +106,21 @@ static LLVMTypeRef items_type(const emit *e) {
     return emit_function_type(e->i64, params, 1);
 }
 
+// Also that of _finish_items.
 static LLVMTypeRef chunk_type(const emit *e) {
     LLVMTypeRef params[] = {e->pointer, e->i64};
     return emit_function_type(e->i64, params, 2);
+}
+
+static mlcc_status *find_functions(
+    const emit_group *g, const char *symbol, kernel_functions *kernel) {
+    MLCC_TRY(find_function(g, symbol, "", body_type(g->e), &kernel->body));
+    MLCC_TRY(find_function(g, symbol, "_items", items_type(g->e), &kernel->items));
+    MLCC_TRY(find_function(g, symbol, "_chunk", chunk_type(g->e), &kernel->chunk));
+    const char *finish = mlcc_arena_printf(g->e->keep, "%s_finish", symbol);
+    if (LLVMGetNamedFunction(g->module, finish) == NULL) return NULL;
+    MLCC_TRY(find_function(g, symbol, "_finish", body_type(g->e), &kernel->finish));
+    return find_function(g, symbol, "_finish_items", chunk_type(g->e), &kernel->finish_items);
 }
 
 // ---- run ----------------------------------------------------------------------------------------------
@@ -110,27 +132,27 @@ static bool writes_input(const codegen_instance *instance, int32_t input) {
     return false;
 }
 
-static LLVMValueRef declare_run(emit_group *g, const char *name) {
+static LLVMValueRef declare_run(emit_group *g, const char *name, LLVMTypeRef result) {
     emit *e = g->e;
     const codegen_instance *instance = g->instance;
     size_t n_symbols = module_of(g)->n_symbols;
     size_t capacity =
-        (size_t)instance->n_inputs + (size_t)instance->group->n_returns + n_symbols + 3;
+        (size_t)instance->n_inputs + (size_t)instance->group->n_returns + n_symbols + 4;
     LLVMTypeRef *params = MLCC_NEW_ARRAY(e->keep, LLVMTypeRef, capacity);
     unsigned n = 0;
     for (int32_t i = 0; i < instance->n_inputs; i++) params[n++] = e->pointer;
     for (int32_t r = 0; r < instance->group->n_returns; r++) {
         if (instance->in_place[r] < 0) params[n++] = e->pointer;
     }
-    unsigned n_memory = n;
     params[n++] = e->pointer; // scratch
+    if (g->shared_bytes > 0) params[n++] = e->pointer;
+    unsigned n_memory = n;
     for (size_t i = 0; i < n_symbols; i++) params[n++] = e->i64;
     params[n++] = e->pointer; // counter
     params[n++] = e->i32;     // n_threads
-    LLVMValueRef run =
-        LLVMAddFunction(g->module, name, emit_function_type(e->void_type, params, n));
+    LLVMValueRef run = LLVMAddFunction(g->module, name, emit_function_type(result, params, n));
     emit_add_attribute(e, run, (unsigned)EMIT_FUNCTION_INDEX, "noinline", 0);
-    for (unsigned i = 0; i <= n_memory; i++) {
+    for (unsigned i = 0; i < n_memory; i++) {
         emit_add_attribute(e, run, i + 1, "noalias", 0);
         emit_add_attribute(e, run, i + 1, "align", 64);
         if (i < (unsigned)instance->n_inputs && !writes_input(instance, (int32_t)i)) {
@@ -153,6 +175,7 @@ static unsigned fill_env(emit_group *g, LLVMValueRef run, LLVMValueRef env) {
         env_store(g, env, emit_env_result(g, r), memory);
     }
     env_store(g, env, emit_env_scratch(g), LLVMGetParam(run, n++));
+    if (g->shared_bytes > 0) env_store(g, env, emit_env_shared(g), LLVMGetParam(run, n++));
     for (size_t i = 0; i < module_of(g)->n_symbols; i++) {
         env_store(g, env, env_symbol(g, (int32_t)i), LLVMGetParam(run, n++));
     }
@@ -163,63 +186,107 @@ static LLVMValueRef minimum(LLVMBuilderRef b, LLVMValueRef x, LLVMValueRef y) {
     return LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, x, y, ""), x, y, "");
 }
 
+// One of the functions that threads run: its parameters in an environment, and the blocks of its loop.
+typedef struct run_frame {
+    LLVMValueRef function, env, counter, n_threads;
+    LLVMBasicBlockRef take, work, done;
+} run_frame;
+
+static run_frame open_run(emit_group *g, LLVMValueRef function) {
+    emit *e = g->e;
+    run_frame f = {.function = function};
+    LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(e->context, function, "entry");
+    f.take = LLVMAppendBasicBlockInContext(e->context, function, "take");
+    f.work = LLVMAppendBasicBlockInContext(e->context, function, "work");
+    f.done = LLVMAppendBasicBlockInContext(e->context, function, "done");
+    LLVMPositionBuilderAtEnd(e->builder, entry);
+    f.env = LLVMBuildAlloca(e->builder, g->env_type, "env");
+    unsigned n = fill_env(g, function, f.env);
+    f.counter = LLVMGetParam(function, n);
+    f.n_threads = LLVMGetParam(function, n + 1);
+    return f;
+}
+
+// while ((begin = counter++ * chunk) < items) body(env, begin, min(begin + chunk, items))
+static void emit_loop(
+    emit *e, const run_frame *f, LLVMValueRef items, LLVMValueRef chunk, LLVMValueRef body) {
+    LLVMBuilderRef b = e->builder;
+    LLVMBuildBr(b, f->take);
+
+    LLVMPositionBuilderAtEnd(b, f->take);
+    LLVMValueRef ticket = LLVMBuildAtomicRMW(
+        b, LLVMAtomicRMWBinOpAdd, f->counter, emit_i32(e, 1), LLVMAtomicOrderingMonotonic, 0);
+    LLVMValueRef begin = LLVMBuildNSWMul(b, LLVMBuildZExt(b, ticket, e->i64, ""), chunk, "begin");
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, begin, items, ""), f->work, f->done);
+
+    LLVMPositionBuilderAtEnd(b, f->work);
+    LLVMValueRef rest = LLVMBuildNSWSub(b, items, begin, "");
+    LLVMValueRef end = LLVMBuildNSWAdd(b, begin, minimum(b, chunk, rest), "end");
+    LLVMValueRef body_args[] = {f->env, begin, end};
+    LLVMBuildCall2(b, body_type(e), body, body_args, 3, "");
+    LLVMBuildBr(b, f->take);
+    LLVMPositionBuilderAtEnd(b, f->done);
+}
+
+static LLVMValueRef call_chunk(emit *e, const run_frame *f, LLVMValueRef function) {
+    LLVMValueRef args[] = {f->env, LLVMBuildSExt(e->builder, f->n_threads, e->i64, "")};
+    return LLVMBuildCall2(e->builder, chunk_type(e), function, args, 2, "");
+}
+
 // Threads take chunks from the launch's counter until the items are used up. One thread takes all at once.
 //
 //   items = kernel_items(env); chunk = n_threads == 1 ? items : max(1, kernel_chunk(env, n_threads))
 //   while ((begin = counter++ * chunk) < items) kernel(env, begin, min(begin + chunk, items))
+//   return n_threads == 1 ? 0 : kernel_finish_items(env, n_threads)       where the kernel has a second part
 static void emit_run_body(emit_group *g, LLVMValueRef run, const kernel_functions *kernel) {
     emit *e = g->e;
     LLVMBuilderRef b = e->builder;
-    LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(e->context, run, "entry");
-    LLVMBasicBlockRef take = LLVMAppendBasicBlockInContext(e->context, run, "take");
-    LLVMBasicBlockRef work = LLVMAppendBasicBlockInContext(e->context, run, "work");
-    LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(e->context, run, "done");
-
-    LLVMPositionBuilderAtEnd(b, entry);
-    LLVMValueRef env = LLVMBuildAlloca(b, g->env_type, "env");
-    unsigned n = fill_env(g, run, env);
-    LLVMValueRef counter = LLVMGetParam(run, n), n_threads = LLVMGetParam(run, n + 1);
+    const run_frame f = open_run(g, run);
+    LLVMValueRef env = f.env;
     LLVMValueRef items = LLVMBuildCall2(b, items_type(e), kernel->items, &env, 1, "items");
-    LLVMValueRef chunk_args[] = {env, LLVMBuildSExt(b, n_threads, e->i64, "")};
-    LLVMValueRef asked = LLVMBuildCall2(b, chunk_type(e), kernel->chunk, chunk_args, 2, "");
+    LLVMValueRef asked = call_chunk(e, &f, kernel->chunk);
     LLVMValueRef one = emit_i64(e, 1);
     LLVMValueRef positive = LLVMBuildICmp(b, LLVMIntSGT, asked, one, "");
-    LLVMValueRef single = LLVMBuildICmp(b, LLVMIntEQ, n_threads, emit_i32(e, 1), "");
+    LLVMValueRef single = LLVMBuildICmp(b, LLVMIntEQ, f.n_threads, emit_i32(e, 1), "");
     LLVMValueRef chunk = LLVMBuildSelect(b, positive, asked, one, "");
     chunk = LLVMBuildSelect(b, single, items, chunk, "chunk");
-    LLVMBuildBr(b, take);
+    emit_loop(e, &f, items, chunk, kernel->body);
+    if (kernel->finish == NULL) {
+        LLVMBuildRetVoid(b);
+        return;
+    }
+    LLVMValueRef left = call_chunk(e, &f, kernel->finish_items);
+    LLVMBuildRet(b, LLVMBuildSelect(b, single, emit_i64(e, 0), left, ""));
+}
 
-    LLVMPositionBuilderAtEnd(b, take);
-    LLVMValueRef ticket = LLVMBuildAtomicRMW(
-        b, LLVMAtomicRMWBinOpAdd, counter, emit_i32(e, 1), LLVMAtomicOrderingMonotonic, 0);
-    LLVMValueRef begin = LLVMBuildNSWMul(b, LLVMBuildZExt(b, ticket, e->i64, ""), chunk, "begin");
-    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, begin, items, ""), work, done);
+// The second part: kernel_finish of one item after the other.
+static void emit_finish_body(emit_group *g, LLVMValueRef finish, const kernel_functions *kernel) {
+    emit *e = g->e;
+    const run_frame f = open_run(g, finish);
+    emit_loop(e, &f, call_chunk(e, &f, kernel->finish_items), emit_i64(e, 1), kernel->finish);
+    LLVMBuildRetVoid(e->builder);
+}
 
-    LLVMPositionBuilderAtEnd(b, work);
-    LLVMValueRef rest = LLVMBuildNSWSub(b, items, begin, "");
-    LLVMValueRef end = LLVMBuildNSWAdd(b, begin, minimum(b, chunk, rest), "end");
-    LLVMValueRef body_args[] = {env, begin, end};
-    LLVMBuildCall2(b, body_type(e), kernel->body, body_args, 3, "");
-    LLVMBuildBr(b, take);
-
-    LLVMPositionBuilderAtEnd(b, done);
-    LLVMBuildRetVoid(b);
+static const char *finish_name(const emit *e, const char *name) {
+    return mlcc_arena_printf(e->keep, "%s.finish", name);
 }
 
 static mlcc_status *build_run(emit_group *g, const kernel_row *row, const char *name) {
     kernel_functions kernel = {0};
-    MLCC_TRY(find_function(g, row->symbol, "", body_type(g->e), &kernel.body));
-    MLCC_TRY(find_function(g, row->symbol, "_items", items_type(g->e), &kernel.items));
-    MLCC_TRY(find_function(g, row->symbol, "_chunk", chunk_type(g->e), &kernel.chunk));
+    MLCC_TRY(find_functions(g, row->symbol, &kernel));
     make_env_type(g);
     g->stored = MLCC_NEW_ARRAY(g->e->keep, bool, (size_t)g->instance->group->n_returns + 1);
     MLCC_TRY(emit_hooks(g));
     make_private(g->module);
-    LLVMValueRef inlined[] = {kernel.body, kernel.items, kernel.chunk};
-    for (size_t i = 0; i < 3; i++) {
+    LLVMValueRef inlined[] = {
+        kernel.body, kernel.items, kernel.chunk, kernel.finish, kernel.finish_items};
+    for (size_t i = 0; i < (kernel.finish != NULL ? 5 : 3); i++) {
         emit_add_attribute(g->e, inlined[i], (unsigned)EMIT_FUNCTION_INDEX, "alwaysinline", 0);
     }
-    emit_run_body(g, declare_run(g, name), &kernel);
+    LLVMTypeRef result = kernel.finish != NULL ? g->e->i64 : g->e->void_type;
+    emit_run_body(g, declare_run(g, name, result), &kernel);
+    if (kernel.finish != NULL)
+        emit_finish_body(g, declare_run(g, finish_name(g->e, name), g->e->void_type), &kernel);
     return emit_verify(g->module, name);
 }
 
@@ -243,6 +310,7 @@ mlcc_status *emit_instance(emit *e, int32_t index) {
         .instance = instance,
         .anchor = anchor,
         .has_scratch = row->scratch_bytes != NULL,
+        .shared_bytes = cpu_kernel_shared_bytes(row, instance->group),
         .knobs = e->options->knobs != NULL ? e->options->knobs[index] : cpu_knobs_fallback()};
     const char *bitcode = cpu_kernel_bitcode(row, instance->group, e->keep);
     MLCC_TRY(emit_parse_bitcode(e, bitcode, &g.module));
@@ -255,6 +323,8 @@ mlcc_status *emit_instance(emit *e, int32_t index) {
     MLCC_TRY(emit_link(e, g.module, name));
     e->runs[index] = LLVMGetNamedFunction(e->module, name);
     LLVMSetLinkage(e->runs[index], LLVMInternalLinkage);
+    e->finishes[index] = LLVMGetNamedFunction(e->module, finish_name(e, name));
+    if (e->finishes[index] != NULL) LLVMSetLinkage(e->finishes[index], LLVMInternalLinkage);
     return NULL;
 }
 

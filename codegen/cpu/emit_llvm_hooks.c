@@ -184,6 +184,20 @@ static mlcc_status *define_scratch(emit_group *g, const hook *h) {
     return NULL;
 }
 
+static mlcc_status *define_shared(emit_group *g, const hook *h) {
+    (void)h;
+    LLVMBuildRet(
+        g->e->builder, g->shared_bytes > 0 ? emit_env_load(g, emit_env_shared(g), g->e->pointer)
+                                           : LLVMConstPointerNull(g->e->pointer));
+    return NULL;
+}
+
+static mlcc_status *define_shared_bytes(emit_group *g, const hook *h) {
+    (void)h;
+    LLVMBuildRet(g->e->builder, emit_i64(g->e, g->shared_bytes));
+    return NULL;
+}
+
 // ---- elements -----------------------------------------------------------------------------------------
 
 static mlcc_status *define_load(emit_group *g, const hook *h) {
@@ -283,6 +297,8 @@ static const hook_row rows[] = {
     {"kernel_keep_", 1, false, define_keep},
     {"kernel_store_", 1, false, define_store},
     {"kernel_scratch", 0, false, define_scratch},
+    {"kernel_shared", 0, false, define_shared},
+    {"kernel_shared_bytes", 0, false, define_shared_bytes},
     {"kernel_attr_", -1, false, define_attr}, // followed by a word
     {"kernel_knob_", -1, false, define_knob},
 };

@@ -8,7 +8,12 @@
 //       return 0;
 //   }
 //
-// A wait stands only before a launch that touches what the launches since the last wait write.
+// A wait stands only before a launch that touches what the launches since the last wait write. Threads also meet, without a new stretch
+// (mlcc_abi_call.meet), before a launch whose shared memory one since the last wait may still use, and before the second part of a launch that has
+// one (kernels/kernel.h), whose counter lies behind those of the launches:
+//
+//   if (run_paged_attention(…) > 0) { meet(call); finish_paged_attention(…); }
+#include "codegen/cpu/cpu_kernels.h"
 #include "codegen/cpu/emit_llvm_inside.h"
 #include "runtime/abi.h"
 
@@ -16,13 +21,17 @@
 
 typedef struct host {
     emit *e;
+    const codegen_function *f;
+    LLVMValueRef function;
     LLVMValueRef call; // const mlcc_abi_call *
     LLVMValueRef n_threads;
     LLVMValueRef scratch; // this thread's
     LLVMValueRef workspace;
     LLVMValueRef counters;
+    int32_t n_counters;
     LLVMValueRef *symbols; // i64 values
     LLVMValueRef *consts;  // globals, made on first use
+    bool is_shared;        // a launch since the last wait may still use the shared memory
 } host;
 
 // A pointer field of mlcc_abi_call.
@@ -35,18 +44,23 @@ static LLVMValueRef load_from_list(emit *e, LLVMValueRef list, int64_t index) {
     return LLVMBuildLoad2(e->builder, e->pointer, emit_element(e, e->pointer, list, index), "");
 }
 
-// void wait(const mlcc_abi_call *call)
-static void build_wait(emit *e) {
+// void wait(const mlcc_abi_call *call), or meet
+static LLVMValueRef build_wait(emit *e, const char *name, bool is_meet) {
     LLVMBuilderRef b = e->builder;
-    e->wait = LLVMAddFunction(e->module, "wait", emit_function_type(e->void_type, &e->pointer, 1));
-    LLVMSetLinkage(e->wait, LLVMInternalLinkage);
-    emit_add_attribute(e, e->wait, (unsigned)EMIT_FUNCTION_INDEX, "noinline", 0);
-    LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(e->context, e->wait, "entry");
-    LLVMBasicBlockRef meet = LLVMAppendBasicBlockInContext(e->context, e->wait, "meet");
-    LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(e->context, e->wait, "done");
+    LLVMTypeRef type = emit_function_type(e->void_type, &e->pointer, 1);
+    LLVMValueRef wait = LLVMAddFunction(e->module, name, type);
+    LLVMSetLinkage(wait, LLVMInternalLinkage);
+    emit_add_attribute(e, wait, (unsigned)EMIT_FUNCTION_INDEX, "noinline", 0);
+    LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(e->context, wait, "entry");
+    LLVMBasicBlockRef meet = LLVMAppendBasicBlockInContext(e->context, wait, "meet");
+    LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(e->context, wait, "done");
     LLVMPositionBuilderAtEnd(b, entry);
-    LLVMValueRef call = LLVMGetParam(e->wait, 0);
+    LLVMValueRef call = LLVMGetParam(wait, 0);
     LLVMValueRef barrier = load_field(e, call, offsetof(mlcc_abi_call, barrier));
+    if (is_meet) {
+        LLVMValueRef own = load_field(e, call, offsetof(mlcc_abi_call, meet));
+        barrier = LLVMBuildSelect(b, LLVMBuildIsNull(b, own, ""), barrier, own, "");
+    }
     LLVMBuildCondBr(b, LLVMBuildIsNull(b, barrier, ""), done, meet);
     LLVMPositionBuilderAtEnd(b, meet);
     LLVMValueRef state = load_field(e, call, offsetof(mlcc_abi_call, barrier_state));
@@ -54,6 +68,7 @@ static void build_wait(emit *e) {
     LLVMBuildBr(b, done);
     LLVMPositionBuilderAtEnd(b, done);
     LLVMBuildRetVoid(b);
+    return wait;
 }
 
 static LLVMValueRef const_memory(host *h, int32_t index) {
@@ -88,13 +103,45 @@ static LLVMValueRef place_memory(host *h, const codegen_place *place) {
     return emit_element(e, e->i8, h->workspace, place->offset_bytes);
 }
 
+static void emit_wait(host *h) {
+    emit *e = h->e;
+    h->is_shared = false;
+    LLVMBuildCall2(e->builder, LLVMGlobalGetValueType(e->wait), e->wait, &h->call, 1, "");
+}
+
+static void emit_meet(host *h) {
+    emit *e = h->e;
+    if (e->meet == NULL) {
+        LLVMBasicBlockRef here = LLVMGetInsertBlock(e->builder);
+        e->meet = build_wait(e, "meet", true);
+        LLVMPositionBuilderAtEnd(e->builder, here);
+    }
+    LLVMBuildCall2(e->builder, LLVMGlobalGetValueType(e->meet), e->meet, &h->call, 1, "");
+}
+
+// if (n_items > 0) { meet; finish(args…, counter of its own, n_threads) }
+static void emit_finish(
+    host *h, LLVMValueRef finish, LLVMValueRef n_items, LLVMValueRef *args, unsigned n_args) {
+    emit *e = h->e;
+    LLVMBasicBlockRef second = LLVMAppendBasicBlockInContext(e->context, h->function, "finish");
+    LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(e->context, h->function, "next");
+    LLVMValueRef has_items = LLVMBuildICmp(e->builder, LLVMIntSGT, n_items, emit_i64(e, 0), "");
+    LLVMBuildCondBr(e->builder, has_items, second, next);
+    LLVMPositionBuilderAtEnd(e->builder, second);
+    emit_meet(h);
+    args[n_args - 2] = emit_element(e, e->i32, h->counters, h->n_counters++);
+    LLVMBuildCall2(e->builder, LLVMGlobalGetValueType(finish), finish, args, n_args, "");
+    LLVMBuildBr(e->builder, next);
+    LLVMPositionBuilderAtEnd(e->builder, next);
+}
+
 static mlcc_status *emit_launch(host *h, const codegen_launch *launch, int32_t index) {
     emit *e = h->e;
     const codegen_instance *instance = &e->artifact->instances[launch->instance];
     const size_t n_symbols = e->artifact->module->n_symbols;
     const int32_t n_returns = instance->group->n_returns;
     LLVMValueRef *args = MLCC_NEW_ARRAY(
-        e->keep, LLVMValueRef, (size_t)instance->n_inputs + (size_t)n_returns + n_symbols + 3);
+        e->keep, LLVMValueRef, (size_t)instance->n_inputs + (size_t)n_returns + n_symbols + 4);
     unsigned n = 0;
     for (int32_t i = 0; i < instance->n_inputs; i++) {
         args[n++] = place_memory(h, &launch->inputs[i]);
@@ -108,11 +155,19 @@ static mlcc_status *emit_launch(host *h, const codegen_launch *launch, int32_t i
         if (instance->in_place[r] < 0) args[n++] = place_memory(h, &launch->results[r]);
     }
     args[n++] = h->scratch;
+    if (cpu_kernel_shared_bytes(cpu_kernel_find(instance->kernel), instance->group) > 0) {
+        if (h->is_shared) emit_meet(h);
+        h->is_shared = true;
+        args[n++] = emit_element(e, e->i8, h->workspace, codegen_shared_offset(h->f));
+    }
     for (size_t i = 0; i < n_symbols; i++) args[n++] = h->symbols[i];
     args[n++] = emit_element(e, e->i32, h->counters, index);
     args[n++] = h->n_threads;
     LLVMValueRef run = e->runs[launch->instance];
-    LLVMBuildCall2(e->builder, LLVMGlobalGetValueType(run), run, args, n, "");
+    LLVMValueRef n_items =
+        LLVMBuildCall2(e->builder, LLVMGlobalGetValueType(run), run, args, n, "");
+    LLVMValueRef finish = e->finishes[launch->instance];
+    if (finish != NULL) emit_finish(h, finish, n_items, args, n);
     return NULL;
 }
 
@@ -140,22 +195,21 @@ static void open_host(host *h, LLVMValueRef function) {
 
 mlcc_status *emit_host_function(emit *e, int32_t index) {
     const codegen_function *f = &e->artifact->functions[index];
-    if (e->wait == NULL) build_wait(e);
+    if (e->wait == NULL) e->wait = build_wait(e, "wait", false);
     LLVMTypeRef params[] = {e->pointer, e->i32, e->i32};
     const char *name = mlcc_arena_printf(e->keep, "model.%s", f->function->name);
     LLVMValueRef function = LLVMAddFunction(e->module, name, emit_function_type(e->i32, params, 3));
     LLVMSetLinkage(function, LLVMInternalLinkage);
-    host h = {.e = e};
+    host h = {.e = e, .f = f, .function = function, .n_counters = f->n_launches};
     open_host(&h, function);
     for (int32_t i = 0; i < f->n_launches; i++) {
-        if (f->launches[i].waits) {
-            LLVMBuildCall2(e->builder, LLVMGlobalGetValueType(e->wait), e->wait, &h.call, 1, "");
-        }
+        if (f->launches[i].waits) emit_wait(&h);
         MLCC_TRY_NOTE(
             emit_launch(&h, &f->launches[i], i), "emitting launch %d of function '%s'", i,
             f->function->name);
     }
     LLVMBuildRet(e->builder, emit_i32(e, 0));
     e->functions[index] = function;
+    e->n_counters[index] = h.n_counters;
     return NULL;
 }

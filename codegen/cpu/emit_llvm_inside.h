@@ -29,9 +29,12 @@ typedef struct emit {
     LLVMTypeRef pointer, void_type, i8, i16, i32, i64, f16, f32, f64;
     mlcc_str diagnostics;    // what LLVM said while it worked
     LLVMValueRef *runs;      // per instance
+    LLVMValueRef *finishes;  // per instance: the second part of its kernel, NULL where it has none
     LLVMValueRef *prepares;  // per prepare
     LLVMValueRef *functions; // per function of the ABI
-    LLVMValueRef wait;       // void (ptr call, i32 n_threads)
+    int32_t *n_counters;     // likewise
+    LLVMValueRef wait;       // void (ptr call)
+    LLVMValueRef meet;       // the same with mlcc_abi_call.meet; NULL where nothing calls it
     LLVMValueRef exported;   // a function that the object shows beside the query; NULL = none
 } emit;
 
@@ -69,9 +72,10 @@ typedef struct emit_group {
     const ir_node *anchor;            // NULL: element-wise group
     const ir_type *prepared;          // prepare function: type of the param
     bool has_scratch;
+    int64_t shared_bytes; // 0: no shared memory, and neither parameter nor field for it
     cpu_knobs knobs;
     LLVMModuleRef module; // the kernel's bitcode
-    LLVMTypeRef env_type; // { inputs…, results…, scratch, symbols… }
+    LLVMTypeRef env_type; // { inputs…, results…, scratch, shared, symbols… }
     bool *stored;         // per return: some hook writes it
     // The hook being written.
     LLVMValueRef env;
@@ -81,16 +85,20 @@ typedef struct emit_group {
     size_t n_memo, memo_capacity;
 } emit_group;
 
-// Fields of the environment: a pointer per input, a pointer per return (in-place ones repeat the input), scratch, every symbol's value.
+// Fields of the environment: a pointer per input, a pointer per return (in-place ones repeat the input), scratch, shared memory if there is
+// any, every symbol's value.
 unsigned emit_env_input(const emit_group *g, int32_t input);
 unsigned emit_env_result(const emit_group *g, int32_t index);
 unsigned emit_env_scratch(const emit_group *g);
+unsigned emit_env_shared(const emit_group *g);
 LLVMValueRef emit_env_load(emit_group *g, unsigned field, LLVMTypeRef type);
 // A dimension as i64: a constant, or the symbol's value from the environment.
 LLVMValueRef emit_dim(emit_group *g, ir_dim dim);
 
 // Builds the instance's `run` function in the model's module and notes it in e->runs:
-//   void run(ptr input…, ptr result…, ptr scratch, i64 symbol…, ptr counter, i32 n_threads)     without the in-place results
+//   void run(ptr input…, ptr result…, ptr scratch, ptr shared, i64 symbol…, ptr counter, i32 n_threads)     without the in-place results
+// shared only where the kernel has such memory for the group. Of a kernel with a second part `run` is i64, its number of items, and e->finishes
+// holds a function with the same parameters that does them.
 mlcc_status *emit_instance(emit *e, int32_t index);
 // The same for e->prepares: a function of type mlcc_abi_prepare.
 mlcc_status *emit_prepare(emit *e, int32_t index);

@@ -4,6 +4,7 @@
 //   void trial(ptr memory, ptr symbols, ptr scratch, ptr counter, i32 n_threads) {
 //       run(memory[0], …, scratch, symbols[0], …, counter, n_threads);
 //   }
+#include "codegen/cpu/cpu_kernels.h"
 #include "codegen/cpu/emit_llvm_inside.h"
 
 #include <llvm-c/Error.h>
@@ -53,6 +54,11 @@ static void build_trial(emit *e, int32_t index) {
 }
 
 static mlcc_status *compile(emit *e, int32_t index, const void **object, size_t *object_bytes) {
+    const codegen_instance *instance = &e->artifact->instances[index];
+    if (cpu_kernel_shared_bytes(cpu_kernel_find(instance->kernel), instance->group) > 0) {
+        return MLCC_ERROR(
+            INTERNAL, "kernel '%s' shares memory and cannot run alone", instance->kernel);
+    }
     MLCC_TRY(emit_instance(e, index));
     build_trial(e, index);
     return emit_object(e, object, object_bytes);

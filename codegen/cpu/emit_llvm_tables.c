@@ -169,9 +169,9 @@ static mlcc_status *function_record(const tables *t, int32_t index, LLVMValueRef
         array(t, results, (size_t)f->n_results),
         emit_i32(e, function->n_args),
         emit_i32(e, f->n_results),
-        emit_i64(e, function->workspace_bytes),
+        emit_i64(e, codegen_workspace_bytes(f)),
         emit_i64(e, f->scratch_bytes),
-        emit_i32(e, e->options->cuda != NULL ? 0 : f->n_launches), // counters
+        emit_i32(e, e->n_counters[index]), // those of launches and of second parts
         emit_i32(e, 0)};
     *out = record(t, fields, 10);
     return NULL;

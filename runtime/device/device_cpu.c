@@ -145,6 +145,12 @@ static void note_and_wait(void *state) {
     mlcc_pool_barrier(barrier->pool);
 }
 
+// Between the parts of a launch: all of it counts as one.
+static void only_wait(void *state) {
+    const traced_barrier *barrier = state;
+    mlcc_pool_barrier(barrier->pool);
+}
+
 static void start_trace(mlcc_run_trace *trace) {
     for (size_t i = 0; i < trace->capacity; i++) atomic_store(&trace->ends_ns[i], 0);
     trace->start_ns = clock_ns();
@@ -176,6 +182,7 @@ static mlcc_status *cpu_runner_run(
     if (trace != NULL) {
         work.call.barrier = note_and_wait;
         work.call.barrier_state = &barrier;
+        work.call.meet = only_wait;
     }
     pthread_mutex_lock(&device->pool_lock);
     if (trace != NULL) start_trace(trace);

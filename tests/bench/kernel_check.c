@@ -135,7 +135,7 @@ static float as_stored(int32_t dtype, float value) {
 }
 
 static void check_attention_case(const kernel_unit *unit, const attention_case *c, size_t number) {
-    const int64_t hd = c->head_dim, n_slots = 20, n_pages = 96,
+    const int64_t hd = c->head_dim, n_slots = 100, n_pages = 191,
                   page_floats = c->n_kv_heads * 16 * hd;
     int64_t n_tokens = 0;
     for (int64_t s = 0; s < c->n_seqs; s++) n_tokens += c->news[s];
@@ -187,7 +187,7 @@ static void check_attention_case(const kernel_unit *unit, const attention_case *
     float *q = random_floats(n_tokens * columns, 5),
           *result = unit_alloc((size_t)(n_tokens * columns) * 4),
           *single = unit_alloc((size_t)columns * 4);
-    double *expected = unit_alloc((size_t)(n_tokens * columns) * 8), *score = unit_alloc(8 * 400);
+    double *expected = unit_alloc((size_t)(n_tokens * columns) * 8), *score = unit_alloc(8 * 1600);
     const double scale = 1 / sqrt((double)hd);
     float *sinks = random_floats(c->n_heads, 6);
     uint16_t *slopes = unit_alloc((size_t)c->n_heads * 2);
@@ -258,15 +258,74 @@ static void check_attention_case(const kernel_unit *unit, const attention_case *
         alone.pointers[3] = seq_ids + t;
         alone.pointers[4] = positions + t;
         alone.result = single;
-        unit_launch(unit, &alone, 1);
-        if (memcmp(single, result + t * columns, (size_t)columns * 4) != 0)
-            n_failures++, printf(
-                              "FAIL %s attention %s: token %lld alone differs\n", unit->variant,
-                              what, (long long)t);
+        for (int32_t threads = 1; threads <= 8; threads += 7) {
+            memset(single, 0x55, (size_t)columns * 4);
+            unit_launch(unit, &alone, threads);
+            if (memcmp(single, result + t * columns, (size_t)columns * 4) != 0)
+                n_failures++, printf(
+                                  "FAIL %s attention %s: token %lld alone differs\n", unit->variant,
+                                  what, (long long)t);
+        }
     }
     for (int64_t s = 0; s < c->n_seqs; s++) free(keys[s]), free(values[s]);
     free(cache), free(table), free(seq_ids), free(positions), free(q), free(result), free(single),
         free(expected), free(score), free(sinks), free(slopes);
+}
+
+// How a token's positions are shared out: 4 kv heads of 8 heads each. Chunks run alone, one after the other, and what they leave in
+// shared memory (paged_attention_whole.h) says which stretches they read. Threads take the next chunk when they are through, so
+// each has about as many positions as the others; together they read every position of every head once.
+static void check_attention_shares(
+    const kernel_unit *unit, int64_t n_threads, int64_t n_positions) {
+    enum { HEADS = 32, KV_HEADS = 4, DIM = 16, STRETCH = 512, MOST_THREADS = 64 };
+    const int64_t n_slots = (n_positions + 15) / 16, n_stretches = (n_slots * 16 - 1) / STRETCH + 1;
+    const size_t element = unit->dtype == KERNEL_F32 ? 4 : 2, row_bytes = (DIM + 32) * 4,
+                 cell_bytes = HEADS / KV_HEADS * row_bytes,
+                 shared_bytes = (size_t)(KV_HEADS * n_stretches) * cell_bytes;
+    int32_t *table = unit_alloc((size_t)n_slots * 4), seq_id = 0,
+            position = (int32_t)n_positions - 1;
+    for (int64_t i = 0; i < n_slots; i++) table[i] = (int32_t)i;
+    float *q = random_floats(HEADS * DIM, 5), *result = unit_alloc((size_t)HEADS * DIM * 4);
+    char *cache = unit_alloc((size_t)(n_slots * 2 * KV_HEADS * 16 * DIM) * element),
+         *shared = unit_alloc(shared_bytes), *untouched = unit_alloc(cell_bytes);
+    const kernel_env env = {
+        .dims = {{1, HEADS * DIM}, {n_slots, 2, KV_HEADS, 16, DIM}, {1, n_slots}},
+        .pointers = {q, cache, table, &seq_id, &position},
+        .result = result,
+        .result_columns = HEADS * DIM,
+        .result_rows = 1,
+        .scratch = unit_alloc(1 << 20),
+        .shared = shared,
+        .shared_bytes = (int64_t)shared_bytes,
+        .head_dim = DIM,
+        .scale = 0.25};
+    const int64_t n_items = unit->items(&env), chunk = unit->chunk(&env, n_threads);
+    int64_t taken[MOST_THREADS] = {0}, all = 0;
+    memset(untouched, 0xff, cell_bytes);
+    for (int64_t begin = 0; begin < n_items; begin += chunk) {
+        memset(shared, 0xff, shared_bytes);
+        unit->run(&env, begin, begin + chunk < n_items ? begin + chunk : n_items);
+        int64_t thread = 0;
+        for (int64_t i = 1; i < n_threads; i++) thread = taken[i] < taken[thread] ? i : thread;
+        for (int64_t cell = 0; cell < KV_HEADS * n_stretches; cell++) {
+            if (memcmp(shared + (size_t)cell * cell_bytes, untouched, cell_bytes) == 0) continue;
+            const int64_t from = cell % n_stretches * STRETCH, left = n_positions - from;
+            taken[thread] += left < STRETCH ? left : STRETCH;
+            all += left < STRETCH ? left : STRETCH;
+        }
+    }
+    bool is_even = all == KV_HEADS * n_positions;
+    for (int64_t i = 0; i < n_threads; i++)
+        is_even = is_even && 10 * taken[i] * n_threads >= 8 * all &&
+                  10 * taken[i] * n_threads <= 12 * all;
+    if (!is_even)
+        n_failures++, printf(
+                          "FAIL %s attention: %lld positions over %lld threads: %lld read, the "
+                          "first thread %lld\n",
+                          unit->variant, (long long)n_positions, (long long)n_threads,
+                          (long long)all, (long long)taken[0]);
+    free(table), free(q), free(result), free(cache), free(shared), free(untouched);
+    free(env.scratch);
 }
 
 static void check_attention(const kernel_unit *unit) {
@@ -364,9 +423,36 @@ static void check_attention(const kernel_unit *unit) {
          .news = {70, 1},
          .has_sinks = true,
          .has_slopes = true},
+        // Several stretches: one token, few of different lengths, a prompt; a window that begins inside of one.
+        {.n_heads = 8,
+         .n_kv_heads = 2,
+         .head_dim = 64,
+         .n_seqs = 1,
+         .lengths = {1600},
+         .news = {1}},
+        {.n_heads = 6,
+         .n_kv_heads = 3,
+         .head_dim = 20,
+         .n_seqs = 3,
+         .lengths = {1500, 3, 513},
+         .news = {1, 1, 2},
+         .softcap = 5.0},
+        {.n_heads = 4,
+         .n_kv_heads = 1,
+         .head_dim = 32,
+         .n_seqs = 2,
+         .lengths = {1100, 520},
+         .news = {60, 9},
+         .window = 600,
+         .has_sinks = true,
+         .has_slopes = true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         check_attention_case(unit, &cases[i], i);
+    check_attention_shares(unit, 8, 4096);
+    check_attention_shares(unit, 3, 4096);
+    check_attention_shares(unit, 64, 16384);
+    check_attention_shares(unit, 16, 4000);
 }
 
 static void check_embedding(const kernel_unit *unit) {

@@ -16,7 +16,7 @@
 #    include <sys/auxv.h>
 #endif
 
-enum { MAX_THREADS = 8, SCRATCH_BYTES = 1 << 20 };
+enum { MAX_THREADS = 8, SCRATCH_BYTES = 1 << 20, SHARED_BYTES = 4 << 20 };
 
 int64_t kernel_unit_knobs[UNIT_N_KNOBS] = {
 #define KNOB(name, kernels, fallback, candidates, meaning) fallback,
@@ -118,8 +118,9 @@ void unit_parallel(void (*work)(int32_t thread, void *user), void *user, int32_t
     mlcc_pool_run(pools[n_threads], call_work, &call);
 }
 
+// One part of a launch.
 typedef struct launch {
-    const kernel_unit *unit;
+    void (*part)(const kernel_env *env, int64_t begin, int64_t end);
     const kernel_env *env;
     int64_t n_items, chunk;
     atomic_long next;
@@ -135,17 +136,28 @@ static void launch_thread(int32_t thread, void *user) {
         const int64_t begin = atomic_fetch_add(&run->next, run->chunk);
         if (begin >= run->n_items) return;
         const int64_t end = begin + run->chunk;
-        run->unit->run(&env, begin, end < run->n_items ? end : run->n_items);
+        run->part(&env, begin, end < run->n_items ? end : run->n_items);
     }
 }
 
 void unit_launch(const kernel_unit *unit, const kernel_env *env, int32_t n_threads) {
+    kernel_env shared = *env;
+    if (unit->finish != NULL) {
+        static void *memory;
+        if (memory == NULL) memory = unit_alloc(SHARED_BYTES);
+        shared.shared = memory;
+        shared.shared_bytes = SHARED_BYTES;
+    }
     launch run = {
-        .unit = unit,
-        .env = env,
-        .n_items = unit->items(env),
-        .chunk = unit->chunk(env, n_threads)};
+        .part = unit->run,
+        .env = &shared,
+        .n_items = unit->items(&shared),
+        .chunk = unit->chunk(&shared, n_threads)};
     unit_parallel(launch_thread, &run, n_threads);
+    const int64_t n_left = unit->finish != NULL ? unit->finish_items(&shared, n_threads) : 0;
+    if (n_left == 0) return;
+    launch second = {.part = unit->finish, .env = &shared, .n_items = n_left, .chunk = 1};
+    unit_parallel(launch_thread, &second, n_threads);
 }
 
 // ---- weights ---------------------------------------------------------------------------------------------------------------

@@ -120,6 +120,12 @@ HOOK void kernel_store_0(const kernel_env *env, int64_t row, int64_t col, float 
 HOOK void *kernel_scratch(const kernel_env *env) {
     return env->scratch;
 }
+HOOK void *kernel_shared(const kernel_env *env) {
+    return env->shared;
+}
+HOOK int64_t kernel_shared_bytes(const kernel_env *env) {
+    return env->shared_bytes;
+}
 #ifdef UNIT_HEAD_DIM
 HOOK int64_t kernel_attr_head_dim(const kernel_env *env) {
     return (void)env, UNIT_HEAD_DIM;
@@ -218,11 +224,19 @@ HOOK int64_t kernel_attr_period(const kernel_env *env) {
 #define kernel_observe_max_items           JOIN(UNIT_NAME, _items)
 #define kernel_observe_max_chunk           JOIN(UNIT_NAME, _chunk)
 
+// Second parts.
+#define kernel_paged_attention_finish       JOIN(UNIT_NAME, _finish)
+#define kernel_paged_attention_finish_items JOIN(UNIT_NAME, _finish_items)
+
 #ifndef UNIT_PREPARE
 void JOIN(UNIT_NAME, _kernel)(const kernel_env *env, int64_t begin, int64_t end);
 void JOIN(UNIT_NAME, _run)(const kernel_env *env, int64_t begin, int64_t end);
 int64_t JOIN(UNIT_NAME, _items)(const kernel_env *env);
 int64_t JOIN(UNIT_NAME, _chunk)(const kernel_env *env, int64_t n_threads);
+#    ifdef UNIT_FINISH
+void JOIN(UNIT_NAME, _finish)(const kernel_env *env, int64_t begin, int64_t end);
+int64_t JOIN(UNIT_NAME, _finish_items)(const kernel_env *env, int64_t n_threads);
+#    endif
 #endif
 
 #include UNIT_FILE
@@ -256,5 +270,9 @@ const kernel_unit UNIT_NAME = {
     .dtype = UNIT_DTYPE,
     .run = JOIN(UNIT_NAME, _run),
     .items = JOIN(UNIT_NAME, _items),
+#    ifdef UNIT_FINISH
+    .finish = JOIN(UNIT_NAME, _finish),
+    .finish_items = JOIN(UNIT_NAME, _finish_items),
+#    endif
     .chunk = JOIN(UNIT_NAME, _chunk)};
 #endif

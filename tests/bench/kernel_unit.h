@@ -16,6 +16,8 @@ struct kernel_env {
     int64_t result_columns;
     int64_t result_rows;
     void *scratch; // of this thread
+    void *shared;  // of all threads
+    int64_t shared_bytes;
     int64_t head_dim, window;
     double scale, softcap, eps, magnitude, growth;
     int64_t period;
@@ -36,6 +38,9 @@ typedef struct kernel_unit {
     void (*run)(const kernel_env *env, int64_t begin, int64_t end);
     int64_t (*items)(const kernel_env *env);
     int64_t (*chunk)(const kernel_env *env, int64_t n_threads);
+    // The second part; NULL: none.
+    void (*finish)(const kernel_env *env, int64_t begin, int64_t end);
+    int64_t (*finish_items)(const kernel_env *env, int64_t n_threads);
     // prepare_panel16 only; n and k are set with prepare_shape.
     void (*prepare)(const void *const *pieces, void *prepared, int64_t begin, int64_t end);
     void (*prepare_shape)(int64_t n, int64_t k);

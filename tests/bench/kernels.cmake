@@ -22,6 +22,8 @@ function(mlcc_kernel_units variant march kernel)
             set(prepare -DUNIT_PREPARE)
         elseif(kernel STREQUAL "encode_activation")
             set(prepare -DUNIT_WHOLE_NUMBERS)
+        elseif(kernel STREQUAL "paged_attention")
+            set(prepare -DUNIT_FINISH)
         endif()
         add_custom_command(OUTPUT ${object}
             COMMAND ${MLCC_CLANG} ${unit_flags} ${march} -DUNIT_NAME=${name} -DUNIT_KERNEL=${kernel} "-DUNIT_VARIANT=\"${variant}\""

@@ -33,7 +33,7 @@ if [ -f "$other" ]; then
 fi
 fresh
 py abi "$work/lib.so" 99
-bad_library "a library of another ABI" lib.so "ABI version 99" "version 2" "compile the model again"
+bad_library "a library of another ABI" lib.so "ABI version 99" "version 3" "compile the model again"
 run "$mlcc" inspect "$work/lib.so"
 expect 0 "inspect of a library of another ABI"
 expect_out "inspect says why it does not run" "runs here" "ABI version 99"

@@ -506,15 +506,8 @@ static ir_tensor *page_table_of(const ragged *batch, mlcc_arena *keep) {
     return tensor;
 }
 
-static ragged make_ragged(int variant) {
-    static const ragged all[] = {
-        {.n_seqs = 1, .lengths = {1}, .fresh = {1}},
-        {.n_seqs = 1, .lengths = {77}, .fresh = {1}},
-        {.n_seqs = 1, .lengths = {40}, .fresh = {40}},
-        {.n_seqs = 3, .lengths = {33, 5, 100}, .fresh = {1, 5, 3}},
-        {.n_seqs = 4, .lengths = {16, 17, 130, 2}, .fresh = {16, 1, 90, 2}},
-    };
-    ragged batch = all[variant];
+// The sums of the batch.
+static ragged complete_ragged(ragged batch) {
     for (int i = 0; i < batch.n_seqs; i++) {
         batch.n_tokens += batch.fresh[i];
         int slots = (batch.lengths[i] + 15) / 16;
@@ -524,6 +517,17 @@ static ragged make_ragged(int variant) {
     batch.n_pages = batch.n_seqs * batch.n_slots;
     if (batch.n_pages % 7 == 0) batch.n_pages++;
     return batch;
+}
+
+static ragged make_ragged(int variant) {
+    static const ragged all[] = {
+        {.n_seqs = 1, .lengths = {1}, .fresh = {1}},
+        {.n_seqs = 1, .lengths = {77}, .fresh = {1}},
+        {.n_seqs = 1, .lengths = {40}, .fresh = {40}},
+        {.n_seqs = 3, .lengths = {33, 5, 100}, .fresh = {1, 5, 3}},
+        {.n_seqs = 4, .lengths = {16, 17, 130, 2}, .fresh = {16, 1, 90, 2}},
+    };
+    return complete_ragged(all[variant]);
 }
 
 static ir_tensor *cache_of(
@@ -643,6 +647,7 @@ static void test_segment_attention(test_folder *f, const kernel_row *row) {
 }
 
 #include "tests/kernels/rows_latent.h"
+#include "tests/kernels/rows_stretches.h"
 
 // ---- the table ----------------------------------------------------------------------------------------
 
@@ -664,7 +669,7 @@ static void test_row(test_folder *f, const kernel_row *row) {
     case IR_OP_OBSERVE_MAX: test_observe_max(f, row); return;
     case IR_OP_ROPE_TABLE: test_rope_table(f, row); return;
     case IR_OP_KV_APPEND: test_kv_append(f, row); return;
-    case IR_OP_PAGED_ATTENTION: test_attention(f, row); return;
+    case IR_OP_PAGED_ATTENTION: test_attention(f, row), test_stretches(f, row); return;
     case IR_OP_LATENT_APPEND: test_latent_append(f, row); return;
     case IR_OP_LATENT_ATTENTION: test_latent_attention(f, row); return;
     case IR_OP_LINEAR_HEADS: test_heads(f, row); return;

@@ -200,7 +200,7 @@ def main(words):
             raise SystemExit("replace: the texts must have the same length")
         patch(args[0], find(args[0], old), new)
     elif command == "abi":
-        patch(args[0], find(args[0], struct.pack("<II", 0x4343434C, 2)) + 4, struct.pack("<I", int(args[1])))
+        patch(args[0], find(args[0], struct.pack("<II", 0x4343434C, 3)) + 4, struct.pack("<I", int(args[1])))
     elif command == "npy":
         shape, values = read_npy(args[0])
         expected = at(read_json(args[1]), args[2:])

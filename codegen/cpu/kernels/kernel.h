@@ -8,6 +8,14 @@
 //   int64_t kernel_NAME_items(const kernel_env *env)                         how many there are
 //   int64_t kernel_NAME_chunk(const kernel_env *env, int64_t n_threads)      items to hand out at a time, ≥ 1
 //
+// It may define a second part, for what the items of a launch leave to be put together:
+//
+//   void    kernel_NAME_finish(const kernel_env *env, int64_t begin, int64_t end)          items [begin, end) of the second part
+//   int64_t kernel_NAME_finish_items(const kernel_env *env, int64_t n_threads)             how many there are, handed out one by one
+//
+// It runs when all items of the first part are done. Every thread asks for the number and must get the same; 0: no second part, and nobody waits.
+// One thread that runs alone takes all items of the first part at once, and no second part.
+//
 // Items of one launch run in any order on any thread; a launch begins after those before it that write what it reads, or touch what it writes.
 //
 // Hooks (declare the ones you use with the macros; operand and result numbers are those of the anchor op in ir/ops.def, so for `linear` operand 0
@@ -22,6 +30,8 @@
 //   KERNEL_KEEP(i)         void kernel_keep_<i>(env, row, col, value)  stores a loaded value that the group also returns; call once per element after loading; often empty
 //   KERNEL_STORE(r)        void kernel_store_<r>(env, row, col, value) result r through its fused epilogue
 //   KERNEL_SCRATCH         void *kernel_scratch(env)                   scratch of this thread, 64-byte aligned; size: column of cpu_kernels.def
+//   KERNEL_SHARED          void *kernel_shared(env)                    memory that the threads of a launch share, 64-byte aligned, filled with anything
+//   KERNEL_SHARED_BYTES    int64_t kernel_shared_bytes(env)            its size, a constant: cpu_kernel_shared_bytes, perhaps 0
 //   KERNEL_ATTR_I64(name), KERNEL_ATTR_F64(name)  int64_t/double kernel_attr_<name>(env)   attribute of the anchor, a constant
 //   KERNEL_KNOB(name)      int64_t kernel_knob_<name>(void)            a row of codegen/cpu/knobs.def: a constant that is chosen for the group; may change
 //                                                                      how fast a kernel is, never a bit of what it computes
@@ -75,6 +85,8 @@ enum kernel_dtype {
 #define KERNEL_STORE(r) \
     void kernel_store_##r(const kernel_env *env, int64_t row, int64_t col, float value)
 #define KERNEL_SCRATCH        void *kernel_scratch(const kernel_env *env)
+#define KERNEL_SHARED         void *kernel_shared(const kernel_env *env)
+#define KERNEL_SHARED_BYTES   int64_t kernel_shared_bytes(const kernel_env *env)
 #define KERNEL_ATTR_I64(name) int64_t kernel_attr_##name(const kernel_env *env)
 #define KERNEL_ATTR_F64(name) double kernel_attr_##name(const kernel_env *env)
 #define KERNEL_KNOB(name)     int64_t kernel_knob_##name(void) __attribute__((const))

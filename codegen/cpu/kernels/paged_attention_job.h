@@ -23,6 +23,8 @@ KERNEL_POINTER(6);
 KERNEL_LOAD(0);
 KERNEL_STORE(0);
 KERNEL_SCRATCH;
+KERNEL_SHARED;
+KERNEL_SHARED_BYTES;
 KERNEL_ATTR_I64(head_dim);
 KERNEL_ATTR_F64(scale);
 KERNEL_ATTR_I64(window);
@@ -31,6 +33,7 @@ KERNEL_ATTR_F64(softcap);
 enum {
     ATTENTION_PAGE = KERNEL_ATTENTION_PAGE,
     ATTENTION_STEP = KERNEL_ATTENTION_STEP,
+    ATTENTION_STRETCH = KERNEL_ATTENTION_STRETCH,
     ATTENTION_PAGES = KERNEL_ATTENTION_STEP / KERNEL_ATTENTION_PAGE
 };
 
@@ -72,8 +75,13 @@ typedef struct attention_scratch {
     int32_t first[KERNEL_ATTENTION_MAX_QUERIES]; // positions that the query sees: first … last
     int32_t last[KERNEL_ATTENTION_MAX_QUERIES];
     float slopes[KERNEL_ATTENTION_MAX_QUERIES]; // in the unit of scores
+    // Sums, totals and maxima of the stretches so far, where a slice has several.
+    float whole_sums[KERNEL_ATTENTION_QUERY_FLOATS];
+    float whole_totals[KERNEL_ATTENTION_MAX_QUERIES][16];
+    float whole_maxima[KERNEL_ATTENTION_MAX_QUERIES];
 } attention_scratch;
 
+_Static_assert(ATTENTION_STRETCH % ATTENTION_STEP == 0, "a step belongs to one stretch");
 _Static_assert(
     sizeof(attention_scratch) <= KERNEL_ATTENTION_SCRATCH_BYTES, "scratch.h promises enough");
 
@@ -111,7 +119,8 @@ KERNEL_INLINE const char *attention_page(
     return job->cache + (page * 2 * job->n_kv_heads + head) * job->head_bytes;
 }
 
-// Pages of the step at positions [base, base + step), of which [lowest, highest] are read, and where the next step's lie.
+// Pages of the step at positions [base, base + step), of which [lowest, highest] are read, and where the next step's lie, if any up
+// to `last` are read.
 typedef struct attention_span {
     int64_t base;
     const char *keys[ATTENTION_PAGES];
@@ -122,7 +131,7 @@ typedef struct attention_span {
 
 KERNEL_INLINE attention_span attention_span_of(
     const attention_job *job, int64_t seq, int64_t head, int64_t base, int64_t lowest,
-    int64_t highest) {
+    int64_t highest, int64_t last) {
     attention_span span = {.base = base};
     KERNEL_UNROLL for (int64_t page = 0; page < ATTENTION_PAGES; page++) {
         const int64_t at = base + page * ATTENTION_PAGE, next = at + ATTENTION_STEP;
@@ -130,7 +139,7 @@ KERNEL_INLINE attention_span attention_span_of(
         span.end[page] = highest + 1 - at < ATTENTION_PAGE ? highest + 1 - at : ATTENTION_PAGE;
         span.keys[page] =
             span.first[page] < span.end[page] ? attention_page(job, seq, head, at) : job->cache;
-        span.ahead[page] = next <= highest ? attention_page(job, seq, head, next) : span.keys[page];
+        span.ahead[page] = next <= last ? attention_page(job, seq, head, next) : span.keys[page];
     }
     return span;
 }

@@ -1,5 +1,5 @@
-// scratch: bytes of thread scratch (kernel_scratch) that each kernel uses, and what a kernel refuses because of it. Host code
-// reads these when it fills the scratch column of the kernel table.
+// scratch: bytes of thread scratch (kernel_scratch) and of shared memory (kernel_shared) that each kernel uses, and what a kernel
+// refuses because of it. Host code reads these when it measures an instance.
 #ifndef MLCC_CODEGEN_CPU_KERNELS_SCRATCH_H
 #define MLCC_CODEGEN_CPU_KERNELS_SCRATCH_H
 
@@ -61,10 +61,17 @@ enum {
     KERNEL_ATTENTION_MAX_QUERIES = 64, // queries of a slice; fewer when heads are large
     KERNEL_ATTENTION_QUERY_FLOATS = 16384,
     KERNEL_ATTENTION_SCRATCH_BYTES =
-        2 * KERNEL_ATTENTION_QUERY_FLOATS * 4                           // q, sums
+        3 * KERNEL_ATTENTION_QUERY_FLOATS * 4                           // q, sums, whole sums
         + 2 * KERNEL_ATTENTION_STEP * KERNEL_ATTENTION_MAX_HEAD_DIM * 4 // keys, values
-        + KERNEL_ATTENTION_MAX_QUERIES * (KERNEL_ATTENTION_STEP + 16 + 16) *
-              4, // p, maxima, sums of p
+        + KERNEL_ATTENTION_MAX_QUERIES * (KERNEL_ATTENTION_STEP + 16 + 16 + 17) *
+              4, // p, maxima, sums of p, and those two of the whole
+
+    // paged_attention: one softmax a stretch of positions. Stretches of one head may go to several threads, which share their
+    // results: of so many tokens at most, and in memory of this many bytes at most.
+    KERNEL_ATTENTION_STRETCH = 512,
+    KERNEL_ATTENTION_SHARED_TOKENS = 4,
+    KERNEL_ATTENTION_SHARED_BYTES = 16 << 20,
+
     // segment_attention: queries and sums of one block, one step of keys and values; larger heads are refused.
     KERNEL_SEGMENT_MAX_HEAD_DIM = 512,
     KERNEL_SEGMENT_ROWS = 64, // queries of a block, and keys of a softmax step

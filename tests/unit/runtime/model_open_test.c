@@ -116,7 +116,7 @@ static void libraries_of_other_makers(void **state) {
     mlcc_model_options options = tiny_options(&dir, 1);
     options.library = tiny_library(dir.arena, "other_abi");
     expect_refusal(
-        &options, MLCC_MISMATCH, "ABI version 99, this runtime has version 2",
+        &options, MLCC_MISMATCH, "ABI version 99, this runtime has version 3",
         "compile the model again");
     options.library = tiny_library(dir.arena, "other_cpu");
     expect_refusal(&options, MLCC_MISMATCH, "lacks: quantum1, quantum2", "target 'handwritten'");
