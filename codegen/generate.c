@@ -390,7 +390,9 @@ static mlcc_status *dump_report(const level_work *work, const char *linker, mlcc
     const codegen_target *target = work->target;
     if (target->options.debug_dump == NULL) return NULL;
     mlcc_str report = {0};
-    codegen_report(work->artifact, &target->cpu, linker, work->object.size_bytes, &report);
+    const cpu_share *shares =
+        target->cuda == NULL ? cpu_share_instances(work->artifact, work->knobs, scratch) : NULL;
+    codegen_report(work->artifact, shares, &target->cpu, linker, work->object.size_bytes, &report);
     if (target->cuda != NULL)
         cuda_target_report(target->cuda, work->artifact, &work->cuda.compiled, &report);
     mlcc_status *status =

@@ -19,7 +19,8 @@ static void put_group(const codegen_instance *instance, mlcc_str *out) {
     }
 }
 
-static void put_instances(const codegen_artifact *artifact, mlcc_str *out) {
+static void put_instances(
+    const codegen_artifact *artifact, const cpu_share *shares, mlcc_str *out) {
     mlcc_str_puts(out, "\nlaunches  kernel                              group\n");
     for (int32_t i = 0; i < artifact->n_instances; i++) {
         const codegen_instance *instance = &artifact->instances[i];
@@ -27,6 +28,9 @@ static void put_instances(const codegen_artifact *artifact, mlcc_str *out) {
             out, "%8d  %-34s  %s: ", count_launches(artifact, i), instance->kernel,
             instance->group->name);
         put_group(instance, out);
+        const int32_t owner = shares != NULL ? shares[i].owner : i;
+        if (owner != i)
+            mlcc_str_printf(out, ", code of %s", artifact->instances[owner].group->name);
         mlcc_str_putc(out, '\n');
     }
 }
@@ -77,12 +81,12 @@ static void put_params(const codegen_artifact *artifact, mlcc_str *out) {
 }
 
 void codegen_report(
-    const codegen_artifact *artifact, const codegen_cpu *cpu, const char *linker,
-    size_t object_bytes, mlcc_str *out) {
+    const codegen_artifact *artifact, const cpu_share *shares, const codegen_cpu *cpu,
+    const char *linker, size_t object_bytes, mlcc_str *out) {
     mlcc_str_printf(
         out, "target %s (%s)\nfeatures %s\nlinker %s\nobject %zu bytes\n", cpu->name, cpu->triple,
         cpu->features, linker, object_bytes);
-    put_instances(artifact, out);
+    put_instances(artifact, shares, out);
     put_functions(artifact, out);
     put_params(artifact, out);
 }

@@ -25,7 +25,7 @@ bool cpu_takes_dtype(
     const codegen_cpu *cpu, const ir_type *weight, ir_dtype dtype, mlcc_arena *keep);
 
 // How a param of one element format lies on the device. Layout NAME is made by portable/prepare_NAME.c:
-//   void kernel_prepare_NAME(const void *const *pieces, void *prepared, int64_t begin, int64_t end)
+//   void kernel_prepare_NAME(const kernel_env *env, const void *const *pieces, void *prepared, int64_t begin, int64_t end)
 typedef struct cpu_layout {
     const char *name; // "panel16"
     // Bytes (a multiple of 64) and work items of the prepared form; false when the type has none or is too large.

@@ -94,6 +94,7 @@ mlcc_status *emit_open(
     e->runs = MLCC_NEW_ARRAY(keep, LLVMValueRef, (size_t)artifact->n_instances + 1);
     e->finishes = MLCC_NEW_ARRAY(keep, LLVMValueRef, (size_t)artifact->n_instances + 1);
     e->prepares = MLCC_NEW_ARRAY(keep, LLVMValueRef, (size_t)artifact->n_prepares + 1);
+    e->prepare_bodies = MLCC_NEW_ARRAY(keep, LLVMValueRef, (size_t)artifact->n_prepares + 1);
     e->functions = MLCC_NEW_ARRAY(keep, LLVMValueRef, (size_t)artifact->n_functions + 1);
     e->n_counters = MLCC_NEW_ARRAY(keep, int32_t, (size_t)artifact->n_functions + 1);
     MLCC_TRY(open_machine(e));

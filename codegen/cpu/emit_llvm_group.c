@@ -32,7 +32,13 @@ unsigned emit_env_shared(const emit_group *g) {
 
 // The first field behind the pointers.
 static unsigned env_symbols(const emit_group *g) {
+    if (g->instance == NULL) return 0;
     return emit_env_shared(g) + (g->shared_bytes > 0 ? 1u : 0u);
+}
+
+// The symbols of the module that it holds.
+static size_t env_n_symbols(const emit_group *g) {
+    return g->instance != NULL ? module_of(g)->n_symbols : 0;
 }
 
 static unsigned env_symbol(const emit_group *g, int32_t symbol) {
@@ -42,7 +48,7 @@ static unsigned env_symbol(const emit_group *g, int32_t symbol) {
 static void make_env_type(emit_group *g) {
     emit *e = g->e;
     unsigned n_pointers = env_symbols(g);
-    unsigned n_fields = n_pointers + (unsigned)module_of(g)->n_symbols;
+    unsigned n_fields = n_pointers + (unsigned)env_n_symbols(g) + (unsigned)g->n_extents;
     LLVMTypeRef *fields = MLCC_NEW_ARRAY(e->keep, LLVMTypeRef, n_fields);
     for (unsigned i = 0; i < n_fields; i++) fields[i] = i < n_pointers ? e->pointer : e->i64;
     g->env_type = LLVMStructTypeInContext(e->context, fields, n_fields, 0);
@@ -132,12 +138,18 @@ static bool writes_input(const codegen_instance *instance, int32_t input) {
     return false;
 }
 
+static unsigned add_extent_types(const emit_group *g, LLVMTypeRef *params, unsigned n) {
+    for (int32_t i = 0; i < g->n_extents; i++)
+        params[n++] = g->extents[i].unit > 0 ? g->e->i32 : g->e->i64;
+    return n;
+}
+
 static LLVMValueRef declare_run(emit_group *g, const char *name, LLVMTypeRef result) {
     emit *e = g->e;
     const codegen_instance *instance = g->instance;
     size_t n_symbols = module_of(g)->n_symbols;
-    size_t capacity =
-        (size_t)instance->n_inputs + (size_t)instance->group->n_returns + n_symbols + 4;
+    size_t capacity = (size_t)instance->n_inputs + (size_t)instance->group->n_returns + n_symbols +
+                      (size_t)g->n_extents + 4;
     LLVMTypeRef *params = MLCC_NEW_ARRAY(e->keep, LLVMTypeRef, capacity);
     unsigned n = 0;
     for (int32_t i = 0; i < instance->n_inputs; i++) params[n++] = e->pointer;
@@ -148,6 +160,7 @@ static LLVMValueRef declare_run(emit_group *g, const char *name, LLVMTypeRef res
     if (g->shared_bytes > 0) params[n++] = e->pointer;
     unsigned n_memory = n;
     for (size_t i = 0; i < n_symbols; i++) params[n++] = e->i64;
+    n = add_extent_types(g, params, n);
     params[n++] = e->pointer; // counter
     params[n++] = e->i32;     // n_threads
     LLVMValueRef run = LLVMAddFunction(g->module, name, emit_function_type(result, params, n));
@@ -160,6 +173,33 @@ static LLVMValueRef declare_run(emit_group *g, const char *name, LLVMTypeRef res
         }
     }
     return run;
+}
+
+LLVMValueRef emit_extent_count(const emit *e, const cpu_extent *extent) {
+    const int64_t value = extent->dim.value;
+    return extent->unit > 0 ? emit_i32(e, value / extent->unit) : emit_i64(e, value);
+}
+
+// A dimension from its count of units: never negative, and visibly a multiple.
+static LLVMValueRef extent_value(emit_group *g, const cpu_extent *extent, LLVMValueRef param) {
+    emit *e = g->e;
+    if (extent->unit == 0) return param;
+    LLVMValueRef count = LLVMBuildZExt(e->builder, param, e->i64, "");
+    LLVMValueRef value = LLVMBuildMul(e->builder, count, emit_i64(e, extent->unit), "extent");
+    if (LLVMIsAInstruction(value) == NULL) return value;
+    LLVMSetNSW(value, 1);
+    LLVMSetNUW(value, 1);
+    return value;
+}
+
+// Returns the index of the first parameter after the extents.
+static unsigned fill_extents(
+    emit_group *g, LLVMValueRef function, LLVMValueRef env, unsigned first) {
+    for (int32_t i = 0; i < g->n_extents; i++) {
+        LLVMValueRef value = extent_value(g, &g->extents[i], LLVMGetParam(function, first++));
+        env_store(g, env, env_symbol(g, (int32_t)env_n_symbols(g) + i), value);
+    }
+    return first;
 }
 
 // Fills the environment from run's parameters; returns the index of the first parameter after them.
@@ -179,7 +219,7 @@ static unsigned fill_env(emit_group *g, LLVMValueRef run, LLVMValueRef env) {
     for (size_t i = 0; i < module_of(g)->n_symbols; i++) {
         env_store(g, env, env_symbol(g, (int32_t)i), LLVMGetParam(run, n++));
     }
-    return n;
+    return fill_extents(g, run, env, n);
 }
 
 static LLVMValueRef minimum(LLVMBuilderRef b, LLVMValueRef x, LLVMValueRef y) {
@@ -291,7 +331,13 @@ static mlcc_status *build_run(emit_group *g, const kernel_row *row, const char *
 }
 
 mlcc_status *emit_instance(emit *e, int32_t index) {
-    const codegen_instance *instance = &e->artifact->instances[index];
+    const cpu_share *share = &e->shares[index];
+    if (share->owner != index) { // earlier in the list
+        e->runs[index] = e->runs[share->owner];
+        e->finishes[index] = e->finishes[share->owner];
+        return NULL;
+    }
+    const codegen_instance *instance = share->instance;
     const kernel_row *row = cpu_kernel_find(instance->kernel);
     if (row == NULL) {
         return MLCC_ERROR(
@@ -308,6 +354,8 @@ mlcc_status *emit_instance(emit *e, int32_t index) {
         .e = e,
         .kernel = row->name,
         .instance = instance,
+        .extents = share->extents,
+        .n_extents = share->n_extents,
         .anchor = anchor,
         .has_scratch = row->scratch_bytes != NULL,
         .shared_bytes = cpu_kernel_shared_bytes(row, instance->group),
@@ -330,33 +378,88 @@ mlcc_status *emit_instance(emit *e, int32_t index) {
 
 // ---- prepare ------------------------------------------------------------------------------------------
 
-static mlcc_status *build_prepare(emit_group *g, const char *layout, const char *name) {
+enum { N_PREPARE_PARAMS = 4 };
+
+static void prepare_params(const emit *e, LLVMTypeRef params[N_PREPARE_PARAMS]) {
+    params[0] = params[1] = e->pointer; // pieces, prepared
+    params[2] = params[3] = e->i64;     // begin, end
+}
+
+// void body(ptr pieces, ptr prepared, i64 begin, i64 end, i32 extent…): the kernel's function with an environment of the extents
+static mlcc_status *build_prepare_body(emit_group *g, const char *layout, const char *name) {
     emit *e = g->e;
-    LLVMTypeRef params[] = {e->pointer, e->pointer, e->i64, e->i64};
-    LLVMValueRef function = NULL;
-    MLCC_TRY(find_function(
-        g, "kernel_prepare_", layout, emit_function_type(e->void_type, params, 4), &function));
+    LLVMBuilderRef b = e->builder;
+    LLVMTypeRef *params =
+        MLCC_NEW_ARRAY(e->keep, LLVMTypeRef, (size_t)g->n_extents + N_PREPARE_PARAMS + 1);
+    params[0] = e->pointer; // env
+    prepare_params(e, params + 1);
+    LLVMTypeRef type = emit_function_type(e->void_type, params, 1 + N_PREPARE_PARAMS);
+    LLVMValueRef kernel = NULL;
+    MLCC_TRY(find_function(g, "kernel_prepare_", layout, type, &kernel));
+    make_env_type(g);
     MLCC_TRY(emit_hooks(g));
     make_private(g->module);
-    LLVMSetValueName2(function, name, strlen(name));
-    LLVMSetLinkage(function, LLVMExternalLinkage);
+    emit_add_attribute(e, kernel, (unsigned)EMIT_FUNCTION_INDEX, "alwaysinline", 0);
+
+    prepare_params(e, params);
+    const unsigned n = add_extent_types(g, params, N_PREPARE_PARAMS);
+    LLVMValueRef body =
+        LLVMAddFunction(g->module, name, emit_function_type(e->void_type, params, n));
+    emit_add_attribute(e, body, (unsigned)EMIT_FUNCTION_INDEX, "noinline", 0);
+    LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(e->context, body, "entry"));
+    LLVMValueRef args[1 + N_PREPARE_PARAMS] = {LLVMBuildAlloca(b, g->env_type, "env")};
+    fill_extents(g, body, args[0], N_PREPARE_PARAMS);
+    for (unsigned i = 0; i < N_PREPARE_PARAMS; i++) args[1 + i] = LLVMGetParam(body, i);
+    LLVMBuildCall2(b, type, kernel, args, 1 + N_PREPARE_PARAMS, "");
+    LLVMBuildRetVoid(b);
     return emit_verify(g->module, name);
 }
 
-mlcc_status *emit_prepare(emit *e, int32_t index) {
-    const codegen_prepare *prepare = &e->artifact->prepares[index];
-    const char *layout = prepare->layout;
+static mlcc_status *emit_prepare_body(emit *e, int32_t index) {
+    const cpu_prepare_share *share = &e->prepare_shares[index];
+    const char *layout = e->artifact->prepares[index].layout;
     const char *bitcode = mlcc_arena_printf(e->keep, "portable/prepare_%s", layout);
-    emit_group g = {.e = e, .kernel = layout, .prepared = &prepare->type};
+    emit_group g = {
+        .e = e,
+        .kernel = layout,
+        .prepared = &share->type,
+        .extents = share->extents,
+        .n_extents = share->n_extents};
     MLCC_TRY(emit_parse_bitcode(e, bitcode, &g.module));
-    const char *name = mlcc_arena_printf(e->keep, "prepare.%d.%s", index, layout);
-    mlcc_status *status = build_prepare(&g, layout, name);
+    const char *name =
+        mlcc_arena_printf(e->keep, "prepare.%s.%s", layout, ir_dtype_get(share->type.dtype)->text);
+    mlcc_status *status = build_prepare_body(&g, layout, name);
     if (status != NULL) {
         LLVMDisposeModule(g.module);
         return status;
     }
     MLCC_TRY(emit_link(e, g.module, name));
-    e->prepares[index] = LLVMGetNamedFunction(e->module, name);
-    LLVMSetLinkage(e->prepares[index], LLVMInternalLinkage);
+    e->prepare_bodies[index] = LLVMGetNamedFunction(e->module, name);
+    LLVMSetLinkage(e->prepare_bodies[index], LLVMInternalLinkage);
+    return NULL;
+}
+
+mlcc_status *emit_prepare(emit *e, int32_t index) {
+    LLVMBuilderRef b = e->builder;
+    const cpu_prepare_share *share = &e->prepare_shares[index];
+    if (share->owner == index) MLCC_TRY(emit_prepare_body(e, index));
+    LLVMTypeRef params[N_PREPARE_PARAMS];
+    prepare_params(e, params);
+    const char *name =
+        mlcc_arena_printf(e->keep, "prepare.%d.%s", index, e->artifact->prepares[index].layout);
+    LLVMValueRef function = LLVMAddFunction(
+        e->module, name, emit_function_type(e->void_type, params, N_PREPARE_PARAMS));
+    LLVMSetLinkage(function, LLVMInternalLinkage);
+    LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(e->context, function, "entry"));
+    LLVMValueRef *args =
+        MLCC_NEW_ARRAY(e->keep, LLVMValueRef, (size_t)share->n_extents + N_PREPARE_PARAMS);
+    unsigned n = 0;
+    for (; n < N_PREPARE_PARAMS; n++) args[n] = LLVMGetParam(function, n);
+    for (int32_t i = 0; i < share->n_extents; i++)
+        args[n++] = emit_extent_count(e, &share->extents[i]);
+    LLVMValueRef body = e->prepare_bodies[share->owner];
+    LLVMBuildCall2(b, LLVMGlobalGetValueType(body), body, args, n, "");
+    LLVMBuildRetVoid(b);
+    e->prepares[index] = function;
     return NULL;
 }

@@ -135,13 +135,21 @@ static void emit_finish(
     LLVMPositionBuilderAtEnd(e->builder, next);
 }
 
+// What the shared function of an instance is told about one of its dimensions.
+static LLVMValueRef extent_arg(const host *h, const cpu_extent *extent) {
+    const ir_symbol *symbol = extent->dim.symbol;
+    return symbol != NULL ? h->symbols[symbol->index] : emit_extent_count(h->e, extent);
+}
+
 static mlcc_status *emit_launch(host *h, const codegen_launch *launch, int32_t index) {
     emit *e = h->e;
     const codegen_instance *instance = &e->artifact->instances[launch->instance];
     const size_t n_symbols = e->artifact->module->n_symbols;
     const int32_t n_returns = instance->group->n_returns;
+    const cpu_share *share = &e->shares[launch->instance];
     LLVMValueRef *args = MLCC_NEW_ARRAY(
-        e->keep, LLVMValueRef, (size_t)instance->n_inputs + (size_t)n_returns + n_symbols + 4);
+        e->keep, LLVMValueRef,
+        (size_t)instance->n_inputs + (size_t)n_returns + n_symbols + (size_t)share->n_extents + 4);
     unsigned n = 0;
     for (int32_t i = 0; i < instance->n_inputs; i++) {
         args[n++] = place_memory(h, &launch->inputs[i]);
@@ -161,6 +169,7 @@ static mlcc_status *emit_launch(host *h, const codegen_launch *launch, int32_t i
         args[n++] = emit_element(e, e->i8, h->workspace, codegen_shared_offset(h->f));
     }
     for (size_t i = 0; i < n_symbols; i++) args[n++] = h->symbols[i];
+    for (int32_t i = 0; i < share->n_extents; i++) args[n++] = extent_arg(h, &share->extents[i]);
     args[n++] = emit_element(e, e->i32, h->counters, index);
     args[n++] = h->n_threads;
     LLVMValueRef run = e->runs[launch->instance];

@@ -11,6 +11,7 @@
 #define MLCC_CODEGEN_CPU_EMIT_LLVM_INSIDE_H
 
 #include "codegen/cpu/emit_llvm.h"
+#include "codegen/cpu/share.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
@@ -28,14 +29,17 @@ typedef struct emit {
     LLVMBuilderRef builder;
     LLVMTypeRef pointer, void_type, i8, i16, i32, i64, f16, f32, f64;
     mlcc_str diagnostics;    // what LLVM said while it worked
-    LLVMValueRef *runs;      // per instance
+    const cpu_share *shares; // per instance
+    LLVMValueRef *runs;      // per instance, that of its owner
     LLVMValueRef *finishes;  // per instance: the second part of its kernel, NULL where it has none
-    LLVMValueRef *prepares;  // per prepare
-    LLVMValueRef *functions; // per function of the ABI
-    int32_t *n_counters;     // likewise
-    LLVMValueRef wait;       // void (ptr call)
-    LLVMValueRef meet;       // the same with mlcc_abi_call.meet; NULL where nothing calls it
-    LLVMValueRef exported;   // a function that the object shows beside the query; NULL = none
+    const cpu_prepare_share *prepare_shares; // per prepare
+    LLVMValueRef *prepare_bodies;            // per owner among them
+    LLVMValueRef *prepares;                  // per prepare
+    LLVMValueRef *functions;                 // per function of the ABI
+    int32_t *n_counters;                     // likewise
+    LLVMValueRef wait;                       // void (ptr call)
+    LLVMValueRef meet;     // the same with mlcc_abi_call.meet; NULL where nothing calls it
+    LLVMValueRef exported; // a function that the object shows beside the query; NULL = none
 } emit;
 
 // ---- context
@@ -69,8 +73,10 @@ typedef struct emit_group {
     emit *e;
     const char *kernel; // row of the kernel table, or name of the layout, for messages
     const codegen_instance *instance; // NULL: prepare function
-    const ir_node *anchor;            // NULL: element-wise group
-    const ir_type *prepared;          // prepare function: type of the param
+    const cpu_extent *extents;        // of the instance; their symbols follow those of the module
+    int32_t n_extents;
+    const ir_node *anchor;   // NULL: element-wise group
+    const ir_type *prepared; // prepare function: type of the param
     bool has_scratch;
     int64_t shared_bytes; // 0: no shared memory, and neither parameter nor field for it
     cpu_knobs knobs;
@@ -86,7 +92,7 @@ typedef struct emit_group {
 } emit_group;
 
 // Fields of the environment: a pointer per input, a pointer per return (in-place ones repeat the input), scratch, shared memory if there is
-// any, every symbol's value.
+// any, every symbol's value, every extent's. That of a prepare function holds its extents alone.
 unsigned emit_env_input(const emit_group *g, int32_t input);
 unsigned emit_env_result(const emit_group *g, int32_t index);
 unsigned emit_env_scratch(const emit_group *g);
@@ -95,10 +101,13 @@ LLVMValueRef emit_env_load(emit_group *g, unsigned field, LLVMTypeRef type);
 // A dimension as i64: a constant, or the symbol's value from the environment.
 LLVMValueRef emit_dim(emit_group *g, ir_dim dim);
 
-// Builds the instance's `run` function in the model's module and notes it in e->runs:
-//   void run(ptr input…, ptr result…, ptr scratch, ptr shared, i64 symbol…, ptr counter, i32 n_threads)     without the in-place results
-// shared only where the kernel has such memory for the group. Of a kernel with a second part `run` is i64, its number of items, and e->finishes
-// holds a function with the same parameters that does them.
+// The argument for an extent that is a constant of this instance: how many units, or the dimension where it has none.
+LLVMValueRef emit_extent_count(const emit *e, const cpu_extent *extent);
+
+// Builds the instance's `run` function in the model's module, or finds that of its owner (share.h), and notes it in e->runs:
+//   void run(ptr input…, ptr result…, ptr scratch, ptr shared, i64 symbol…, i32 extent…, ptr counter, i32 n_threads)     without the in-place results
+// shared only where the kernel has such memory for the group; an extent is a count of its units, or i64 where it has none. Of a kernel with a
+// second part `run` is i64, its number of items, and e->finishes holds a function with the same parameters that does them.
 mlcc_status *emit_instance(emit *e, int32_t index);
 // The same for e->prepares: a function of type mlcc_abi_prepare.
 mlcc_status *emit_prepare(emit *e, int32_t index);

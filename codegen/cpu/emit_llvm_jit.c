@@ -59,6 +59,7 @@ static mlcc_status *compile(emit *e, int32_t index, const void **object, size_t 
         return MLCC_ERROR(
             INTERNAL, "kernel '%s' shares memory and cannot run alone", instance->kernel);
     }
+    e->shares = cpu_share_nothing(e->artifact, e->keep);
     MLCC_TRY(emit_instance(e, index));
     build_trial(e, index);
     return emit_object(e, object, object_bytes);

@@ -123,6 +123,8 @@ mlcc_status *emit_object(emit *e, const void **object, size_t *object_bytes) {
 static mlcc_status *emit_all(emit *e, const void **object, size_t *object_bytes) {
     const codegen_artifact *artifact = e->artifact;
     const bool is_cpu = e->options->cuda == NULL;
+    e->prepare_shares = cpu_share_prepares(artifact, e->keep);
+    if (is_cpu) e->shares = cpu_share_instances(artifact, e->options->knobs, e->keep);
     for (int32_t i = 0; is_cpu && i < artifact->n_instances; i++) {
         const codegen_instance *instance = &artifact->instances[i];
         MLCC_TRY_NOTE(

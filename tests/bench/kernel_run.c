@@ -208,7 +208,7 @@ unit_weight unit_weight_make(int32_t dtype, int64_t n, int64_t k, uint64_t seed,
     prepare->prepare_shape(n, k);
     const void *pieces[QUANT_MAX_PIECES];
     for (int32_t i = 0; i < QUANT_MAX_PIECES; i++) pieces[i] = weight.pieces[i];
-    prepare->prepare(pieces, weight.prepared, 0, kernel_panel16_panels(n));
+    prepare->prepare(NULL, pieces, weight.prepared, 0, kernel_panel16_panels(n));
     return weight;
 }
 

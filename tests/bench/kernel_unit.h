@@ -42,7 +42,9 @@ typedef struct kernel_unit {
     void (*finish)(const kernel_env *env, int64_t begin, int64_t end);
     int64_t (*finish_items)(const kernel_env *env, int64_t n_threads);
     // prepare_panel16 only; n and k are set with prepare_shape.
-    void (*prepare)(const void *const *pieces, void *prepared, int64_t begin, int64_t end);
+    void (*prepare)(
+        const kernel_env *env, const void *const *pieces, void *prepared, int64_t begin,
+        int64_t end);
     void (*prepare_shape)(int64_t n, int64_t k);
 } kernel_unit;
 

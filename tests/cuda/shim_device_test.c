@@ -24,7 +24,7 @@ static void assert_ok(mlcc_status *status) {
 }
 
 // The layer, an environment of two inputs and a result, math.h, and kernels.
-static cuda_shim_unit *build(
+static const cuda_shim_unit *build(
     test_folder *f, const char *name, const char *kernels, const char *const *entries) {
     mlcc_str text = {0};
     mlcc_str_puts(
@@ -32,8 +32,8 @@ static cuda_shim_unit *build(
         "#include \"codegen/cuda/kernels/device.h\"\n#include \"codegen/cuda/kernels/math.h\"\n"
         "typedef struct kernel_env { const void *in[2]; void *out[1]; } kernel_env;\n");
     mlcc_str_puts(&text, kernels);
-    cuda_shim_unit *unit = NULL;
-    assert_ok(cuda_shim_unit_build(name, mlcc_str_text(&text), entries, f->path, f->keep, &unit));
+    const cuda_shim_unit *unit = NULL;
+    assert_ok(cuda_shim_unit_build(name, mlcc_str_text(&text), entries, f->path, &unit));
     mlcc_str_free(&text);
     return unit;
 }
@@ -94,7 +94,7 @@ static const char collective_kernels[] =
 
 static void test_collectives(void **state) {
     test_folder *f = *state;
-    cuda_shim_unit *unit = build(f, "collective", collective_kernels, collective_entries);
+    const cuda_shim_unit *unit = build(f, "collective", collective_kernels, collective_entries);
     for (uint64_t seed = 0; seed < 3; seed++) {
         uint32_t places[12 * 128];
         memset(places, 0, sizeof places);
@@ -133,7 +133,6 @@ static void test_collectives(void **state) {
             for (int k = 0; k < 6; k++) assert_float_equal(results[i][k], expected[k], 0);
         }
     }
-    cuda_shim_unit_close(unit);
 }
 
 static const char *const matrix_entries[] = {"product_f16", "product_bf16", "loads", NULL};
@@ -199,7 +198,7 @@ static void test_products(const cuda_shim_unit *unit, ir_dtype dtype, const char
 
 static void test_matrices(void **state) {
     test_folder *f = *state;
-    cuda_shim_unit *unit = build(f, "matrix", matrix_kernels, matrix_entries);
+    const cuda_shim_unit *unit = build(f, "matrix", matrix_kernels, matrix_entries);
     test_products(unit, IR_F16, "product_f16");
     test_products(unit, IR_BF16, "product_bf16");
     _Alignas(16) uint16_t elements[4][8][8];
@@ -215,7 +214,6 @@ static void test_matrices(void **state) {
             assert_int_equal(loaded[lane][m] >> 16, elements[m][row + 1][column]);
         }
     }
-    cuda_shim_unit_close(unit);
 }
 
 // Two groups in flight; the second and the third slot are never both complete.
@@ -241,7 +239,7 @@ static const char copy_kernels[] = "KERNEL void pipeline(const kernel_env env) {
 
 static void test_copies(void **state) {
     test_folder *f = *state;
-    cuda_shim_unit *unit = build(f, "copy", copy_kernels, copy_entries);
+    const cuda_shim_unit *unit = build(f, "copy", copy_kernels, copy_entries);
     _Alignas(16) float source[128];
     float results[32][4];
     for (int i = 0; i < 128; i++) source[i] = (float)i;
@@ -254,7 +252,6 @@ static void test_copies(void **state) {
         assert_true(isnan(results[i][2]));
         assert_float_equal(results[i][3], source[4 * i], 0);
     }
-    cuda_shim_unit_close(unit);
 }
 
 // ---- numbers ------------------------------------------------------------------------------------------
@@ -286,7 +283,7 @@ static const char number_kernels[] =
 
 static void test_numbers(void **state) {
     test_folder *f = *state;
-    cuda_shim_unit *unit = build(f, "number", number_kernels, number_entries);
+    const cuda_shim_unit *unit = build(f, "number", number_kernels, number_entries);
     uint32_t in[1024][3], out[1024][5];
     random_state random = {3};
     for (int i = 0; i < 1024 * 3; i++) {
@@ -322,7 +319,6 @@ static void test_numbers(void **state) {
     const uint32_t expected[] = {0x77553311u, 0xf000ff55u, 0x64046408u, 0xc0003f80u,
                                  0x3f823f80u, 0x3f800000u, 0u,          0x40404000u};
     for (int i = 0; i < 8; i++) assert_int_equal(answers[i], expected[i]);
-    cuda_shim_unit_close(unit);
 }
 
 // ---- math.h -------------------------------------------------------------------------------------------
@@ -350,7 +346,7 @@ static const char math_kernels[] =
 
 static void test_math(void **state) {
     test_folder *f = *state;
-    cuda_shim_unit *unit = build(f, "math", math_kernels, math_entries);
+    const cuda_shim_unit *unit = build(f, "math", math_kernels, math_entries);
     enum { N = 40001 };
     float *x = mlcc_arena_alloc_array(f->keep, N, sizeof *x);
     float(*out)[8] = mlcc_arena_alloc_array(f->keep, N, sizeof *out);
@@ -392,7 +388,6 @@ static void test_math(void **state) {
     const float at_infinity[] = {INFINITY, 1, INFINITY, 1, INFINITY, INFINITY};
     for (int k = 0; k < 6; k++) assert_true(out[1][k] == at_infinity[k]);
     assert_true(out[2][0] == 0.0f && out[2][1] == 0.0f && out[2][3] == -1.0f);
-    cuda_shim_unit_close(unit);
 }
 
 // ---- mistakes -----------------------------------------------------------------------------------------
@@ -434,7 +429,7 @@ static void assert_wrong(
 
 static void test_mistakes(void **state) {
     test_folder *f = *state;
-    cuda_shim_unit *unit = build(f, "wrong", wrong_kernels, wrong_entries);
+    const cuda_shim_unit *unit = build(f, "wrong", wrong_kernels, wrong_entries);
     _Alignas(16) const uint32_t source[4] = {0};
     const operands words = {.in = {source}};
     assert_wrong(
@@ -451,7 +446,6 @@ static void test_mistakes(void **state) {
 #if !CUDA_SHIM_HAS_ASAN
     assert_wrong(unit, "overrun", &words, (const char *[]){"behind its shared memory", NULL});
 #endif
-    cuda_shim_unit_close(unit);
 }
 
 int main(void) {

@@ -5,6 +5,7 @@
 #include "tests/support/compile_module.h"
 #include "tests/support/random_module.h"
 #include "tests/support/row_modules.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/segment_modules.h"
 
 #include <math.h>

@@ -18,6 +18,7 @@
 #include "tests/support/compile_module.h"
 #include "tests/support/cuda_direct.h"
 #include "tests/support/cuda_shim/cuda_shim_unit.h"
+#include "tests/support/layout_prepare.h"
 
 struct cuda_subject_call;
 
@@ -31,7 +32,7 @@ typedef struct cuda_subject {
     codegen_artifact *artifact;
     model_weights *weights;
     mlcc_str *sources;            // per instance
-    cuda_shim_unit **units;       // per instance
+    const cuda_shim_unit **units; // per instance
     const cuda_kernel_row **rows; // per instance
     struct cuda_buffer *params;   // per param of the module, in its device layout
     bool was_used;                // `only` stands in the plan
@@ -157,36 +158,17 @@ static inline void cuda_subject_plan(cuda_subject *s, const quant_mode *mode) {
 
 // ---- params -------------------------------------------------------------------------------------------
 
-// A layout's prepare function is CPU kernel code; its hooks are constants of the type.
+// In two halves, the later one first.
 static inline void cuda_subject_prepare(
     cuda_subject *s, int32_t index, const void *const *pieces, cuda_buffer *out) {
     const ir_param *param = s->module->params[index];
-    const ir_type flat = ir_type_flat(&param->value.type), *type = &flat;
+    const ir_type flat = ir_type_flat(&param->value.type);
     int64_t prepared_bytes = 0, n_items = 0;
-    assert_true(cuda_layout_measure(param->layout, type, &prepared_bytes, &n_items));
+    assert_true(cuda_layout_measure(param->layout, &flat, &prepared_bytes, &n_items));
     *out = cuda_buffer_create((size_t)prepared_bytes);
-    mlcc_str text = {0};
-    mlcc_str_printf(
-        &text, "#include \"codegen/cpu/kernels/portable/prepare_%s.c\"\n", param->layout);
-    for (int32_t i = 0; i < type->rank; i++) {
-        mlcc_str_printf(
-            &text, "int64_t kernel_dim_0_%d(const kernel_env *env) { return %lld; }\n", i,
-            (long long)type->dims[i].value);
-    }
-    mlcc_str_printf(
-        &text, "int32_t kernel_dtype_0(const kernel_env *env) { return %d; }\n", (int)type->dtype);
-    cuda_shim_unit *unit = NULL;
-    const char *name = mlcc_arena_printf(s->keep, "prepare_%d", (int)index);
-    assert_ok(cuda_shim_unit_build(name, mlcc_str_text(&text), NULL, s->folder, s->keep, &unit));
-    mlcc_str_free(&text);
-    void *symbol =
-        cuda_shim_unit_symbol(unit, mlcc_arena_printf(s->keep, "kernel_prepare_%s", param->layout));
-    assert_non_null(symbol);
-    void (*prepare)(const void *const *pieces, void *prepared, int64_t begin, int64_t end) = NULL;
-    memcpy(&prepare, &symbol, sizeof prepare);
-    prepare(pieces, out->memory, n_items / 2, n_items);
-    prepare(pieces, out->memory, 0, n_items / 2);
-    cuda_shim_unit_close(unit);
+    const int64_t half = n_items / 2;
+    assert_true(layout_prepare(param->layout, &flat, pieces, out->memory, half, n_items));
+    assert_true(layout_prepare(param->layout, &flat, pieces, out->memory, 0, half));
 }
 
 static inline void cuda_subject_load_params(cuda_subject *s) {
@@ -226,7 +208,7 @@ static inline void cuda_subject_emit(cuda_subject *s) {
 
 static inline void cuda_subject_build(cuda_subject *s) {
     const size_t n = (size_t)s->artifact->n_instances;
-    s->units = MLCC_NEW_ARRAY(s->keep, cuda_shim_unit *, n + 1);
+    s->units = MLCC_NEW_ARRAY(s->keep, const cuda_shim_unit *, n + 1);
     for (size_t i = 0; i < n; i++) {
         const char *entries[CUDA_MAX_ENTRIES + 1] = {NULL};
         // Entries with different grids may name one function.
@@ -238,24 +220,33 @@ static inline void cuda_subject_build(cuda_subject *s) {
         }
         const char *name = mlcc_arena_printf(s->keep, "%02zu_%s", i, s->rows[i]->name);
         assert_ok(cuda_shim_unit_build(
-            name, mlcc_str_text(&s->sources[i]), entries, s->folder, s->keep, &s->units[i]));
+            name, mlcc_str_text(&s->sources[i]), entries, s->folder, &s->units[i]));
     }
 }
 
-// Plans `module` (which lives in `keep`, and that in the subject) and writes the sources; nothing is compiled.
+static inline bool cuda_subject_is_on_device(void) {
+    const char *device = getenv("MLCC_TEST_DEVICE");
+    return device != NULL && strcmp(device, "cuda") == 0;
+}
+
+static inline void cuda_subject_skip(const char *why) {
+    print_message("skipped: %s\n", why);
+    skip();
+}
+
+// Plans `module` (which lives in `keep`, and that in the subject) and writes the sources; nothing is compiled. Where a device is wanted and none is, the
+// test ends here.
 static inline cuda_subject cuda_subject_start(
     ir_module *module, mlcc_arena *keep, const char *only, const char *folder) {
+    const char *why = NULL;
+    if (cuda_subject_is_on_device() && cuda_direct_machine_get(&why) == NULL)
+        cuda_subject_skip(why);
     cuda_subject s = {.keep = keep, .module = module, .folder = folder, .only = only};
     cuda_subject_plan(&s, NULL);
     s.forward = ir_module_find(s.module, "forward");
     assert_non_null(s.forward);
     cuda_subject_emit(&s);
     return s;
-}
-
-static inline bool cuda_subject_is_on_device(void) {
-    const char *device = getenv("MLCC_TEST_DEVICE");
-    return device != NULL && strcmp(device, "cuda") == 0;
 }
 
 // Whether kernels with mistakes put in on purpose may run: a device might wait for ever, and the sanitizers would report what the test wants to see.
@@ -267,10 +258,7 @@ static inline bool cuda_subject_takes_mistakes(void) {
 static inline void cuda_subject_build_on_device(cuda_subject *s) {
     const char *why = NULL;
     s->direct = cuda_direct_open(s->artifact, s->forward, s->rows, s->sources, s->keep, &why);
-    if (s->direct == NULL) {
-        print_message("skipped: %s\n", why);
-        skip();
-    }
+    if (s->direct == NULL) cuda_subject_skip(why);
     for (size_t i = 0; i < s->module->n_params; i++) {
         assert_ok(mlcc_device_upload(
             s->direct->device, &s->direct->params[i], 0, s->params[i].memory,
@@ -317,7 +305,6 @@ static inline cuda_subject cuda_subject_open(
 
 static inline void cuda_subject_close(cuda_subject *s) {
     for (int32_t i = 0; i < s->artifact->n_instances; i++) {
-        if (s->units != NULL) cuda_shim_unit_close(s->units[i]);
         mlcc_str_free(&s->sources[i]);
     }
     for (size_t i = 0; s->params != NULL && i < s->module->n_params; i++)
@@ -572,8 +559,8 @@ static inline void cuda_subject_run(
     for (size_t i = 0; i < call.n_buffers; i++) cuda_buffer_free(&call.buffers[i], "tensor");
 }
 
-// Runs in order and in random order, and compares with ir/eval: |difference| <= absolute + relative |expected|, plus half a unit of the result's own
-// dtype. absolute < 0: every bit counts (NaN is NaN).
+// Runs in order and in random order, under the address sanitizer in random order only: the same accesses, and release runs see both. Compares with
+// ir/eval: |difference| <= absolute + relative |expected|, plus half a unit of the result's own dtype. absolute < 0: every bit counts (NaN is NaN).
 static inline void cuda_subject_check(
     const cuda_subject *s, ir_tensor *const *args, double absolute, double relative) {
     mlcc_arena *keep = mlcc_arena_create();
@@ -582,7 +569,7 @@ static inline void cuda_subject_check(
     ir_tensor **actual = MLCC_NEW_ARRAY(keep, ir_tensor *, n);
     const ir_eval_options options = {.param = model_weights_eval, .user = s->weights};
     assert_ok(ir_eval_function(s->forward, args, &options, keep, expected));
-    for (uint64_t seed = 0; seed < 2; seed++) {
+    for (uint64_t seed = CUDA_SHIM_HAS_ASAN ? 1 : 0; seed < 2; seed++) {
         cuda_subject_run(s, args, seed * 0x9e3779b97f4a7c15u, keep, actual);
         for (int32_t i = 0; i < s->forward->n_returns; i++) {
             char what[160];

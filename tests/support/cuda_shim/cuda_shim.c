@@ -51,6 +51,8 @@ static struct {
     shared_array arrays[MAX_ARRAYS];
     size_t n_arrays;
     uint64_t random; // 0: everything in order
+    // The warp whose turn it is: its lanes in the order in which they run, each until it waits.
+    int32_t turn[32], n_turns;
     bool has_failed;
     char *message;
 } run;
@@ -96,11 +98,28 @@ static void fail_in_block(const char *what) {
     run.has_failed = true;
 }
 
-// To the scheduler, for ever or until it comes back.
+static bool has_ended(const void *p, uint32_t parity);
+
+// The next lane of the warp's turn that can run, which then is the thread that runs; NULL: the turn is over.
+static lane *next_lane(void) {
+    while (run.n_turns < 32 && !run.has_failed) {
+        const int32_t thread = run.turn[run.n_turns++];
+        lane *l = &run.lanes[thread];
+        if (l->state == AT_BARRIER && has_ended(l->barrier, l->parity)) l->state = READY;
+        if (l->state != READY) continue;
+        shim.thread = thread;
+        return l;
+    }
+    return NULL;
+}
+
+// To the next lane, or to the scheduler when there is none; for ever or until it comes back.
 static void leave(lane_state state) {
     lane *self = &run.lanes[shim.thread];
     self->state = state;
-    cuda_shim_fiber_switch(&self->fiber, &run.scheduler, state == DONE);
+    lane *next = next_lane();
+    cuda_shim_fiber *to = next != NULL ? &next->fiber : &run.scheduler;
+    cuda_shim_fiber_switch(&self->fiber, to, state == DONE);
 }
 
 // A mistake of the fiber that runs: it is not continued.
@@ -307,36 +326,36 @@ cuda_shim *cuda_shim_table(void) {
 static void run_thread(void) {
     cuda_shim_fiber_entered();
     run.launch->entry(run.launch->words);
+    run.lanes[shim.thread].fiber.is_empty = true;
     leave(DONE);
     abort();
 }
 
-// 0 … n-1, in order or shuffled.
-static void make_order(int32_t *order, int32_t n) {
-    for (int32_t i = 0; i < n; i++) order[i] = i;
+// first … first + n-1, in order or shuffled.
+static void make_order(int32_t *order, int32_t first, int32_t n) {
+    for (int32_t i = 0; i < n; i++) order[i] = first + i;
     for (int32_t i = n - 1; i > 0 && run.random != 0; i--) {
-        const int32_t j = (int32_t)(next_random() % (uint64_t)(i + 1));
+        const int32_t j = (int32_t)((uint32_t)next_random() % (uint32_t)(i + 1));
         const int32_t kept = order[i];
         order[i] = order[j];
         order[j] = kept;
     }
 }
 
-// Every lane of a warp that can runs until it waits; whether any could.
+// Every lane of a warp that can runs until it waits; whether any could. They hand over to each other: the last one comes back here.
 static bool run_warp(int32_t first) {
-    int32_t order[32];
-    bool has_run = false;
-    make_order(order, 32);
-    for (int32_t i = 0; i < 32 && !run.has_failed; i++) {
-        const int32_t thread = first + order[i];
-        lane *l = &run.lanes[thread];
-        if (l->state == AT_BARRIER && has_ended(l->barrier, l->parity)) l->state = READY;
-        if (l->state != READY) continue;
-        shim.thread = thread;
-        cuda_shim_fiber_switch(&run.scheduler, &run.lanes[thread].fiber, false);
-        has_run = true;
+    bool can_run = false;
+    for (int32_t i = 0; i < 32 && !can_run; i++) {
+        const lane *l = &run.lanes[first + i];
+        can_run = l->state == READY || (l->state == AT_BARRIER && has_ended(l->barrier, l->parity));
     }
-    return has_run;
+    if (!can_run) return false;
+    make_order(run.turn, first, 32);
+    run.n_turns = 0;
+    lane *next = next_lane();
+    if (next == NULL) return false;
+    cuda_shim_fiber_switch(&run.scheduler, &next->fiber, false);
+    return true;
 }
 
 // A warp runs until it waits for the block, with a seed for a random number of its operations: warps far apart are what a missing barrier
@@ -412,7 +431,7 @@ static void run_block(void) {
         bool has_run = true;
         while (has_run && !run.has_failed) {
             has_run = false;
-            make_order(order, n_warps);
+            make_order(order, 0, n_warps);
             for (int32_t i = 0; i < n_warps; i++) has_run = run_stretch(order[i] * 32) || has_run;
         }
     } while (!run.has_failed && release_barrier());
@@ -423,7 +442,7 @@ static void run_grid(unsigned char *shared, const unsigned char *guard, size_t g
     const int32_t n_all = n[0] * n[1] * n[2];
     int32_t *order = malloc(sizeof *order * (size_t)n_all);
     if (order == NULL) abort();
-    make_order(order, n_all);
+    make_order(order, 0, n_all);
     for (int32_t b = 0; b < n_all && !run.has_failed; b++) {
         start_block(
             (int32_t[]){order[b] % n[0], order[b] / n[0] % n[1], order[b] / n[0] / n[1]}, shared);
@@ -435,14 +454,8 @@ static void run_grid(unsigned char *shared, const unsigned char *guard, size_t g
     free(order);
 }
 
-static void free_lanes(void) {
-    for (int32_t i = 0; i < shim.n_threads; i++) {
-        lane *l = &run.lanes[i];
-        free(l->fiber.stack);
-        free(l->copies);
-        free(l->groups);
-        memset(l, 0, sizeof *l);
-    }
+// Lanes keep their stacks and lists for the next launch: getting them costs more than most launches.
+static void end_launch(void) {
     for (size_t i = 0; i < run.n_arrays; i++) free(run.arrays[i].memory);
     run.n_arrays = 0;
 }
@@ -474,6 +487,6 @@ bool cuda_shim_run(const cuda_shim_launch *launch, char message[256]) {
     run_grid(shared, guard, SHARED_GUARD_BYTES);
     free(shared);
     cuda_shim_wgmma_end();
-    free_lanes();
+    end_launch();
     return !run.has_failed;
 }

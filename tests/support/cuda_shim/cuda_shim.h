@@ -60,6 +60,9 @@ typedef enum cuda_shim_warp_op {
 
 #define CUDA_SHIM_WARP_WORDS 10
 
+// Arithmetic on arrays of the shim's own, which is most of what it does: the sanitizers watch kernels.
+#define CUDA_SHIM_OWN_ARRAYS __attribute__((no_sanitize("address", "undefined")))
+
 // What wgmma multiplies.
 typedef enum cuda_shim_element {
     CUDA_SHIM_F16,
@@ -112,6 +115,12 @@ bool cuda_shim_run(const cuda_shim_launch *launch, char message[256]);
 bool cuda_shim_warp_compute(
     cuda_shim_warp_op op, uint32_t (*words[32])[CUDA_SHIM_WARP_WORDS], char message[128]);
 
+// What the codes of an element stand for, by code; NULL for bf16, whose codes are the upper halves of numbers.
+const float *cuda_shim_values(cuda_shim_element element);
+// The elements of a word, lowest first, with the table of cuda_shim_values; their number.
+int cuda_shim_elements(
+    cuda_shim_element element, const float *table, uint32_t word, float values[4]);
+
 // cuda_shim_wgmma.c. A block begins; a launch has ended.
 void cuda_shim_wgmma_start(unsigned char *shared, size_t shared_bytes);
 void cuda_shim_wgmma_end(void);
@@ -130,6 +139,7 @@ typedef struct cuda_shim_fiber {
     char *stack; // size_bytes, own memory
     size_t size_bytes;
     void *sanitizer_stack;
+    bool is_empty; // whoever ran on the stack has come back from all calls
 } cuda_shim_fiber;
 // Prepares `fiber` so that the first switch to it calls function(), which must not return.
 void cuda_shim_fiber_start(cuda_shim_fiber *fiber, void (*function)(void));

@@ -80,9 +80,12 @@ __asm__(
 
 void cuda_shim_fiber_start(cuda_shim_fiber *fiber, void (*function)(void)) {
 #if CUDA_SHIM_HAS_ASAN
-    // An earlier fiber on this stack may have been left in the middle.
-    __asan_unpoison_memory_region(fiber->stack, fiber->size_bytes);
+    // An earlier fiber on this stack may have been left in the middle; the few frames in which one ends are always there.
+    enum { LAST_FRAMES_BYTES = 4096 };
+    const size_t stale_bytes = fiber->is_empty ? LAST_FRAMES_BYTES : fiber->size_bytes;
+    __asan_unpoison_memory_region(fiber->stack + fiber->size_bytes - stale_bytes, stale_bytes);
 #endif
+    fiber->is_empty = false;
     const uintptr_t top = ((uintptr_t)fiber->stack + fiber->size_bytes) & ~(uintptr_t)63;
     uintptr_t *saved = (uintptr_t *)top - (SAVED_WORDS + 2);
     memset(saved, 0, (SAVED_WORDS + 2) * sizeof *saved);

@@ -15,8 +15,13 @@
 extern char **environ;
 
 struct cuda_shim_unit {
+    char *text;
     void *handle;
+    cuda_shim_unit *next;
 };
+
+// Units of the process, for whoever asks for the same text again: another row, or another subject with the same kernel in it.
+static cuda_shim_unit *loaded;
 
 // The sanitizers' runtimes come from the test program, so the compiler must be the one that built it.
 #if defined(__clang__)
@@ -61,8 +66,8 @@ static mlcc_status *compile(
         "-I.",        "-Itests/support/cuda_shim",
     };
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) arguments[n++] = fixed[i];
-    // Most of a test's time goes into compiling: line numbers cost a third of it, and under the sanitizers -O1 another third.
-    arguments[n++] = CUDA_SHIM_HAS_ASAN ? "-Og" : "-O1";
+    // Most of a test's time goes into compiling, and little into what is compiled: line numbers cost a third of it, -O1 twice as much again.
+    arguments[n++] = "-O0";
     if (CUDA_SHIM_HAS_ASAN) {
         arguments[n++] = "-fsanitize=address,undefined";
         arguments[n++] = "-fno-sanitize-recover=undefined";
@@ -82,23 +87,41 @@ static mlcc_status *compile(
     return status;
 }
 
-static mlcc_status *load(const char *path, mlcc_arena *keep, cuda_shim_unit **out) {
-    cuda_shim_unit *unit = MLCC_NEW(keep, cuda_shim_unit);
-    unit->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (unit->handle == NULL) return MLCC_ERROR(INTERNAL, "%s", dlerror());
-    cuda_shim **table = dlsym(unit->handle, "cuda_shim_of_unit");
+// The unit keeps a copy of the text.
+static mlcc_status *load(const char *path, const char *text, const cuda_shim_unit **out) {
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL) return MLCC_ERROR(INTERNAL, "%s", dlerror());
+    cuda_shim **table = dlsym(handle, "cuda_shim_of_unit");
     if (table != NULL) *table = cuda_shim_table();
+    cuda_shim_unit *unit = malloc(sizeof *unit);
+    char *copy = strdup(text);
+    if (unit == NULL || copy == NULL) abort();
+    *unit = (cuda_shim_unit){.text = copy, .handle = handle, .next = loaded};
+    loaded = unit;
     *out = unit;
     return NULL;
 }
 
+static mlcc_status *compile_and_load(
+    const char *name, const char *text, const char *folder, const cuda_shim_unit **out) {
+    static int n_libraries;
+    mlcc_arena *scratch = mlcc_arena_create();
+    const char *source_path = mlcc_arena_printf(scratch, "%s/%s.c", folder, name);
+    // A path of its own: for the path of a loaded library dlopen gives that library, whatever the file holds by now.
+    const char *library_path =
+        mlcc_arena_printf(scratch, "%s/%s.%d.so", folder, name, n_libraries++);
+    const char *log_path = mlcc_arena_printf(scratch, "%s/%s.log", folder, name);
+    mlcc_status *status = mlcc_file_write_atomic(source_path, text, strlen(text));
+    if (status == NULL) status = compile(source_path, library_path, log_path);
+    if (status == NULL) status = load(library_path, text, out);
+    mlcc_arena_free(scratch);
+    return status;
+}
+
 mlcc_status *cuda_shim_unit_build(
     const char *name, const char *source, const char *const *entries, const char *folder,
-    mlcc_arena *keep, cuda_shim_unit **out) {
+    const cuda_shim_unit **out) {
     *out = NULL;
-    const char *source_path = mlcc_arena_printf(keep, "%s/%s.c", folder, name);
-    const char *library_path = mlcc_arena_printf(keep, "%s/%s.so", folder, name);
-    const char *log_path = mlcc_arena_printf(keep, "%s/%s.log", folder, name);
     mlcc_str text = {0};
     mlcc_str_puts(&text, source);
     for (; entries != NULL && *entries != NULL; entries++) {
@@ -106,16 +129,13 @@ mlcc_status *cuda_shim_unit_build(
             &text, "\nvoid shim_entry_%s(const void *words) { %s(*(const kernel_env *)words); }\n",
             *entries, *entries);
     }
+    for (const cuda_shim_unit *unit = loaded; unit != NULL && *out == NULL; unit = unit->next) {
+        if (strcmp(unit->text, mlcc_str_text(&text)) == 0) *out = unit;
+    }
     mlcc_status *status =
-        mlcc_file_write_atomic(source_path, mlcc_str_text(&text), strlen(mlcc_str_text(&text)));
+        *out == NULL ? compile_and_load(name, mlcc_str_text(&text), folder, out) : NULL;
     mlcc_str_free(&text);
-    MLCC_TRY(status);
-    MLCC_TRY(compile(source_path, library_path, log_path));
-    return load(library_path, keep, out);
-}
-
-void *cuda_shim_unit_symbol(const cuda_shim_unit *unit, const char *name) {
-    return dlsym(unit->handle, name);
+    return status;
 }
 
 cuda_shim_entry *cuda_shim_unit_entry(const cuda_shim_unit *unit, const char *name) {
@@ -126,10 +146,4 @@ cuda_shim_entry *cuda_shim_unit_entry(const cuda_shim_unit *unit, const char *na
     cuda_shim_entry *entry = NULL;
     memcpy(&entry, &symbol, sizeof entry);
     return entry;
-}
-
-void cuda_shim_unit_close(cuda_shim_unit *unit) {
-    if (unit == NULL) return;
-    dlclose(unit->handle);
-    unit->handle = NULL;
 }

@@ -1,7 +1,5 @@
 // cuda_shim_unit: a kernel's translation unit (emit_cuda_source) compiled for the host by the system's C compiler and loaded; its entries run
 // under cuda_shim. In a sanitized test the unit is sanitized too.
-//
-// Also any other C text: prepare functions of device layouts come in the same way.
 #ifndef MLCC_TESTS_SUPPORT_CUDA_SHIM_CUDA_SHIM_UNIT_H
 #define MLCC_TESTS_SUPPORT_CUDA_SHIM_CUDA_SHIM_UNIT_H
 
@@ -15,15 +13,13 @@ typedef struct cuda_shim_unit cuda_shim_unit;
 bool cuda_shim_can_compile(void);
 
 // Compiles `source` into `folder` (which keeps the text, for debuggers) and loads it. For every name in `entries` the text must define
-// KERNEL void NAME(const kernel_env env); NULL ends the list. Must run with the project's root as working directory.
+// KERNEL void NAME(const kernel_env env); NULL ends the list. A unit stays loaded until the process ends; the same source and entries again are the same
+// unit, and nothing is compiled. Must run with the project's root as working directory.
 // INTERNAL with what the compiler said.
 mlcc_status *cuda_shim_unit_build(
     const char *name, const char *source, const char *const *entries, const char *folder,
-    mlcc_arena *keep, cuda_shim_unit **out);
+    const cuda_shim_unit **out);
 // An entry as cuda_shim_launch wants it; NULL when it was not named.
 cuda_shim_entry *cuda_shim_unit_entry(const cuda_shim_unit *unit, const char *name);
-// Any symbol of the text; NULL when unknown.
-void *cuda_shim_unit_symbol(const cuda_shim_unit *unit, const char *name);
-void cuda_shim_unit_close(cuda_shim_unit *unit); // NULL is fine
 
 #endif

@@ -9,64 +9,84 @@
 
 typedef uint32_t (*lane_words)[CUDA_SHIM_WARP_WORDS];
 
-static float bits_float(uint32_t bits) {
+CUDA_SHIM_OWN_ARRAYS static inline float bits_float(uint32_t bits) {
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-static uint32_t float_bits(float value) {
+CUDA_SHIM_OWN_ARRAYS static inline uint32_t float_bits(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-// f16 codes as float32, computed once.
-static const float *f16_values(void) {
-    static float values[65536];
+const float *cuda_shim_values(cuda_shim_element element) {
+    static float halves[65536], e4m3[256], e5m2[256];
     static bool is_ready;
-    for (uint32_t i = 0; i < 65536 && !is_ready; i++) values[i] = ir_f16_to_f32((uint16_t)i);
+    for (uint32_t i = 0; i < 65536 && !is_ready; i++) halves[i] = ir_f16_to_f32((uint16_t)i);
+    for (uint32_t i = 0; i < 256 && !is_ready; i++) {
+        e4m3[i] = ir_f8e4m3_to_f32((uint8_t)i);
+        e5m2[i] = ir_f8e5m2_to_f32((uint8_t)i);
+    }
     is_ready = true;
-    return values;
+    return element == CUDA_SHIM_F16    ? halves
+           : element == CUDA_SHIM_E4M3 ? e4m3
+           : element == CUDA_SHIM_E5M2 ? e5m2
+                                       : NULL;
 }
 
-// Elements in a word: two halves or four codes.
-static int elements_of_word(cuda_shim_warp_op op) {
-    return op == CUDA_SHIM_MMA_E4M3 || op == CUDA_SHIM_MMA_E5M2 ? 4 : 2;
-}
-
-static float element(cuda_shim_warp_op op, const float *halves, uint32_t word, int i) {
-    switch (op) {
-    case CUDA_SHIM_MMA_F16: return halves[word >> (16 * i) & 0xffffu];
-    case CUDA_SHIM_MMA_BF16: return bits_float(word >> (16 * i) << 16);
-    case CUDA_SHIM_MMA_E4M3: return ir_f8e4m3_to_f32((uint8_t)(word >> (8 * i)));
-    default: return ir_f8e5m2_to_f32((uint8_t)(word >> (8 * i)));
+CUDA_SHIM_OWN_ARRAYS int cuda_shim_elements(
+    cuda_shim_element element, const float *table, uint32_t word, float values[4]) {
+    switch (element) {
+    case CUDA_SHIM_F16:
+        for (int i = 0; i < 2; i++) values[i] = table[word >> (16 * i) & 0xffffu];
+        return 2;
+    case CUDA_SHIM_BF16:
+        for (int i = 0; i < 2; i++) values[i] = bits_float(word >> (16 * i) << 16);
+        return 2;
+    default:
+        for (int i = 0; i < 4; i++) values[i] = table[word >> (8 * i) & 0xffu];
+        return 4;
     }
 }
+
+static cuda_shim_element element_of(cuda_shim_warp_op op) {
+    return op == CUDA_SHIM_MMA_F16    ? CUDA_SHIM_F16
+           : op == CUDA_SHIM_MMA_BF16 ? CUDA_SHIM_BF16
+           : op == CUDA_SHIM_MMA_E4M3 ? CUDA_SHIM_E4M3
+                                      : CUDA_SHIM_E5M2;
+}
+
+// A row of d: its eight columns side by side.
+typedef float eight __attribute__((vector_size(32)));
 
 // Lane 4 g + t holds of a: rows g and g + 8, columns 2t, 2t + 1 and those plus 8; of b: rows 2t, 2t + 1 and those plus 8 of column g;
-// of d: rows g and g + 8, columns 2t, 2t + 1. The same with bytes, 4t … 4t + 3 and those plus 16 of a and b.
-static void compute_mma(cuda_shim_warp_op op, lane_words words[32]) {
-    const float *halves = f16_values();
-    const int n = elements_of_word(op), n_k = 8 * n;
-    float a[16][32], b[8][32]; // b by columns
+// of d: rows g and g + 8, columns 2t, 2t + 1. The same with bytes, 4t … 4t + 3 and those plus 16 of a and b. Every sum is made in rising order of k.
+CUDA_SHIM_OWN_ARRAYS static void compute_mma(cuda_shim_warp_op op, lane_words words[32]) {
+    const cuda_shim_element element = element_of(op);
+    const float *table = cuda_shim_values(element);
+    float a[16][32];
+    eight b[32]; // [k]
+    int n = 2;   // elements of a word
     for (int lane = 0; lane < 32; lane++) {
         const int g = lane / 4, t = lane % 4;
-        for (int i = 0; i < n; i++) {
-            for (int r = 0; r < 4; r++)
-                a[g + r % 2 * 8][n * t + i + r / 2 * 4 * n] =
-                    element(op, halves, (*words[lane])[4 + r], i);
-            for (int r = 0; r < 2; r++)
-                b[g][n * t + i + r * 4 * n] = element(op, halves, (*words[lane])[8 + r], i);
+        float values[4];
+        for (int r = 0; r < 4; r++) {
+            n = cuda_shim_elements(element, table, (*words[lane])[4 + r], values);
+            for (int i = 0; i < n; i++) a[g + r % 2 * 8][n * (t + r / 2 * 4) + i] = values[i];
+        }
+        for (int r = 0; r < 2; r++) {
+            n = cuda_shim_elements(element, table, (*words[lane])[8 + r], values);
+            for (int i = 0; i < n; i++) b[n * (t + r * 4) + i][g] = values[i];
         }
     }
-    for (int lane = 0; lane < 32; lane++) {
-        const int g = lane / 4, t = lane % 4;
-        for (int r = 0; r < 4; r++) {
-            const float *row = a[g + r / 2 * 8], *column = b[2 * t + r % 2];
-            float sum = 0.0f;
-            for (int k = 0; k < n_k; k++) sum += row[k] * column[k];
-            (*words[lane])[r] = float_bits(bits_float((*words[lane])[r]) + sum);
+    for (int row = 0; row < 16; row++) {
+        eight sum = {0};
+        for (int k = 0; k < 8 * n; k++) sum += a[row][k] * b[k];
+        for (int t = 0; t < 4; t++) {
+            uint32_t *d = *words[row % 8 * 4 + t] + row / 8 * 2;
+            for (int i = 0; i < 2; i++) d[i] = float_bits(bits_float(d[i]) + sum[2 * t + i]);
         }
     }
 }

@@ -4,8 +4,6 @@
 // A warp's 16 rows depend on no other warp, so every warp has a queue of its own.
 #include "tests/support/cuda_shim/cuda_shim.h"
 
-#include "ir/eval.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,27 +120,9 @@ const char *cuda_shim_wgmma_issue(
 
 // ---- computing ------------------------------------------------------------------------------------------
 
-// Elements of a word; their number.
-static int elements(cuda_shim_element element, uint32_t word, float values[4]) {
-    if (element == CUDA_SHIM_E4M3 || element == CUDA_SHIM_E5M2) {
-        for (int i = 0; i < 4; i++) {
-            const uint8_t code = (uint8_t)(word >> (8 * i));
-            values[i] = element == CUDA_SHIM_E4M3 ? ir_f8e4m3_to_f32(code) : ir_f8e5m2_to_f32(code);
-        }
-        return 4;
-    }
-    for (int i = 0; i < 2; i++) {
-        const uint32_t bits = (word >> (16 * i)) << 16;
-        if (element == CUDA_SHIM_F16)
-            values[i] = ir_f16_to_f32((uint16_t)(bits >> 16));
-        else
-            memcpy(&values[i], &bits, sizeof bits);
-    }
-    return 2;
-}
-
 // Column `column` of the instruction: 32 bytes of a row of the tile.
-static bool read_column(const pending *op, int32_t column, float values[32], char message[128]) {
+static bool read_column(
+    const pending *op, const float *table, int32_t column, float values[32], char message[128]) {
     const uint64_t start = (op->b & 0x3fff) << 4, stride = (op->b >> 32 & 0x3fff) << 4;
     if (op->b >> 62 != 1 || (op->b >> 49 & 7) != 0) {
         snprintf(message, 128, "wgmma of a tile without the swizzle of 128 bytes");
@@ -158,15 +138,19 @@ static bool read_column(const pending *op, int32_t column, float values[32], cha
         }
         uint32_t word;
         memcpy(&word, seen() + at, sizeof word);
-        n += elements(op->element, word, values + n);
+        n += cuda_shim_elements(op->element, table, word, values + n);
     }
     return true;
 }
 
+// A column of the warp's accumulator: its 16 rows side by side.
+typedef float sixteen __attribute__((vector_size(64)));
+
 // Instruction `index` of the warp whose queues begin at `lanes`.
 static bool run_one(lane_queue *lanes, int32_t index, char message[128]) {
     const pending *op = &lanes[0].all[index];
-    float a[16][32];
+    const float *table = cuda_shim_values(op->element);
+    sixteen a[32];  // [k]
     int n_word = 2; // elements of a word
     for (int lane = 0; lane < 32; lane++) {
         const pending *own = &lanes[lane].all[index];
@@ -177,19 +161,19 @@ static bool run_one(lane_queue *lanes, int32_t index, char message[128]) {
         }
         for (int r = 0; r < 4; r++) {
             float values[4];
-            n_word = elements(op->element, own->a[r], values);
+            n_word = cuda_shim_elements(op->element, table, own->a[r], values);
             for (int i = 0; i < n_word; i++)
-                a[g + r % 2 * 8][n_word * (t + r / 2 * 4) + i] = values[i];
+                a[n_word * (t + r / 2 * 4) + i][g + r % 2 * 8] = values[i];
         }
     }
     for (int32_t column = 0; column < op->n; column++) {
         float b[32];
-        if (!read_column(op, column, b, message)) return false;
+        if (!read_column(op, table, column, b, message)) return false;
+        sixteen sum = {0};
+        for (int k = 0; k < 8 * n_word; k++) sum += a[k] * b[k];
         for (int row = 0; row < 16; row++) {
-            float sum = 0.0f;
-            for (int k = 0; k < 8 * n_word; k++) sum += a[row][k] * b[k];
-            lanes[row % 8 * 4 + column % 8 / 2].sums[column / 8 * 4 + row / 8 * 2 + column % 2] +=
-                sum;
+            lane_queue *q = &lanes[row % 8 * 4 + column % 8 / 2];
+            q->sums[column / 8 * 4 + row / 8 * 2 + column % 2] += sum[row];
         }
     }
     return true;

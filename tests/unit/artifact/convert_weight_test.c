@@ -7,22 +7,12 @@
 #include "quantization/format.h"
 #include "quantization/round.h"
 #include "runtime/base/log.h"
+#include "tests/support/sanitized.h"
 #include "tests/unit/artifact/artifact_fixture.h"
 
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#    define IS_SANITIZED 1
-#elif defined(__has_feature)
-#    if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#        define IS_SANITIZED 1
-#    endif
-#endif
-#ifndef IS_SANITIZED
-#    define IS_SANITIZED 0
-#endif
 
 static const char *data_dir(void) {
     const char *dir = getenv("MLCC_DATA");

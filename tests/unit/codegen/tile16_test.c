@@ -53,8 +53,8 @@ static void prepare(weight *w) {
     memset(w->prepared, 0xff, (size_t)w->prepared_bytes);
     prepared_type = w->type;
     // Items in two pieces, the later one first.
-    kernel_prepare_tile16((const void *const *)w->pieces, w->prepared, n_items / 2, n_items);
-    kernel_prepare_tile16((const void *const *)w->pieces, w->prepared, 0, n_items / 2);
+    kernel_prepare_tile16(NULL, (const void *const *)w->pieces, w->prepared, n_items / 2, n_items);
+    kernel_prepare_tile16(NULL, (const void *const *)w->pieces, w->prepared, 0, n_items / 2);
 }
 
 static void decode(weight *w) {

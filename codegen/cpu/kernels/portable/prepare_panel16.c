@@ -9,8 +9,6 @@
 //   TENSOR   e4m3 [N, K], f32 scale [1]
 //   BLOCKS   e4m3 [N, K], f32 scales [ceil(N / 128), ceil(K / 128)]
 //   BARE     e5m2 [N, K]
-//
-// The hooks are constants and are called with NULL: there is no launch yet.
 #include "codegen/cpu/kernels/panel16.h"
 #include "codegen/cpu/kernels/simd.h"
 #include "codegen/cpu/kernels/stored_codes.h"
@@ -274,11 +272,13 @@ KERNEL_INLINE void prepare_float8(const prepare_job *job, char *target) {
 
 // ---- panels -----------------------------------------------------------------------------------------------------------------
 
-void kernel_prepare_panel16(const void *const *pieces, void *prepared, int64_t begin, int64_t end);
+void kernel_prepare_panel16(
+    const kernel_env *env, const void *const *pieces, void *prepared, int64_t begin, int64_t end);
 
-void kernel_prepare_panel16(const void *const *pieces, void *prepared, int64_t begin, int64_t end) {
-    prepare_job job = {.pieces = pieces, .n = kernel_dim_0_0(NULL), .k = kernel_dim_0_1(NULL)};
-    job.format = kernel_panel16_format_of(kernel_dtype_0(NULL));
+void kernel_prepare_panel16(
+    const kernel_env *env, const void *const *pieces, void *prepared, int64_t begin, int64_t end) {
+    prepare_job job = {.pieces = pieces, .n = kernel_dim_0_0(env), .k = kernel_dim_0_1(env)};
+    job.format = kernel_panel16_format_of(kernel_dtype_0(env));
     job.n_groups = (job.k + job.format.group - 1) / job.format.group;
     for (int64_t panel = begin; panel < end; panel++) {
         job.row = panel * 16;

@@ -2,8 +2,6 @@
 // The pieces are those that prepare_panel16.c draws; enum kernel_stored says which of them a dtype has.
 //
 // Work goes by octets: eight neighbouring slots of one row, which are eight neighbouring k unless the format has empty slots.
-//
-// The hooks are constants and are called with NULL: there is no launch yet.
 #include "codegen/cpu/kernels/panel16.h"
 #include "codegen/cpu/kernels/stored_codes.h"
 #include "codegen/cuda/kernels/tile16.h"
@@ -173,13 +171,15 @@ KERNEL_INLINE void prepare_float8_headers(const prepare_job *job, char *target, 
 
 // ---- tiles ------------------------------------------------------------------------------------------------------------------
 
-void kernel_prepare_tile16(const void *const *pieces, void *prepared, int64_t begin, int64_t end);
+void kernel_prepare_tile16(
+    const kernel_env *env, const void *const *pieces, void *prepared, int64_t begin, int64_t end);
 
-void kernel_prepare_tile16(const void *const *pieces, void *prepared, int64_t begin, int64_t end) {
-    prepare_job job = {.pieces = pieces, .n = kernel_dim_0_0(NULL), .k = kernel_dim_0_1(NULL)};
-    const tile16_format f = tile16_format_of(kernel_dtype_0(NULL));
+void kernel_prepare_tile16(
+    const kernel_env *env, const void *const *pieces, void *prepared, int64_t begin, int64_t end) {
+    prepare_job job = {.pieces = pieces, .n = kernel_dim_0_0(env), .k = kernel_dim_0_1(env)};
+    const tile16_format f = tile16_format_of(kernel_dtype_0(env));
     job.format = f;
-    job.stored = kernel_panel16_format_of(kernel_dtype_0(NULL)).stored;
+    job.stored = kernel_panel16_format_of(kernel_dtype_0(env)).stored;
     job.n_groups = (job.k + f.group - 1) / f.group;
     const int64_t n_units = tile16_units(f, job.k);
     for (int64_t tile = begin; tile < end; tile++) {
