@@ -62,8 +62,8 @@ mlcc_status *import_model(
     const hf_model_config *config, const import_options *options, mlcc_arena *keep,
     ir_module **out) {
     *out = NULL;
-    const arch_info *arch = arch_find(config->model_type);
-    if (arch == NULL) return arch_unknown(config->model_type);
+    const arch_info *arch = NULL;
+    MLCC_TRY(arch_find_graph(config->model_type, &arch));
     MLCC_TRY_NOTE(check_options(config, options), "importing a %s model", config->model_type);
     const bool is_encoder = arch->decoder->is_encoder;
     MLCC_TRY_NOTE(
@@ -73,9 +73,15 @@ mlcc_status *import_model(
     return options->samples && !is_encoder ? add_sample(*out) : NULL;
 }
 
-bool import_is_encoder(const hf_model_config *config) {
+// NULL: an unknown type, or one without a graph.
+static const arch_decoder *decoder_of(const hf_model_config *config) {
     const arch_info *arch = arch_find(config->model_type);
-    return arch != NULL && arch->decoder->is_encoder;
+    return arch != NULL ? arch->decoder : NULL;
+}
+
+bool import_is_encoder(const hf_model_config *config) {
+    const arch_decoder *decoder = decoder_of(config);
+    return decoder != NULL && decoder->is_encoder;
 }
 
 const char *import_task(const hf_model_config *config) {
@@ -93,13 +99,13 @@ static const char *source_of(const arch_decoder *decoder, arch_role role) {
 }
 
 const char *import_source_alternative(const hf_model_config *config, const char *source) {
-    const arch_info *arch = arch_find(config->model_type);
-    if (arch == NULL) return NULL;
-    const char *prefix = arch->decoder->optional_prefix;
+    const arch_decoder *decoder = decoder_of(config);
+    if (decoder == NULL) return NULL;
+    const char *prefix = decoder->optional_prefix;
     if (prefix != NULL && mlcc_text_starts_with(source, prefix)) return source + strlen(prefix);
     if (!config->tie_word_embeddings) return NULL;
-    const char *embedding = source_of(arch->decoder, ARCH_EMBEDDING);
-    const char *head = source_of(arch->decoder, ARCH_HEAD);
+    const char *embedding = source_of(decoder, ARCH_EMBEDDING);
+    const char *head = source_of(decoder, ARCH_HEAD);
     if (strcmp(source, embedding) == 0) return head;
     return head != NULL && strcmp(source, head) == 0 ? embedding : NULL;
 }
@@ -166,8 +172,8 @@ mlcc_status *import_arrange_source(
     const hf_model_config *config, hf_weight_source *base, mlcc_arena *keep,
     hf_weight_source **out) {
     *out = base;
-    const arch_info *arch = arch_find(config->model_type);
-    if (arch == NULL) return arch_unknown(config->model_type);
+    const arch_info *arch = NULL;
+    MLCC_TRY(arch_find_graph(config->model_type, &arch));
     const arch_decoder *decoder = arch->decoder;
     const size_t capacity =
         (size_t)config->n_layers * (decoder->n_layer_weights + 2 * (size_t)ARCH_N_EXPERT_ROLES) +
@@ -195,9 +201,8 @@ static bool is_layer_behind(
 }
 
 bool import_source_is_unused(const hf_model_config *config, const char *source) {
-    const arch_info *arch = arch_find(config->model_type);
-    if (arch == NULL) return false;
-    const arch_decoder *decoder = arch->decoder;
+    const arch_decoder *decoder = decoder_of(config);
+    if (decoder == NULL) return false;
     const char *head = source_of(decoder, ARCH_HEAD);
     if (config->tie_word_embeddings && head != NULL && strcmp(source, head) == 0) return true;
     if (decoder->has_layers_behind && is_layer_behind(config, decoder, source)) return true;

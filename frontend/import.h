@@ -29,6 +29,7 @@ typedef struct import_options {
         samples; // add @sample: the target chooses tokens, too (not for vocabularies above IMPORT_MAX_SAMPLED_VOCAB)
 } import_options;
 
+// UNSUPPORTED: a model type that nobody knows, or a recurrent one, whose configuration alone is known (arch_has_graph).
 mlcc_status *import_model(
     const hf_model_config *config, const import_options *options, mlcc_arena *keep,
     ir_module **out);

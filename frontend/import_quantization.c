@@ -46,6 +46,6 @@ mlcc_status *import_quant_options(
     // 2- and 3-bit codes fit a 4-bit format as they are.
     const int32_t bits = quantization.hints.bits;
     if (bits >= 2 && bits <= 4) out->group_size = quantization.hints.group_size;
-    if (quantization.n_ignored == 0) return NULL;
+    if (quantization.n_ignored == 0 || !arch_has_graph(arch)) return NULL;
     return find_float_modules(config, arch->decoder, &quantization, keep, out);
 }

@@ -139,15 +139,14 @@ static void remove_folder(calibration *c) {
 }
 
 static mlcc_status *make_library(calibration *c) {
-    const char *parent = getenv("TMPDIR");
-    char *folder =
-        mlcc_arena_printf(c->keep, "%s/mlcc-calibrate-XXXXXX", parent != NULL ? parent : "/tmp");
-    if (mkdtemp(folder) == NULL)
-        return MLCC_ERROR(IO, "cannot make a folder like '%s': %s", folder, strerror(errno));
-    mlcc_temporary_dir_register(folder);
+    char *folder;
+    MLCC_TRY(mlcc_temporary_dir_make(c->keep, "calibrate", &folder));
     c->folder = folder;
+    const char *device = c->options->device;
+    const bool on_cuda = device != NULL && mlcc_text_starts_with(device, "cuda");
     const artifact_compile_options compile = {
         .model = c->options->directory,
+        .device = on_cuda ? "cuda:native" : "cpu",
         .quantization = observing_mode,
         .opt = c->options->opt,
         .overrides = c->options->overrides,

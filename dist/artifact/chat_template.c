@@ -9,13 +9,21 @@
 
 // ---- the Jinja template ------------------------------------------------------------------------------------------
 
+// A copy of text that may hold NUL bytes.
+static void take_jinja(
+    const char *text, size_t length, mlcc_arena *keep, artifact_chat_template *out) {
+    char *copy = MLCC_NEW_ARRAY(keep, char, length + 1);
+    memcpy(copy, text, length);
+    out->jinja = copy;
+    out->jinja_bytes = length;
+}
+
 static mlcc_status *read_jinja_file(
     const char *path, mlcc_arena *keep, artifact_chat_template *out) {
     char *text;
     size_t length;
     MLCC_TRY(mlcc_file_read(path, MLCC_JINJA_MAX_TEMPLATE_BYTES, &text, &length));
-    out->jinja = mlcc_arena_strndup(keep, text, length);
-    out->jinja_bytes = length;
+    take_jinja(text, length, keep, out);
     free(text);
     return NULL;
 }
@@ -39,10 +47,7 @@ static mlcc_status *read_tokenizer_config(
         default_template(mlcc_json_get(mlcc_json_root(json), "chat_template"));
     size_t length;
     const char *data = mlcc_json_text(text, &length);
-    if (data != NULL) {
-        out->jinja = mlcc_arena_strndup(keep, data, length);
-        out->jinja_bytes = length;
-    }
+    if (data != NULL) take_jinja(data, length, keep, out);
     mlcc_json_free(json);
     return NULL;
 }
@@ -75,7 +80,7 @@ static mlcc_status *find_jinja(
 // The first row that fits wins. NULL: anything.
 typedef struct template_choice {
     const char *model_type;
-    const char *folder; // in the folder's name, in any case
+    const char *folder; // in the path of the folder or the preset's name, in any case
     const char *mark;   // in the Jinja template
     const char *conv_template;
 } template_choice;
@@ -113,9 +118,11 @@ static const template_choice by_type[] = {
     {"llama",       "llama3",    NULL, "llama-3_1"},
     {"llama",       "llama-2",   NULL, "llama-2"},
     {"llama",       "llama2",    NULL, "llama-2"},
+    {"llama",       "smollm",    NULL, "chatml"},
     {"mistral",     NULL,        NULL, "mistral_default"},
     {"mixtral",     NULL,        NULL, "mistral_default"},
     {"ministral3",  NULL,        NULL, "ministral3"},
+    {"qwen",        NULL,        NULL, "chatml"},
     {"qwen2",       NULL,        NULL, "qwen2"},
     {"qwen2_moe",   NULL,        NULL, "qwen2"},
     {"qwen3",       NULL,        NULL, "qwen3"},
@@ -143,18 +150,20 @@ static const template_choice by_type[] = {
     {"chatglm",     NULL,        NULL, "glm"},
     {"nemotron",    NULL,        NULL, "nemotron"},
     {"llava",       NULL,        NULL, "llava"},
+    {"rwkv5",       NULL,        NULL, "rwkv_world"},
+    {"rwkv6",       NULL,        NULL, "rwkv_world"},
     {"bert",        NULL,        NULL, "LM"},
     {"bert-bge",    NULL,        NULL, "LM"},
 };
 // clang-format on
 
 static const char *choose(
-    const template_choice *rows, size_t n_rows, const hf_model_config *model, const char *jinja) {
+    const template_choice *rows, size_t n_rows, const hf_model_config *model, const char *source,
+    const char *jinja) {
     for (size_t i = 0; i < n_rows; i++) {
         const template_choice *row = &rows[i];
-        const char *folder = model->directory != NULL ? model->directory : "";
         bool fits = (row->model_type == NULL || strcmp(row->model_type, model->model_type) == 0) &&
-                    (row->folder == NULL || strcasestr(folder, row->folder) != NULL) &&
+                    (row->folder == NULL || strcasestr(source, row->folder) != NULL) &&
                     (row->mark == NULL || (jinja != NULL && strstr(jinja, row->mark) != NULL));
         if (fits) return row->conv_template;
     }
@@ -177,13 +186,15 @@ static mlcc_status *unknown(const hf_model_config *model) {
 }
 
 mlcc_status *artifact_chat_template_find(
-    const hf_model_config *model, mlcc_arena *keep, artifact_chat_template *out) {
+    const hf_model_config *model, const char *source, mlcc_arena *keep,
+    artifact_chat_template *out) {
     *out = (artifact_chat_template){0};
     MLCC_TRY(find_jinja(model->directory, keep, out));
     const char *name = NULL;
+    if (model->directory != NULL) source = model->directory;
     if (out->jinja != NULL)
-        name = choose(by_mark, sizeof by_mark / sizeof *by_mark, model, out->jinja);
-    if (name == NULL) name = choose(by_type, sizeof by_type / sizeof *by_type, model, NULL);
+        name = choose(by_mark, sizeof by_mark / sizeof *by_mark, model, source, out->jinja);
+    if (name == NULL) name = choose(by_type, sizeof by_type / sizeof *by_type, model, source, NULL);
     if (name == NULL && out->jinja != NULL) name = "LM";
     return name != NULL ? conv_template_find(name, &out->conv) : unknown(model);
 }

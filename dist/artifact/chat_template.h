@@ -17,9 +17,10 @@ typedef struct artifact_chat_template {
     size_t jinja_bytes;
 } artifact_chat_template;
 
-// Strings live in `keep`. A template that this program cannot read is passed over with a warning. Errors: UNSUPPORTED, with the names to choose
-// from, when neither a Jinja template nor the model type says how a chat looks.
+// `source` names the model where it has no folder: the preset. Strings live in `keep`. A template that this program cannot read is passed over with a
+// warning. Errors: UNSUPPORTED, with the names to choose from, when neither a Jinja template nor the model type says how a chat looks.
 mlcc_status *artifact_chat_template_find(
-    const hf_model_config *model, mlcc_arena *keep, artifact_chat_template *out);
+    const hf_model_config *model, const char *source, mlcc_arena *keep,
+    artifact_chat_template *out);
 
 #endif

@@ -118,16 +118,18 @@ static mlcc_status *read_config(compilation *c) {
         }
         return NULL;
     }
+    hf_config_overrides overrides = c->overrides;
+    if (overrides.max_batch_size == 0) overrides.max_batch_size = GEN_CONFIG_SEQUENCES;
+    MLCC_TRY_NOTE(
+        hf_model_config_read(options->model, options->model_type, &overrides, c->keep, &c->config),
+        "reading '%s', which is no mlc-chat-config.json", options->model);
+    // Only now, because a model that is not there is the likelier mistake.
     if (options->quantization == NULL) {
         return MLCC_ERROR(
             INVALID,
             "'%s' is no mlc-chat-config.json and names no quantization mode; give --quantization",
             options->model);
     }
-    hf_config_overrides overrides = c->overrides;
-    if (overrides.max_batch_size == 0) overrides.max_batch_size = GEN_CONFIG_SEQUENCES;
-    MLCC_TRY(
-        hf_model_config_read(options->model, options->model_type, &overrides, c->keep, &c->config));
     c->facts.model_task = import_task(c->config);
     return resolve_mode(c, options->quantization);
 }

@@ -1,6 +1,7 @@
 #include "dist/artifact/gen_config.h"
 
 #include "dist/artifact/chat_template.h"
+#include "dist/artifact/store_directory.h"
 #include "frontend/arch/arch.h"
 #include "frontend/chat/conv_templates.h"
 #include "frontend/hf/generation_config.h"
@@ -199,8 +200,8 @@ static mlcc_status *move_into_place(
 }
 
 static mlcc_status *write_files(const chat_config *chat, const char *output, mlcc_arena *keep) {
-    bool is_new = !mlcc_dir_exists(output);
-    MLCC_TRY(mlcc_dir_make(output));
+    char *first_made = NULL;
+    MLCC_TRY(store_directory_make(output, keep, &first_made));
     const char *stage = mlcc_arena_printf(keep, "%s/.gen_config.%ld", output, (long)getpid());
     mlcc_temporary_dir_register(stage);
     mlcc_status *status = mlcc_dir_make(stage);
@@ -210,7 +211,7 @@ static mlcc_status *write_files(const chat_config *chat, const char *output, mlc
     mlcc_status_free(mlcc_dir_remove_tree(stage));
     mlcc_temporary_dir_register(NULL);
     mlcc_interruption_release();
-    if (status != NULL && is_new) (void)rmdir(output); // fails where others have put files
+    if (status != NULL && first_made != NULL) store_directory_unmake(output, first_made);
     return status;
 }
 
@@ -227,9 +228,15 @@ static mlcc_status *generate(
     mlcc_arena *keep) {
     if (options->has_disaggregation) model->disaggregation = options->disaggregation;
     chat->model = model;
+    if (!arch_has_graph(arch_find(model->model_type)))
+        mlcc_log(
+            MLCC_LOG_WARN, "gen_config",
+            "model type '%s' is recurrent: the configuration is for MLC LLM, mlcc neither converts "
+            "nor compiles such models",
+            model->model_type);
     MLCC_TRY(find_quantization(chat, keep));
     if (chat->chat_template.conv == NULL)
-        MLCC_TRY(artifact_chat_template_find(model, keep, &chat->chat_template));
+        MLCC_TRY(artifact_chat_template_find(model, options->config, keep, &chat->chat_template));
     MLCC_TRY(find_tokenizer(model, options->output, keep, &chat->tokenizer));
     MLCC_TRY(hf_generation_config_read(
         model->directory, mlcc_json_root(model->document), keep, &chat->generation));

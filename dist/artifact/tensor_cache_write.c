@@ -138,7 +138,8 @@ static void shard_abandon(store_shard *shard) {
 }
 
 static void store_free(artifact_store *store) {
-    mlcc_temporary_dir_register(NULL);
+    // As store_staging_make has it: what may be resumed is not registered.
+    if (store->staging != NULL && !store->resumes) mlcc_temporary_dir_register(NULL);
     shard_abandon(&store->pending);
     shard_abandon(&store->alone);
     store_seal_free(store->seal);

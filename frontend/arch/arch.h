@@ -79,9 +79,11 @@ typedef struct arch_info {
     int64_t max_prefill_chunk; // default of prefill_chunk_size where the context is longer
     bool rolls_context;        // a sliding window takes the limit off the context, as in MLC LLM
     bool completes_longrope;   // rope_scaling is written with the contexts in it, as MLC LLM does
-    // Computes what the type's own fields amount to in the skeleton's terms; NULL = nothing. Called once, before overrides.
+    // Computes what the type's own fields amount to in the skeleton's terms; NULL = nothing. Called once, before overrides (of a type without a graph
+    // after them).
     mlcc_status *(*finish)(hf_model_config *config);
-    const arch_decoder *decoder; // how the module is built
+    // How the module is built; NULL: a recurrent type, of which mlcc knows the configuration only (arch_has_graph).
+    const arch_decoder *decoder;
 } arch_info;
 
 #define ARCH(id, text, task, traits) extern const arch_info arch_##id;
@@ -92,10 +94,14 @@ extern const arch_decoder arch_decoder_llama;
 
 // Row of a model type; NULL when unknown.
 const arch_info *arch_find(const char *model_type);
+// Whether modules of the type can be built. Of others gen_config writes the configuration, for MLC LLM, and every other command refuses them.
+bool arch_has_graph(const arch_info *arch);
+// The row of a model type whose modules can be built. UNSUPPORTED: unknown, or configuration only; says which are accepted.
+mlcc_status *arch_find_graph(const char *model_type, const arch_info **out);
 // The registry's own spelling (static) of a known model type, and its model_task.
 const char *arch_model_type(const char *model_type);
 const char *arch_task(const char *model_type);
-// All rows, for messages.
+// All rows, those without a graph among them, for messages.
 const char *const *arch_model_types(size_t *n_types);
 // UNSUPPORTED, with the nearest name and all accepted ones.
 mlcc_status *arch_unknown(const char *model_type);

@@ -1,7 +1,8 @@
 // gemma3_text: the language model of Gemma 3. Gemma 2 without soft caps, with normed heads of q and k, a window in five layers of six and a rope base of
 // its own for these; a rope_scaling holds for the sixth.
 // Source: Gemma Team 2025 (arXiv 2503.19786); Gemma3TextModel of Hugging Face transformers for names and arithmetic. MLC LLM keeps q, k and v apart,
-// puts `language_model.` before all names, and cuts the context down to the window; here it stays whole.
+// puts `language_model.` before all names, and cuts the context down to the window; here it stays whole. A soft cap of scores is refused: Hugging Face's
+// code reads it and leaves it out.
 #include "frontend/arch/fields.h"
 
 #include <math.h>
@@ -33,7 +34,6 @@ static const arch_field fields[] = {
     BOOL_FIELD("is_text_model", is_text_model, ARCH_OPTIONAL, 1, NONE),
     REAL_FIELD("rope_local_base_freq", rope_local_theta, ARCH_EXTRA, 10000, NONE),
     COUNT_EXTRA("sliding_window_pattern", global_period, 6, "_sliding_window_pattern"),
-    REAL_FIELD("attn_logit_softcapping", attention_softcap, ARCH_EXTRA, 0, NONE),
     REAL_FIELD("final_logit_softcapping", logit_softcap, ARCH_EXTRA, 0, NONE),
     LAYER_TYPES,
 };

@@ -49,16 +49,27 @@ static double scale_yarn(const rope_input *input, double frequency, int64_t pair
     return frequency / input->scaling->factor * ramp + frequency * (1 - ramp);
 }
 
+static mlcc_status *check_factors(
+    const hf_model_config *config, const char *name, const mlcc_json_value *factors) {
+    if ((int64_t)mlcc_json_count(factors) == config->rotary_dim / 2) return NULL;
+    return MLCC_ERROR(
+        INVALID, "rope_scaling's %s has %zu entries; expected %lld, half the rotated columns", name,
+        mlcc_json_count(factors), (long long)(config->rotary_dim / 2));
+}
+
 static mlcc_status *prepare_longrope(rope_input *input, double *magnitude) {
     const hf_model_config *config = input->config;
     const hf_rope_scaling *scaling = input->scaling;
-    const bool is_long = (double)config->context_window_size > input->original_context;
-    input->factors = is_long ? scaling->long_factors : scaling->short_factors;
-    if ((int64_t)mlcc_json_count(input->factors) != config->rotary_dim / 2)
+    const bool has_end = config->context_window_size > 0;
+    const bool is_long = !has_end || (double)config->context_window_size > input->original_context;
+    if (!has_end && !(scaling->factor > 0) && !(scaling->magnitude > 0))
         return MLCC_ERROR(
-            INVALID, "rope_scaling's %s has %zu entries; expected %lld, half the rotated columns",
-            is_long ? "long_factor" : "short_factor", mlcc_json_count(input->factors),
-            (long long)(config->rotary_dim / 2));
+            INVALID,
+            "rope_scaling needs key 'factor' or 'attention_factor': with a sliding window the "
+            "context has no end to compute them from");
+    MLCC_TRY(check_factors(config, "short_factor", scaling->short_factors));
+    MLCC_TRY(check_factors(config, "long_factor", scaling->long_factors));
+    input->factors = is_long ? scaling->long_factors : scaling->short_factors;
     const double stretch = scaling->factor > 0
                                ? scaling->factor
                                : (double)config->max_position / input->original_context;

@@ -13,9 +13,9 @@
 //             over the pair's number (Peng et al. 2023, arXiv 2309.00071)
 //   longrope  every frequency divided by its own factor: of the long list where the context window is longer than the original context, else of the
 //             short one (Ding et al. 2024, arXiv 2402.13753). Hugging Face's model changes lists with the length of the prompt; a cache of rotated keys
-//             has one, so the window that was compiled for decides
+//             has one, so the window that was compiled for decides; a context without an end is long
 // `frequencies` NULL: only checks.
-// INVALID: a list of factors of another length; a scaling without its original context.
+// INVALID: a list of factors of another length; a scaling without its original context; longrope without factor and end.
 mlcc_status *arch_rope_frequencies(
     const hf_model_config *config, bool is_local, float *frequencies, double *magnitude);
 

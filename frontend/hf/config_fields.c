@@ -215,11 +215,46 @@ static bool is_number(const mlcc_json_value *value) {
     return kind == MLCC_JSON_INT || kind == MLCC_JSON_REAL;
 }
 
+// Newer configs keep all that is said about the rotation in one object; of types whose layers with a window have a base of their own, in one for
+// either kind of layer.
+static const mlcc_json_value *rope_parameters(const config_source *source, bool is_local) {
+    const mlcc_json_value *all = lookup(source, "rope_parameters");
+    const mlcc_json_value *whole = mlcc_json_get(all, "full_attention");
+    const bool is_apart = mlcc_json_kind_of(whole) == MLCC_JSON_OBJECT;
+    if (is_local) return is_apart ? mlcc_json_get(all, "sliding_attention") : NULL;
+    return is_apart ? whole : all;
+}
+
+static bool has_local_rope(const arch_info *arch) {
+    for (size_t i = 0; i < arch->n_fields; i++)
+        if (arch->fields[i].offset == offsetof(hf_model_config, rope_local_theta)) return true;
+    return false;
+}
+
+static mlcc_status *read_rope_scaling(
+    const config_source *source, const char *key, const mlcc_json_value *value,
+    hf_model_config *config) {
+    bool keep_json = false;
+    if (value == NULL) return NULL;
+    if (has_local_rope(source->arch) && value == lookup(source, "rope_parameters")) {
+        value = rope_parameters(source, false);
+        const mlcc_json_value *local = mlcc_json_get(rope_parameters(source, true), "rope_type");
+        const char *type = mlcc_json_text(local, NULL);
+        if (!is_null(local) && (type == NULL || strcmp(type, "default") != 0))
+            return wrong_value(
+                source, "rope_parameters.sliding_attention.rope_type", local, "\"default\"");
+    }
+    MLCC_TRY_NOTE(
+        config_read_rope_scaling(value, key, config, &keep_json), "reading %s", source->what);
+    config->rope_scaling_json = keep_json ? value : NULL;
+    return NULL;
+}
+
 static mlcc_status *read_rope_base(
     const arch_field *field, const config_source *source, const char *key,
     const mlcc_json_value *value, hf_model_config *config) {
-    if (value == NULL) { // newer configs keep it beside the scaling
-        value = mlcc_json_get(lookup(source, "rope_parameters"), "rope_theta");
+    if (value == NULL) {
+        value = mlcc_json_get(rope_parameters(source, false), "rope_theta");
         key = "rope_parameters.rope_theta";
         if (is_null(value)) {
             config->rope_theta = field->otherwise;
@@ -243,9 +278,12 @@ static mlcc_status *read_real(
     double *member = (double *)(void *)((char *)config + field->offset);
     *member = field->otherwise;
     if (value == NULL && field->offset == offsetof(hf_model_config, partial_rotary_factor)) {
-        // newer configs keep it beside the scaling
-        value = mlcc_json_get(lookup(source, "rope_parameters"), "partial_rotary_factor");
+        value = mlcc_json_get(rope_parameters(source, false), "partial_rotary_factor");
         key = "rope_parameters.partial_rotary_factor";
+    }
+    if (value == NULL && field->offset == offsetof(hf_model_config, rope_local_theta)) {
+        value = mlcc_json_get(rope_parameters(source, true), "rope_theta");
+        key = "rope_parameters.sliding_attention.rope_theta";
     }
     if (is_null(value)) return NULL;
     if (!is_number(value) || !isfinite(mlcc_json_number(value)))
@@ -332,14 +370,7 @@ static mlcc_status *read_field(
         if (value != NULL && mlcc_json_kind_of(value) != MLCC_JSON_BOOL)
             return wrong_value(source, key, value, "true or false");
         return NULL;
-    case ARCH_FIELD_ROPE_SCALING: {
-        bool keep_json = false;
-        if (value == NULL) return NULL;
-        MLCC_TRY_NOTE(
-            config_read_rope_scaling(value, key, config, &keep_json), "reading %s", source->what);
-        config->rope_scaling_json = keep_json ? value : NULL;
-        return NULL;
-    }
+    case ARCH_FIELD_ROPE_SCALING: return read_rope_scaling(source, key, value, config);
     case ARCH_N_FIELD_KINDS: break;
     }
     return MLCC_ERROR(INTERNAL, "field '%s' has an unknown kind", field->name);
@@ -355,8 +386,11 @@ mlcc_status *config_read_fields(
     config_source with_arch = *given;
     const config_source *source = &with_arch;
     with_arch.arch = arch;
-    for (size_t i = 0; i < arch->n_fields; i++)
-        MLCC_TRY(read_field(&arch->fields[i], source, config));
+    // Scalings last: they are checked against the part of a head that turns.
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < arch->n_fields; i++)
+            if ((arch->fields[i].kind == ARCH_FIELD_ROPE_SCALING) == (pass == 1))
+                MLCC_TRY(read_field(&arch->fields[i], source, config));
     return NULL;
 }
 
@@ -437,7 +471,7 @@ static const arithmetic_key arithmetic_keys[] = {
 mlcc_status *config_check_arithmetic(const arch_info *arch, const config_source *source) {
     for (size_t i = 0; i < sizeof arithmetic_keys / sizeof arithmetic_keys[0]; i++) {
         const arithmetic_key *row = &arithmetic_keys[i];
-        const mlcc_json_value *value = mlcc_json_get(source->object, row->key);
+        const mlcc_json_value *value = lookup(source, row->key);
         if (is_null(value) || has_row(arch, row->key)) continue;
         mlcc_str text = {0};
         value_text(value, &text);

@@ -56,8 +56,7 @@ static mlcc_status *derive(const arch_info *arch, const char *what, hf_model_con
         config->head_dim = config->d_model / config->n_heads;
     }
     if (config->rotary_dim == 0) {
-        const double part =
-            config->partial_rotary_factor != 0 ? config->partial_rotary_factor : 1.0;
+        const double part = config->partial_rotary_factor;
         if (!(part > 0 && part <= 1))
             return MLCC_ERROR(
                 INVALID, "%s: the rotated part of a head is %g; expected a number above 0, up to 1",
@@ -88,6 +87,14 @@ static const char *norm_eps_name(const arch_info *arch) {
     return "the epsilon of norms";
 }
 
+static mlcc_status *validate_norm_eps(
+    const arch_info *arch, const char *what, const hf_model_config *config) {
+    if (config->norm_eps >= 0 && config->norm_eps < 1) return NULL;
+    return MLCC_ERROR(
+        INVALID, "%s: %s is %g; expected a number from 0 to below 1", what, norm_eps_name(arch),
+        config->norm_eps);
+}
+
 // What the skeleton multiplies with and caps by.
 static mlcc_status *validate_factors(const char *what, const hf_model_config *config) {
     const struct {
@@ -103,6 +110,7 @@ static mlcc_status *validate_factors(const char *what, const hf_model_config *co
         {"soft cap of the attention scores", config->attention_softcap, 0},
         {"soft cap of the logits", config->logit_softcap, 0},
         {"rope base of local layers", config->rope_local_theta, 0},
+        {"query_pre_attn_scalar", config->query_pre_attn_scalar, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (!(rows[i].value >= rows[i].least && rows[i].value <= MAX_FACTOR))
@@ -156,10 +164,7 @@ static mlcc_status *validate(
             INVALID, "%s: num_attention_heads %lld times head_dim %lld is above the limit of %lld",
             what, (long long)config->n_heads, (long long)config->head_dim,
             (long long)MAX_HEADS_WIDTH);
-    if (!(config->norm_eps >= 0 && config->norm_eps < 1))
-        return MLCC_ERROR(
-            INVALID, "%s: %s is %g; expected a number from 0 to below 1", what, norm_eps_name(arch),
-            config->norm_eps);
+    MLCC_TRY(validate_norm_eps(arch, what, config));
     if (!(config->rope_theta > 0 && config->rope_theta <= MAX_ROPE_THETA))
         return MLCC_ERROR(
             INVALID, "%s: rope_theta is %g; expected a number above 0, up to %g", what,
@@ -275,20 +280,13 @@ static const hf_model_config absent_fields = {
     .residual_scale = 1,
     .routed_scaling_factor = 1,
     .alibi_factor = 1,
+    .partial_rotary_factor = 1,
     .logit_scale = 1};
 
-static mlcc_status *read_config(
-    const config_source *source, const char *wanted_type, const hf_config_overrides *overrides,
+// What attention needs: sizes of heads, positions, a limit of the context.
+static mlcc_status *complete(
+    const arch_info *arch, const config_source *source, const hf_config_overrides *overrides,
     hf_model_config *config) {
-    mlcc_json *document = config->document;
-    *config = absent_fields;
-    config->document = document;
-    MLCC_TRY(find_model_type(source, wanted_type, &config->model_type));
-    const arch_info *arch = arch_find(config->model_type);
-    MLCC_TRY(config_check_conditions(arch, source));
-    MLCC_TRY(config_check_arithmetic(arch, source));
-    MLCC_TRY(config_read_fields(arch, source, config));
-    config_report_unknown(arch, source);
     if (arch->rolls_context) roll_context(source, overrides, config);
     MLCC_TRY(derive(arch, source->what, config));
     MLCC_TRY(finish(arch, source->what, config));
@@ -297,6 +295,41 @@ static mlcc_status *read_config(
     MLCC_TRY(derive(arch, source->what, config));
     MLCC_TRY(check_context(source->what, config));
     return validate(arch, source->what, config);
+}
+
+// A recurrent type has none of it: its context has no limit, and its sizes stay as they are given.
+static mlcc_status *complete_recurrent(
+    const arch_info *arch, const config_source *source, const hf_config_overrides *overrides,
+    hf_model_config *config) {
+    MLCC_TRY(apply_overrides(arch, overrides, config));
+    MLCC_TRY(finish(arch, source->what, config));
+    return validate_norm_eps(arch, source->what, config);
+}
+
+// Where composite models keep their language model.
+static mlcc_status *check_text_config(const config_source *source) {
+    const mlcc_json_kind kind = mlcc_json_kind_of(mlcc_json_get(source->object, "text_config"));
+    if (kind == MLCC_JSON_NULL || kind == MLCC_JSON_OBJECT) return NULL;
+    return MLCC_ERROR(
+        INVALID, "%s: key 'text_config' is %s; expected an object", source->what,
+        mlcc_json_kind_text(kind));
+}
+
+static mlcc_status *read_config(
+    const config_source *source, const char *wanted_type, const hf_config_overrides *overrides,
+    hf_model_config *config) {
+    mlcc_json *document = config->document;
+    *config = absent_fields;
+    config->document = document;
+    MLCC_TRY(check_text_config(source));
+    MLCC_TRY(find_model_type(source, wanted_type, &config->model_type));
+    const arch_info *arch = arch_find(config->model_type);
+    MLCC_TRY(config_check_conditions(arch, source));
+    MLCC_TRY(config_check_arithmetic(arch, source));
+    MLCC_TRY(config_read_fields(arch, source, config));
+    config_report_unknown(arch, source);
+    return arch_has_graph(arch) ? complete(arch, source, overrides, config)
+                                : complete_recurrent(arch, source, overrides, config);
 }
 
 // ---- Hugging Face ------------------------------------------------------------------------------------------

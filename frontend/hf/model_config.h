@@ -67,7 +67,7 @@ typedef struct hf_model_config {
     double norm_eps;
     // Columns of a head that turn with the position: given, or a part of head_dim.
     int64_t rotary_dim;
-    double partial_rotary_factor; // 0 = 1
+    double partial_rotary_factor;
     double rope_theta;
     double
         rope_local_theta; // of layers with a window; 0 = rope_theta, and the scaling is theirs, too
@@ -93,6 +93,9 @@ typedef struct hf_model_config {
     // … and as configs say them.
     double query_pre_attn_scalar, scale_depth, logits_divisor, rope_ratio;
     int64_t dim_model_base, n_parallel_norms;
+    // Of recurrent types: "5_2"; layers after which what flows between layers is halved, 0 = never.
+    const char *model_version;
+    int64_t rescale_every;
     // Layers that see the whole context although there is a window: every global_period-th; 0 = none. An array of names says it layer by layer.
     int64_t global_period;
     const mlcc_json_value *layer_types; // as found (see rope_scaling_json); NULL = by global_period

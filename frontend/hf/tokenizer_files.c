@@ -128,28 +128,38 @@ mlcc_status *hf_tokenizer_inspect(
     return status;
 }
 
-// Adds the folder's *.tiktoken files, which are read where there is no tokenizer.json.
-static mlcc_status *add_tiktoken(
-    const char *directory, mlcc_arena *keep, hf_tokenizer_files *files) {
-    char **names = NULL;
-    size_t n_names = 0;
-    MLCC_TRY(mlcc_dir_list(directory, keep, &names, &n_names));
+// Adds *.tiktoken files, which are read where there is no tokenizer.json. `names`: all of the folder.
+static void add_tiktoken(
+    char *const *names, size_t n_names, mlcc_arena *keep, hf_tokenizer_files *files) {
     const char **all = MLCC_NEW_ARRAY(keep, const char *, files->n_names + n_names + 1);
     for (size_t i = 0; i < files->n_names; i++) all[i] = files->names[i];
     files->names = all;
     for (size_t i = 0; i < n_names; i++) {
         if (mlcc_text_ends_with(names[i], ".tiktoken")) files->names[files->n_names++] = names[i];
     }
+}
+
+// A vocabulary in RWKV's own format, rwkv_vocab_v20230424.txt; NULL = none.
+static const char *find_rwkv_vocabulary(char *const *names, size_t n_names) {
+    for (size_t i = 0; i < n_names; i++)
+        if (mlcc_text_starts_with(names[i], "rwkv_vocab_v")) return names[i];
     return NULL;
 }
 
 // The runtime reads tokenizer.json, tokenizer.model or *.tiktoken; without any of them say what would help.
-static void report_missing(const char *directory, const hf_tokenizer_files *files) {
+static void report_missing(
+    const char *directory, const hf_tokenizer_files *files, const char *rwkv) {
     for (size_t i = 0; i < files->n_names; i++) {
         if (strcmp(files->names[i], TOKENIZER_MODEL) == 0) return;
         if (mlcc_text_ends_with(files->names[i], ".tiktoken")) return;
     }
-    if (files->n_names == 0) {
+    if (rwkv != NULL) {
+        mlcc_log(
+            MLCC_LOG_WARN, "tokenizer",
+            "%s holds '%s', which mlcc neither reads nor copies; MLC LLM's gen_config makes its "
+            "tokenizer_model of it",
+            directory, rwkv);
+    } else if (files->n_names == 0) {
         mlcc_log(
             MLCC_LOG_WARN, "tokenizer", "%s holds no tokenizer files; expected " TOKENIZER_JSON,
             directory);
@@ -173,8 +183,11 @@ mlcc_status *hf_tokenizer_files_find(
         if (strcmp(copied_names[i], TOKENIZER_JSON) == 0) out->has_tokenizer_json = true;
     }
     if (!out->has_tokenizer_json) {
-        MLCC_TRY(add_tiktoken(directory, keep, out));
-        report_missing(directory, out);
+        char **names = NULL;
+        size_t n_names = 0;
+        MLCC_TRY(mlcc_dir_list(directory, keep, &names, &n_names));
+        add_tiktoken(names, n_names, keep, out);
+        report_missing(directory, out, find_rwkv_vocabulary(names, n_names));
         return NULL;
     }
     const char *path = mlcc_path_join(keep, directory, TOKENIZER_JSON);

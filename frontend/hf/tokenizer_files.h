@@ -1,7 +1,8 @@
 // tokenizer_files: which tokenizer files a Hugging Face folder has, and the few facts about them that mlc-chat-config.json carries.
 //
 // mlcc copies what is there and converts nothing: the runtime reads tokenizer.json, or else tokenizer.model or a *.tiktoken file as they are. A
-// folder with none of them is reported with a warning that says how to make one. Rules: MLC LLM's gen_config.
+// folder with none of them is reported with a warning that says how to make one, or that RWKV's rwkv_vocab_v*.txt is not read. Rules: MLC LLM's
+// gen_config.
 #ifndef MLCC_FRONTEND_HF_TOKENIZER_FILES_H
 #define MLCC_FRONTEND_HF_TOKENIZER_FILES_H
 

@@ -7,8 +7,8 @@
 // Which weights belong together is data of the front end: params with the same `fused_name`. The joined weight is the
 // concatenation of the sources along axis 0 in the order of the params; a bias joins likewise. A member whose weight is read
 // elsewhere too keeps its group apart.
-// Needs: graph level, before quantize (the joined tensor is quantized as one, as MLC does). Cost: one walk, quadratic only in
-// the linears of one operand.
+// Needs: graph level, before quantize (the joined tensor is quantized as one, as MLC does). Cost: for every linear a walk over
+// the nodes behind it and one over the module.
 #include "ir/builder.h"
 #include "ir/walk.h"
 #include "passes/pass.h"
@@ -33,15 +33,17 @@ static ir_param *bias_of(const ir_node *node) {
     return node->n_operands > 2 ? ir_param_of(node->operands[2]) : NULL;
 }
 
-static bool may_join(const ir_module *module, const ir_node *node) {
+static bool is_candidate(const ir_node *node) {
     if (node->op != IR_OP_LINEAR) return false;
     const ir_param *weight = weight_of(node);
     if (weight == NULL || weight->fused_name == NULL) return false;
     if (weight->value.type.dims[0].symbol != NULL) return false;
-    if (node->n_operands > 2 && (bias_of(node) == NULL || bias_of(node)->fused_name == NULL)) {
-        return false;
-    }
-    return count_uses_in_module(module, &weight->value) == 1;
+    return node->n_operands <= 2 || (bias_of(node) != NULL && bias_of(node)->fused_name != NULL);
+}
+
+// A walk over the module: the last question to ask.
+static bool is_read_once(const ir_module *module, const ir_node *node) {
+    return count_uses_in_module(module, &weight_of(node)->value) == 1;
 }
 
 static bool joins_with(const ir_node *a, const ir_node *b) {
@@ -128,9 +130,10 @@ static mlcc_status *join_group(ir_module *module, ir_node **nodes, int32_t n_nod
 // `node` and the later linears of its function that it may join; returns how many.
 static int32_t collect_members(const ir_module *module, ir_node *node, ir_node **members) {
     int32_t n_members = 0;
-    if (!may_join(module, node)) return 0;
+    if (!is_candidate(node) || !is_read_once(module, node)) return 0;
     for (ir_node *other = node; other != NULL && n_members < MAX_MEMBERS; other = other->next) {
-        if (may_join(module, other) && joins_with(node, other)) members[n_members++] = other;
+        if (is_candidate(other) && joins_with(node, other) && is_read_once(module, other))
+            members[n_members++] = other;
     }
     return n_members;
 }

@@ -53,8 +53,11 @@ void mlcc_writer_abandon(mlcc_writer *writer); // consumes; NULL is fine
 mlcc_status *mlcc_file_write_atomic(const char *path, const void *data, size_t size_bytes);
 // Removes every temporary of this process that is still open: for Ctrl-C handlers (async-signal-safe).
 void mlcc_writer_remove_all_temporaries(void);
-// A directory that mlcc_writer_remove_all_temporaries also removes until it is forgotten (NULL).
+// A directory that mlcc_writer_remove_all_temporaries also removes, until NULL forgets the one that was registered last: what makes a directory and
+// calls what makes others registers its own first and forgets it last. Of one thread.
 void mlcc_temporary_dir_register(const char *path);
+// Makes and registers "$TMPDIR/mlcc-PURPOSE-…" (/tmp where TMPDIR is unset or empty), empty and of this user alone. IO.
+mlcc_status *mlcc_temporary_dir_make(mlcc_arena *keep, const char *purpose, char **out);
 // Between these two, Ctrl-C, TERM and HUP wait: around the few renames that belong together. Of the calling thread (those of a pool take no signals
 // at all); not nested.
 void mlcc_interruption_hold(void);

@@ -1,5 +1,7 @@
 #include "runtime/base/log.h"
 
+#include "runtime/base/str.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +36,9 @@ void mlcc_log(mlcc_log_level level, const char *area, const char *format, ...) {
         }
     }
     va_end(again);
-    if (length >= 0) logger.sink(logger.user, level, area, message);
+    if (length >= 0) {
+        mlcc_text_make_plain(message);
+        logger.sink(logger.user, level, area, message);
+    }
     if (message != small) free(message);
 }

@@ -1,5 +1,7 @@
 #include "runtime/base/status.h"
 
+#include "runtime/base/str.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +39,7 @@ mlcc_status *mlcc_status_make(mlcc_code code, const char *file, int line, const 
         free(status);
         return &out_of_memory;
     }
+    mlcc_text_make_plain(status->message);
     status->code = code;
     status->file = file;
     status->line = line;
@@ -51,6 +54,8 @@ mlcc_status *mlcc_status_note(mlcc_status *status, const char *format, ...) {
     int length = vasprintf(&text, format, args);
     va_end(args);
     if (length < 0) return status; // the error itself matters more than its context
+    mlcc_text_make_plain(text);
+    length = (int)strlen(text);
     status_note *note = malloc(sizeof *note + (size_t)length + 1);
     if (note != NULL) {
         note->next = NULL;
@@ -85,6 +90,14 @@ const char *mlcc_status_message(const mlcc_status *status) {
     return status != NULL ? status->message : "";
 }
 
+// The lines behind the first are indented: what a file says does not pass for a message.
+static void put_lines(FILE *out, const char *text) {
+    for (; *text != '\0'; text++) {
+        fputc(*text, out);
+        if (*text == '\n') fputs("    ", out);
+    }
+}
+
 char *mlcc_status_format(const mlcc_status *status, int with_place) {
     if (status == NULL) return strdup("");
     // Not mlcc_str: that one stops the program when memory ends, and this function reports exactly
@@ -93,9 +106,13 @@ char *mlcc_status_format(const mlcc_status *status, int with_place) {
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (out == NULL) return NULL;
-    fprintf(out, "error: %s: %s\n", mlcc_code_text(status->code), status->message);
+    fprintf(out, "error: %s: ", mlcc_code_text(status->code));
+    put_lines(out, status->message);
+    fputc('\n', out);
     for (const status_note *note = status->first_note; note != NULL; note = note->next) {
-        fprintf(out, "  while %s\n", note->text);
+        fputs("  while ", out);
+        put_lines(out, note->text);
+        fputc('\n', out);
     }
     if (with_place) fprintf(out, "  (%s:%d)\n", status->file, status->line);
     bool failed = ferror(out) != 0;

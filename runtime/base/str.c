@@ -209,6 +209,24 @@ const char *mlcc_text_nearest(
     return nearest;
 }
 
+// Those of ASCII, and U+0080 to U+009F, which are two bytes.
+static size_t control_length(const char *text) {
+    const unsigned char first = (unsigned char)text[0];
+    if (first == '\n' || first == '\t') return 0;
+    if (first < 0x20 || first == 0x7f) return 1;
+    return first == 0xc2 && ((unsigned char)text[1] & 0xe0) == 0x80 ? 2 : 0;
+}
+
+void mlcc_text_make_plain(char *text) {
+    char *to = text;
+    while (*text != '\0') {
+        const size_t length = control_length(text);
+        *to++ = length > 0 ? '?' : *text;
+        text += length > 0 ? length : 1;
+    }
+    *to = '\0';
+}
+
 bool mlcc_size_add(size_t a, size_t b, size_t *sum) {
     return !__builtin_add_overflow(a, b, sum);
 }

@@ -34,6 +34,8 @@ void mlcc_str_put_json(mlcc_str *str, const char *data, size_t length, bool asci
 
 bool mlcc_text_starts_with(const char *text, const char *prefix);
 bool mlcc_text_ends_with(const char *text, const char *suffix);
+// Makes text that may quote a file fit to be shown: control characters, which a terminal would obey, become '?'; only '\n' and '\t' stay.
+void mlcc_text_make_plain(char *text);
 // The candidate nearest to `text` by edit distance, or NULL when none is near: for "did you mean".
 const char *mlcc_text_nearest(const char *text, const char *const *candidates, size_t n_candidates);
 

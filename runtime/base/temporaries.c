@@ -8,12 +8,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { MAX_TEMPORARIES = 64, MAX_TREE_LEVELS = 32 };
+enum { MAX_TEMPORARIES = 64, MAX_DIRECTORIES = 8, MAX_TREE_LEVELS = 32 };
 
 enum { SLOT_FREE, SLOT_CLAIMED, SLOT_FILE, SLOT_DIR };
 
@@ -24,7 +25,8 @@ typedef struct temporary {
 } temporary;
 
 static temporary temporaries[MAX_TEMPORARIES];
-static temporary registered_dir;
+static temporary directories[MAX_DIRECTORIES]; // a stack
+static int n_directories;                      // those without a place in it count, too
 
 static bool fill(temporary *slot, const char *path, int state) {
     size_t length = strlen(path);
@@ -54,12 +56,28 @@ void mlcc_temporary_forget(int slot) {
 }
 
 void mlcc_temporary_dir_register(const char *path) {
-    atomic_store(&registered_dir.state, SLOT_CLAIMED);
     if (path == NULL) {
-        atomic_store(&registered_dir.state, SLOT_FREE);
-    } else {
-        (void)fill(&registered_dir, path, SLOT_DIR);
+        if (n_directories > 0 && --n_directories < MAX_DIRECTORIES)
+            atomic_store(&directories[n_directories].state, SLOT_FREE);
+        return;
     }
+    const int index = n_directories++;
+    if (index >= MAX_DIRECTORIES) return;
+    atomic_store(&directories[index].state, SLOT_CLAIMED);
+    (void)fill(&directories[index], path, SLOT_DIR);
+}
+
+mlcc_status *mlcc_temporary_dir_make(mlcc_arena *keep, const char *purpose, char **out) {
+    const char *parent = getenv("TMPDIR");
+    if (parent == NULL || parent[0] == '\0') parent = "/tmp";
+    *out = mlcc_arena_printf(keep, "%s/mlcc-%s-XXXXXX", parent, purpose);
+    if (mkdtemp(*out) == NULL) {
+        return MLCC_ERROR(
+            IO, "cannot make a temporary directory in '%s': %s; TMPDIR names another place", parent,
+            strerror(errno));
+    }
+    mlcc_temporary_dir_register(*out);
+    return NULL;
 }
 
 // What the kernel's getdents64 fills in; the C library's readdir allocates and is thus closed to
@@ -138,8 +156,10 @@ void mlcc_writer_remove_all_temporaries(void) {
         temporary *slot = &temporaries[i];
         if (atomic_load(&slot->state) == SLOT_FILE && slot->process == process) unlink(slot->path);
     }
-    if (atomic_load(&registered_dir.state) == SLOT_DIR && registered_dir.process == process) {
-        (void)mlcc_remove_tree(registered_dir.path);
+    for (int i = 0; i < MAX_DIRECTORIES; i++) {
+        temporary *slot = &directories[i];
+        if (atomic_load(&slot->state) == SLOT_DIR && slot->process == process)
+            (void)mlcc_remove_tree(slot->path);
     }
     errno = reason;
 }

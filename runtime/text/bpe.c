@@ -106,8 +106,8 @@ mlcc_status *mlcc_bpe_add_merge(
     if (right_id < 0) return unknown_piece(right, right_bytes);
     if (right_bytes < bpe->prefix_bytes) {
         return MLCC_ERROR(
-            INVALID, "piece '%.*s' is shorter than continuing_subword_prefix '%s'",
-            (int)right_bytes, right, bpe->prefix);
+            INVALID, "piece '%.*s' is shorter than continuing_subword_prefix '%.60s'",
+            right_bytes < 60 ? (int)right_bytes : 60, right, bpe->prefix);
     }
     mlcc_bytes_clear(&bpe->joined);
     mlcc_bytes_append(&bpe->joined, left, left_bytes);

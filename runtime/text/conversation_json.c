@@ -234,6 +234,11 @@ mlcc_status *mlcc_conversation_open(
     const char *path = mlcc_path_join(keep, directory, "mlc-chat-config.json");
     mlcc_json *document;
     *out = (mlcc_conversation){0};
+    if (!mlcc_file_exists(path))
+        return MLCC_ERROR(
+            INVALID,
+            "'%s' does not exist, which says how a chat looks: write it with mlcc gen_config",
+            path);
     MLCC_TRY(mlcc_json_read_file(path, 0, &document));
     const mlcc_json_value *object = NULL;
     mlcc_status *status =

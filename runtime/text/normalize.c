@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+// A text may grow by so much whatever its length, and by so many times its length: no normal form needs more than 12.
+#define FREE_GROWTH_BYTES ((size_t)16 << 20)
+#define MAX_GROWTH        64
+
 void mlcc_normalize_scratch_free(mlcc_normalize_scratch *scratch) {
     mlcc_bytes_free(&scratch->buffers[0]);
     mlcc_bytes_free(&scratch->buffers[1]);
@@ -158,6 +162,15 @@ mlcc_status *mlcc_normalize(
         normalizer, scratch, text, length, NULL, out, out_length, drops_start);
 }
 
+// A file may ask for replacements that feed each other.
+static mlcc_status *check_growth(size_t before, size_t after) {
+    if (after <= FREE_GROWTH_BYTES || after / MAX_GROWTH <= before) return NULL;
+    return MLCC_ERROR(
+        INVALID,
+        "the tokenizer's normalizer makes %zu bytes of %zu; at most %d times as many are accepted",
+        after, before, MAX_GROWTH);
+}
+
 static void clip(mlcc_ranges *ranges, size_t begin, size_t end, mlcc_ranges *moved) {
     mlcc_ranges_clear(moved);
     for (size_t i = 0; i < ranges->n; i++) {
@@ -174,6 +187,7 @@ mlcc_status *mlcc_normalize_ranges(
     const mlcc_normalizer *normalizer, mlcc_normalize_scratch *scratch, const char *text,
     size_t length, mlcc_ranges *ranges, const char **out, size_t *out_length, bool *drops_start) {
     *drops_start = false;
+    const size_t given = length;
     size_t next = 0;
     for (size_t i = 0; i < normalizer->n_steps; i++) {
         const mlcc_normalize_step *step = &normalizer->steps[i];
@@ -193,6 +207,7 @@ mlcc_status *mlcc_normalize_ranges(
         }
         text = buffer->length == 0 ? "" : buffer->data;
         length = buffer->length;
+        MLCC_TRY(check_growth(given, length));
         next = 1 - next;
     }
     *out = text;

@@ -106,6 +106,9 @@ bool mlcc_tiktoken_is_file(const char *bytes, size_t length) {
     return is_good;
 }
 
+// Finding the merges takes time by the square of a token's length; the longest of known vocabularies has 256 bytes.
+#define MAX_TOKEN_BYTES 1024
+
 // One line of the file: the token's bytes go to `token`.
 static mlcc_status *read_line(const char *line, size_t length, mlcc_bytes *token, int32_t *rank) {
     const char *space = length == 0 ? NULL : memchr(line, ' ', length);
@@ -120,6 +123,10 @@ static mlcc_status *read_line(const char *line, size_t length, mlcc_bytes *token
         value = value * 10 + (space[1 + i] - '0');
     }
     *rank = value;
+    if (is_good && token->length > MAX_TOKEN_BYTES)
+        return MLCC_ERROR(
+            INVALID, "the token of rank %d has %zu bytes; at most %d are accepted", value,
+            token->length, MAX_TOKEN_BYTES);
     if (is_good && value < MLCC_TOKEN_ID_LIMIT) return mlcc_bytes_check(token);
     return MLCC_ERROR(
         INVALID, "'%.*s' is not a token in base64, a space and a rank from 0 to %d",
@@ -144,7 +151,9 @@ static mlcc_status *read_lines(
         if (status == NULL) mlcc_byte_level_map(token->data, token->length, text);
         if (status == NULL) status = mlcc_bytes_check(text);
         if (status == NULL && mlcc_vocabulary_find(t->vocab, text->data, text->length) >= 0) {
-            status = MLCC_ERROR(INVALID, "the token '%.*s' was there before", (int)n_bytes, line);
+            status = MLCC_ERROR(
+                INVALID, "the token '%.*s' was there before", n_bytes < 60 ? (int)n_bytes : 60,
+                line);
         }
         if (status == NULL) {
             status = mlcc_tokenizer_add_piece(t, what, text->data, text->length, rank, true);

@@ -35,6 +35,7 @@ wrong "heads that do not divide" num_attention_heads num_key_value_heads -- set 
 wrong "another activation" hidden_act gelu silu -- set 'hidden_act="gelu"'
 wrong "interleaved rotation" rope_interleaved true false -- set rope_interleaved=true
 wrong "a key that changes the arithmetic" scale_emb 12 -- set scale_emb=12
+wrong "a language model that is a list" "text_config" object -- set 'text_config=[1]'
 wrong "another RoPE scaling" rope_scaling ntk llama3 -- set 'rope_scaling={"rope_type":"ntk","factor":4.0}'
 wrong "incomplete RoPE scaling" rope_scaling low_freq_factor -- set 'rope_scaling={"rope_type":"llama3","factor":8.0}'
 wrong "quantized with an unknown method" quantization_config quip awq gptq -- set 'quantization_config={"quant_method":"quip","bits":4}'
@@ -43,6 +44,18 @@ wrong "quantized in groups of none" quantization_config group_size 0 -- set 'qua
 wrong "an unknown model type" mamba llama -- set 'model_type="mamba"'
 wrong "a near model type" "lama" "'llama'" -- set 'model_type="lama"'
 wrong "no model type" model_type -- drop model_type
+
+# ---- a recurrent type has a configuration and no graph ----
+fresh
+py set "$hf/config.json" 'model_type="rwkv5"' 'model_version="5_2"'
+run "$mlcc" gen_config "$hf" --quantization q0f16 -o "$work/recurrent"
+expect 0 "the configuration of a recurrent model" "warning: gen_config: model type 'rwkv5' is recurrent"
+expect_same "its template" rwkv_world "$(py get "$work/recurrent/mlc-chat-config.json" conv_template name)"
+for command in "convert_weight $hf --quantization q0f16 -o $model" "compile $hf --quantization q0f16 -o $model.so" "compile $work/recurrent" \
+    "compile rwkv5_3b --quantization q4f16_1 --dry-run" "bench --preset rwkv5_3b" "inspect $work/recurrent"; do
+    refuses "$work" "a recurrent model (${command%% *})" "'rwkv5' is recurrent" gen_config "accepted here: llama" -- "$mlcc" $command
+done
+rm -r "$work/recurrent"
 
 # ---- keys that nobody knows are reported, once, and change nothing ----
 fresh
@@ -62,6 +75,19 @@ printf '[1, 2]' >"$hf/config.json"
 refuses "$work" "a list instead of an object" config.json object -- config
 printf '{"model_type": "llama", "model_type": "llama"}' >"$hf/config.json"
 refuses "$work" "a key twice" config.json model_type -- config
+fresh
+py set "$hf/config.json" 'hidden_act="\u001b[2J"'
+refuses "$work" "a value that a terminal would obey" hidden_act -- config
+py set "$hf/config.json" 'hidden_act="silu"' $'\033[2J=1'
+run config
+expect 0 "a key that a terminal would obey" warning "[2J"
+expect_same "no control character in messages" 0 "$(grep -c $'\033' "$err")"
+rm -rf "$model"
+printf '{"chat_template": "a\\u0000b{{ messages }}"}' >"$hf/tokenizer_config.json"
+must "$mlcc" gen_config "$hf" --quantization q0f16 -o "$model"
+expect_same "a template with a NUL byte is taken whole" "61006" "$(head -c 3 "$model/chat_template.jinja" | od -An -tx1 | tr -d ' ' | head -c 5)"
+expect_same "and to its end" "}}" "$(tail -c 2 "$model/chat_template.jinja")"
+rm -r "$model" "$hf/tokenizer_config.json"
 rm "$hf/config.json"
 refuses "$work" "a folder without config.json" config.json -- config
 refuses "$work" "no such folder and no preset" tinyllama_1b_chat "tinyllama_1b_chat_v1.0" -- \

@@ -18,6 +18,7 @@ every_writer() {
 every_writer "$work/file" "a file in place of the folder" "$work/file"
 every_writer "$work/file/below" "a folder below a file" "$work/file"
 every_writer /proc/no_such_folder "a folder in /proc" /proc/no_such_folder
+every_writer "" "an empty name" "the name of the output directory is empty"
 refuses "$work" "compile: no such folder" no/lib.so -- "$mlcc" compile "$model" --target "$any_cpu" -o "$work/no/lib.so"
 refuses "$work" "compile: below a file" file/lib.so -- "$mlcc" compile "$model" --target "$any_cpu" -o "$work/file/lib.so"
 mkdir "$work/folder.so"
@@ -64,6 +65,8 @@ make_model $tiny q0f16 "$model"
 limited() { (ulimit -f 300 && "$@"); }
 refuses "$model" "convert_weight beyond the file size limit" .mlcc-store "File too large" -- limited "$mlcc" convert_weight $tiny --quantization q0f32 -o "$model"
 refuses "$work" "convert_weight beyond the limit, new folder" .mlcc-store "File too large" -- limited "$mlcc" convert_weight $tiny --quantization q0f32 -o "$work/new/deep"
+tight() { (ulimit -f 1 && "$@"); }
+refuses "$work" "gen_config beyond the limit, new folder" "File too large" -- tight "$mlcc" gen_config $tiny --quantization q0f16 --conv-template LM -o "$work/new/deep"
 run "$mlcc" generate "$model" --verify --prompt Anna --max-tokens 2
 expect 0 "the old store after a failed conversion"
 

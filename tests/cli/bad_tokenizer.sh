@@ -55,6 +55,11 @@ cp $tiny/tokenizer.json "$file"
 py set "$file" 'normalizer={"type":"NoSuchNormalizer"}'
 unusable "an unknown normalizer" tokenizer.json NoSuchNormalizer
 cp $tiny/tokenizer.json "$file"
+replacements=
+for i in 1 2 3 4 5 6 7 8 9 10 11 12; do replacements+=${replacements:+,}'{"type":"Replace","pattern":{"String":"a"},"content":"aaaaaaaaaa"}'; done
+py set "$file" "normalizer={\"type\":\"Sequence\",\"normalizers\":[$replacements]}"
+unusable "a text that grows without end" normalizer "64 times"
+cp $tiny/tokenizer.json "$file"
 py set "$file" 'decoder={"type":"NoSuchDecoder"}'
 unusable "an unknown decoder" tokenizer.json NoSuchDecoder
 cp $tiny/tokenizer.json "$file"
@@ -66,6 +71,8 @@ rm "$file"
 unusable "no tokenizer.json" tokenizer.json "$hf"
 printf 'AA== x\n' >"$hf/qwen.tiktoken"
 unusable "a broken tiktoken file" qwen.tiktoken "line 1"
+printf '%s 7\n' "$(head -c 4000 /dev/zero | tr '\0' A)" >"$hf/qwen.tiktoken"
+unusable "a token longer than any" qwen.tiktoken "3000 bytes" "at most 1024"
 rm "$hf/qwen.tiktoken"
 printf '\n\377' >"$hf/tokenizer.model"
 unusable "a broken SentencePiece file" tokenizer.model byte

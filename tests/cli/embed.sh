@@ -114,6 +114,15 @@ expect 1 "no UTF-8" "line 2 of $work/bytes.txt is not valid UTF-8"
 run "$mlcc" embed "$model" --text a --output "$work/no/such/x.npy"
 expect 1 "no such folder" "no/such"
 
+# ---- the tokenizer's cache: of files of 256 KiB and more, which white space makes of any ----
+cp -r "$model" "$work/padded"
+head -c 300000 /dev/zero | tr '\0' ' ' >>"$work/padded/tokenizer.json"
+run "$mlcc" embed "$work/padded" --text a --no-cache
+expect 0 "--no-cache"
+expect_same "--no-cache leaves the folder alone" no "$([ -e "$work/padded/tokenizer.cache" ] && echo yes || echo no)"
+run "$mlcc" embed "$work/padded" --text a
+expect_same "without it the cache is kept" yes "$([ -e "$work/padded/tokenizer.cache" ] && echo yes || echo no)"
+
 # ---- encoders and decoders ----
 run "$mlcc" generate "$model" --prompt a
 expect 1 "generate with an encoder" "is an encoder" "mlcc embed"

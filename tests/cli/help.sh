@@ -9,6 +9,11 @@ for program in "$mlcc" "$mlcc_run"; do
     expect_out "$program --help" usage: commands generate perplexity tokenize bench "Exit codes"
     run "$program" help
     expect 0 "$program help"
+    run "$program" help tokenize
+    expect 0 "$program help COMMAND"
+    expect_out "$program help COMMAND" "usage: $(basename "$program") tokenize" "--decode"
+    run "$program" help tokenise
+    expect 2 "help of no command" "unknown command 'tokenise'" "did you mean 'tokenize'"
     run "$program" --version
     expect 0 "$program --version"
     expect_out "$program --version" "$(basename "$program") "
@@ -144,6 +149,23 @@ run "$mlcc" bench "$work" --depth 16,x
 expect 2 "bench depth" "--depth is '16,x'"
 run "$mlcc" bench --preset llama2_7b --device cpu --archs sm_80
 expect 2 "bench archs" "--archs is for --device cuda"
+for option in "--archs sm_80" "--target native" "--quantization q4f16_1" "--keep $work/kept"; do
+    # shellcheck disable=SC2086
+    run "$mlcc" bench "$work" $option
+    expect 2 "bench of a folder, ${option%% *}" "${option%% *} goes with --preset"
+done
+run "$mlcc" bench --preset llama2_7b --keep "$work/none" --prompt-tokens 1,x
+expect 2 "bench lengths of a preset" "--prompt-tokens is '1,x'"
+run "$mlcc" bench --preset llama2_7b --keep "$work/none" --weights-memory x
+expect 2 "bench memory of a preset" "--weights-memory is 'x'"
+run "$mlcc" bench --preset llama2_7b --keep "$work/none" --device gpu
+expect 1 "bench device of a preset" "accepted: cpu, cuda, cuda:N, auto"
+run "$mlcc" tokenize "$work" --text a --bench --json
+expect 2 "times as JSON" "--bench"
+MLCC_LOG=loud run "$mlcc" inspect --passes
+expect 0 "an unknown log level" "MLCC_LOG is 'loud'" "accepted: error, warn"
+run "$mlcc" compile "$work/no_such_model"
+expect 1 "compile of nothing" "no_such_model' is neither a model folder"
 run "$mlcc" bench "$work" --batch 0
 expect 2 "bench batch" "--batch holds 0"
 run "$mlcc" inspect

@@ -109,4 +109,17 @@ for signal in INT TERM; do
         diff <(echo "$before") <(listing "$model") | sed 's/^/  /'
     fi
 done
+
+# ---- a folder of one's own, in which others made theirs ----
+mkdir "$work/temporaries"
+TMPDIR=$work/temporaries interruptible "$mlcc" bench --preset $tiny --target "$any_cpu" -p 64 -n 64 -r 1000 >/dev/null 2>"$err" &
+pid=$!
+for ((i = 0; i < 600; i++)); do
+    grep -q '^compiled' "$err" && break
+    sleep 0.2
+done
+kill -INT $pid 2>/dev/null
+wait $pid 2>/dev/null
+expect_same "bench was at work" 130 $?
+expect_same "bench --preset leaves nothing in \$TMPDIR" "" "$(ls -A "$work/temporaries")"
 check_done

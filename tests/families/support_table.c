@@ -1,6 +1,6 @@
 // The README's table of model types, quantization modes and targets, as Markdown on standard output: the first preset of every type is planned in every
 // mode for the CPU and for CUDA devices, up to the kernel of every group (what `mlcc compile PRESET --dry-run` does). A cell is what a weight takes on
-// average, in bits; modes that agree in every row share a column.
+// average, in bits; modes that agree in every row share a column. Types without a graph have no row.
 //
 // support_table [TYPE]    exit code 1: something does not compile, or a type has no preset; 77: no NVRTC
 #include "codegen/cuda/nvrtc.h"
@@ -111,6 +111,15 @@ static void print_table(const table *t) {
     }
 }
 
+static void list_types(table *t, mlcc_arena *keep) {
+    size_t n_all = 0;
+    const char *const *all = arch_model_types(&n_all);
+    const char **types = mlcc_arena_alloc_array(keep, n_all, sizeof *types);
+    for (size_t i = 0; i < n_all; i++)
+        if (arch_has_graph(arch_find(all[i]))) types[t->n_types++] = all[i];
+    t->types = types;
+}
+
 static bool has_nvrtc(void) {
     nvrtc_library *nvrtc = NULL;
     mlcc_status *status = nvrtc_open(&nvrtc);
@@ -126,10 +135,10 @@ int main(int argc, char **argv) {
     }
     mlcc_arena *keep = mlcc_arena_create();
     table t = {0};
-    t.types = arch_model_types(&t.n_types);
+    list_types(&t, keep);
     t.modes = quant_mode_table(&t.n_modes);
     const char *only = argc > 1 ? argv[1] : NULL;
-    if (only != NULL && arch_find(only) != NULL) {
+    if (only != NULL && arch_find(only) != NULL && arch_has_graph(arch_find(only))) {
         t.types = &only;
         t.n_types = 1;
     }

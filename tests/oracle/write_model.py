@@ -424,15 +424,25 @@ def with_rope_parameters(config):
 
 
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
+CONTEXTS = ("max_position_embeddings", "n_positions", "model_max_length", "seq_length")
 
 
 def deeper(config, n_layers):
     """The config with so many layers; lists with a word for each layer go on as they began."""
+    if "text_config" in config:
+        return {**config, "text_config": deeper(config["text_config"], n_layers)}
     old = next((config[key] for key in LAYERS if key in config), None)
     if not n_layers or not old:
         return config
     longer = {key: (value * n_layers)[:n_layers] for key, value in config.items() if isinstance(value, list) and len(value) == old}
     return {**config, **longer, **{key: n_layers for key in LAYERS if key in config}}
+
+
+def length_within(config, n_tokens, room=4):
+    """Tokens of a text that leaves room in the model's context for those that the test lets it write."""
+    config = config.get("text_config", config)
+    context = next((config[key] for key in CONTEXTS if key in config), None)
+    return min(n_tokens, context - room) if context else n_tokens
 
 
 def write(out, name, row, chosen):
@@ -450,7 +460,7 @@ def write(out, name, row, chosen):
     randomize(model, generator)
     getattr(rearrange, "prepare", lambda model: None)(model)
     model.tie_weights()
-    ids = torch.randint(0, 53, (chosen.tokens,), generator=generator)
+    ids = torch.randint(0, 53, (length_within(config, chosen.tokens),), generator=generator)
     with torch.no_grad():
         logits = model(ids[None], use_cache=False).logits[0]
     if getattr(parsed, "head_dim", None) is None and hasattr(parsed, "hidden_size"):

@@ -7,11 +7,9 @@
 #include "dist/cli/run/bench.h"
 #include "dist/cli/run/console.h"
 #include "runtime/base/file.h"
+#include "runtime/base/str.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 // clang-format off
 static const args_option options[] = {
@@ -23,6 +21,29 @@ static const args_option options[] = {
     BENCH_OPTIONS,
 };
 // clang-format on
+
+static bool wants_cuda(const args_values *values) {
+    return mlcc_text_starts_with(args_text(values, "device"), "cuda");
+}
+
+// Before anything is made, which takes a while.
+static mlcc_status *check_options(const args_values *values) {
+    static const char *const of_preset[] = {"quantization", "target", "archs", "keep"};
+    const bool has_preset = args_given(values, "preset");
+    if ((args_operand(values, 0) != NULL) == has_preset)
+        return args_usage("give a model directory DIR or --preset NAME");
+    for (size_t i = 0; !has_preset && i < sizeof of_preset / sizeof of_preset[0]; i++) {
+        if (args_given(values, of_preset[i]))
+            return args_usage(
+                "--%s goes with --preset; the model in DIR is compiled already", of_preset[i]);
+    }
+    MLCC_TRY(bench_check_options(values));
+    if (args_given(values, "archs") && !wants_cuda(values))
+        return args_usage("--archs is for --device cuda");
+    if (has_preset && args_given(values, "model-lib"))
+        return args_usage("--model-lib goes with DIR: a preset's library is compiled here");
+    return NULL;
+}
 
 static mlcc_status *make_config(
     const args_values *values, const char *preset, const char *directory, mlcc_arena *keep) {
@@ -61,9 +82,8 @@ static mlcc_status *make_weights(
 
 static mlcc_status *make_library(
     const args_values *values, const char *directory, mlcc_arena *keep) {
-    const char *device = args_text(values, "device"), *archs = args_text(values, "archs");
-    const bool is_cuda = strncmp(device, "cuda", strlen("cuda")) == 0;
-    if (archs != NULL && !is_cuda) return args_usage("--archs is for --device cuda");
+    const char *archs = args_text(values, "archs");
+    const bool is_cuda = wants_cuda(values);
     artifact_compile_options options_of_library = {
         .model = directory,
         .device = !is_cuda        ? "cpu"
@@ -81,12 +101,9 @@ static mlcc_status *make_library(
 static mlcc_status *bench_preset(const args_values *values, const char *preset, mlcc_arena *keep) {
     const char *kept = args_text(values, "keep"), *directory = kept;
     if (kept == NULL) {
-        const char *parent = getenv("TMPDIR");
-        char *pattern = mlcc_arena_printf(keep, "%s/mlcc-bench-XXXXXX", parent ? parent : "/tmp");
-        directory = mkdtemp(pattern);
-        if (directory == NULL)
-            return MLCC_ERROR(IO, "cannot make a folder like '%s': %s", pattern, strerror(errno));
-        mlcc_temporary_dir_register(directory);
+        char *temporary;
+        MLCC_TRY(mlcc_temporary_dir_make(keep, "bench", &temporary));
+        directory = temporary;
     }
     mlcc_status *status = make_config(values, preset, directory, keep);
     if (status == NULL && kept != NULL) status = make_weights(values, preset, directory);
@@ -103,8 +120,7 @@ static mlcc_status *bench_preset(const args_values *values, const char *preset, 
 
 static mlcc_status *run_bench_compile(const args_values *values) {
     const char *directory = args_operand(values, 0), *preset = args_text(values, "preset");
-    if ((directory != NULL) == (preset != NULL))
-        return args_usage("give a model directory DIR or --preset NAME");
+    MLCC_TRY(check_options(values));
     if (directory != NULL) return bench_run(directory, mlcc_path_base(directory), false, values);
     mlcc_arena *keep = mlcc_arena_create();
     mlcc_status *status = bench_preset(values, preset, keep);

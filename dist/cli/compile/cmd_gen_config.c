@@ -16,10 +16,10 @@ static const args_option options[] = {
     {.name = "sliding-window-size", .kind = ARGS_INT, .value_name = "N", .help = "only for models that have one", .min = 1, .max = 1 << 30},
     {.name = "prefill-chunk-size", .kind = ARGS_INT, .value_name = "N", .help = "most tokens of one forward pass", .min = 1, .max = 1 << 30},
     {.name = "attention-sink-size", .kind = ARGS_INT, .value_name = "N", .help = "only for models with a sliding window", .min = 1, .max = 1 << 30},
-    {.name = "tensor-parallel-shards", .kind = ARGS_INT, .value_name = "N", .help = "", .min = 1, .max = 1024},
-    {.name = "pipeline-parallel-stages", .kind = ARGS_INT, .value_name = "N", .help = "", .min = 1, .max = 1024},
+    {.name = "tensor-parallel-shards", .kind = ARGS_INT, .value_name = "N", .help = "written for MLC LLM; mlcc compile takes 1 only", .min = 1, .max = 1024},
+    {.name = "pipeline-parallel-stages", .kind = ARGS_INT, .value_name = "N", .help = "written for MLC LLM; mlcc compile takes 1 only", .min = 1, .max = 1024},
     {.name = "max-batch-size", .kind = ARGS_INT, .value_name = "N", .help = "most sequences of one step [default: 128]", .min = 1, .max = 65536},
-    {.name = "disaggregation", .kind = ARGS_TEXT, .value_name = "BOOL", .help = "true or false"},
+    {.name = "disaggregation", .kind = ARGS_TEXT, .value_name = "BOOL", .help = "true or false; written for MLC LLM, mlcc compile takes false only"},
 };
 // clang-format on
 
@@ -75,7 +75,8 @@ const args_command cmd_gen_config = {
     .max_operands = 1,
     .summary = "write the chat configuration of a model directory and copy its tokenizer",
     .details = "CONFIG is a Hugging Face model folder, its config.json, or a preset name such as "
-               "tinyllama_1b_chat_v1.0.\n\n"
+               "tinyllama_1b_chat_v1.0.\nOf recurrent models (rwkv5, rwkv6) it writes the "
+               "configuration, for MLC LLM; convert_weight and compile refuse them.\n\n"
                "example\n  mlcc gen_config ./TinyLlama --quantization q4f16_1 --conv-template "
                "chatml -o ./TinyLlama-q4f16_1-MLC",
     .options = options,

@@ -159,13 +159,20 @@ static mlcc_status *difference(const char *path, const char *expected, const cha
         path, line, (int)strcspn(expected, "\n"), expected, (int)strcspn(found, "\n"), found, path);
 }
 
+// Where a golden file's expectation begins, or the end of the text; *wants_error: it is an error's.
+static char *find_expectation(char *text, bool *wants_error) {
+    char *expect = strstr(text, expect_mark), *error = strstr(text, error_mark);
+    *wants_error = error != NULL;
+    if (error != NULL) return error;
+    return expect != NULL ? expect : text + strlen(text);
+}
+
 static mlcc_status *check_or_bless(
     opt_run *r, const args_values *values, char *text, const char *path) {
     MLCC_TRY(read_run_line(r, text, path));
-    char *expect = strstr(text, expect_mark), *error = strstr(text, error_mark);
-    bool wants_error = error != NULL;
-    char *mark = wants_error ? error : expect;
-    size_t input_bytes = mark != NULL ? (size_t)(mark - text) : strlen(text);
+    bool wants_error;
+    char *mark = find_expectation(text, &wants_error);
+    const size_t input_bytes = (size_t)(mark - text);
     ir_module *module;
     mlcc_status *status = run_passes(r, values, text, input_bytes, mlcc_path_base(path), &module);
     mlcc_str found = {0};
@@ -188,7 +195,7 @@ static mlcc_status *check_or_bless(
         mlcc_str_puts(&whole, mlcc_str_text(&found));
         status = mlcc_file_write_atomic(path, whole.data, whole.length);
         mlcc_str_free(&whole);
-    } else if (mark == NULL) {
+    } else if (*mark == '\0') {
         status =
             MLCC_ERROR(INVALID, "%s: no '# ---- expect' section; mlcc opt --bless writes it", path);
     } else {
@@ -215,7 +222,8 @@ static mlcc_status *print_module(const ir_module *module, const char *path) {
 
 static mlcc_status *run_opt(const args_values *values) {
     const char *path = args_operand(values, 0);
-    bool is_golden = args_flag(values, "check") || args_flag(values, "bless");
+    const bool checks = args_flag(values, "check"), blesses = args_flag(values, "bless");
+    if (checks && blesses) return args_usage("give --check or --bless, not both");
     char *text = NULL;
     size_t length = 0;
     MLCC_TRY(mlcc_file_read(path, 64u << 20, &text, &length));
@@ -228,11 +236,15 @@ static mlcc_status *run_opt(const args_values *values) {
         .codes = args_flag(values, "codes"),
     };
     mlcc_status *status;
-    if (is_golden) {
+    if (checks || blesses) {
         status = check_or_bless(&r, values, text, path);
     } else {
+        bool unused;
         ir_module *module;
-        status = run_passes(&r, values, text, length, path, &module);
+        // A golden file's expectation is no input.
+        const size_t input_bytes = (size_t)(find_expectation(text, &unused) - text);
+        status = run_passes(
+            &r, values, text, text[input_bytes] != '\0' ? input_bytes : length, path, &module);
         if (status == NULL) status = print_module(module, args_text(values, "output"));
     }
     mlcc_arena_free(r.scratch);

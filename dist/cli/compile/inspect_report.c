@@ -55,13 +55,6 @@ static void put_words(inspect_report *report, const char *key) {
     for (const char *c = key; *c != '\0'; c++) mlcc_str_putc(&report->out, *c == '_' ? ' ' : *c);
 }
 
-// Terminal columns of UTF-8 text (names are ASCII; a few meanings hold dashes and dots beyond it).
-static size_t width_of(const char *text) {
-    size_t width = 0;
-    for (; *text != '\0'; text++) width += ((unsigned char)*text & 0xc0) != 0x80;
-    return width;
-}
-
 // Names come from files: control characters must not reach the terminal as such, and a cell stays on its line.
 static const char *printable(inspect_report *report, const char *text) {
     mlcc_str out = {0};
@@ -94,7 +87,7 @@ static void put_padding(inspect_report *report, size_t n) {
 }
 
 static void put_cell(inspect_report *report, size_t column, const char *text, size_t width) {
-    size_t padding = width - width_of(text);
+    size_t padding = width - console_width(text);
     bool is_last = column + 1 == report->n_columns;
     if (report->columns[column].is_number) put_padding(report, padding);
     mlcc_str_puts(&report->out, text);
@@ -105,9 +98,9 @@ static void put_cell(inspect_report *report, size_t column, const char *text, si
 static void put_table(inspect_report *report) {
     size_t widths[INSPECT_MAX_COLUMNS];
     const size_t n = report->n_columns;
-    for (size_t c = 0; c < n; c++) widths[c] = width_of(report->columns[c].key);
+    for (size_t c = 0; c < n; c++) widths[c] = console_width(report->columns[c].key);
     for (size_t i = 0; i < report->n_cells; i++) {
-        size_t width = width_of(report->cells[i]);
+        size_t width = console_width(report->cells[i]);
         if (width > widths[i % n]) widths[i % n] = width;
     }
     report->depth++;

@@ -194,8 +194,10 @@ static void print_option(const args_option *option) {
         mlcc_str_printf(&left, "      --%s", option->name);
     }
     if (option->value_name != NULL) mlcc_str_printf(&left, " %s", option->value_name);
-    printf("%-34s", mlcc_str_text(&left));
-    if (left.length > 33) printf("\n%34s", "");
+    const size_t width = console_width(mlcc_str_text(&left));
+    fputs(mlcc_str_text(&left), stdout);
+    if (width > 33) printf("\n%34s", "");
+    for (size_t i = width; i <= 33; i++) putchar(' ');
     for (const char *c = option->help; *c != '\0'; c++) {
         putchar(*c);
         if (*c == '\n') printf("%34s", "");
@@ -226,7 +228,8 @@ static void print_help(
     }
     fprintf(
         stream,
-        "\n'%s COMMAND --help' explains a command. Exit codes: 0 done, 1 failed, 2 usage.\n"
+        "\n'%s COMMAND --help' or 'help COMMAND' explains a command. Exit codes: 0 done, 1 failed, "
+        "2 usage.\n"
         "Results go to standard output, everything else to standard error. MLCC_LOG=debug says "
         "more.\n",
         program);
@@ -282,6 +285,31 @@ static int run_command(const char *program, const args_command *command, int arg
     return finish(program, command, status);
 }
 
+// The command of that name, or the one that had it once; NULL: neither.
+static const args_command *find_command(
+    const args_command *const *commands, size_t n_commands, const char *word) {
+    for (size_t i = 0; i < n_commands; i++) {
+        const args_command *command = commands[i];
+        if (same_name(command->name, word, strlen(word))) return command;
+        if (command->old_name == NULL || !same_name(command->old_name, word, strlen(word)))
+            continue;
+        fprintf(stderr, "warning: '%s' is now called '%s'\n", word, command->name);
+        return command;
+    }
+    return NULL;
+}
+
+static int refuse_command(
+    const char *program, const args_command *const *commands, size_t n_commands, const char *word) {
+    const char *names[64];
+    for (size_t i = 0; i < n_commands; i++) names[i] = commands[i]->name;
+    const char *near = mlcc_text_nearest(word, names, n_commands);
+    fprintf(
+        stderr, "error: unknown command '%s'%s%s%s\nsee '%s --help'\n", word,
+        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", program);
+    return 2;
+}
+
 int args_main(
     const char *program, const char *about, const args_command *const *commands, size_t n_commands,
     int argc, char **argv) {
@@ -291,7 +319,8 @@ int args_main(
         return 2;
     }
     const char *word = argv[1];
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+    const bool is_help_word = strcmp(word, "help") == 0;
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || (is_help_word && argc == 2)) {
         print_help(stdout, program, about, commands, n_commands);
         return finish(program, NULL, NULL);
     }
@@ -299,21 +328,12 @@ int args_main(
         printf("%s %s\n", program, MLCC_VERSION);
         return finish(program, NULL, NULL);
     }
-    const char *names[64];
-    for (size_t i = 0; i < n_commands; i++) {
-        const args_command *command = commands[i];
-        const bool is_old =
-            command->old_name != NULL && same_name(command->old_name, word, strlen(word));
-        if (is_old) fprintf(stderr, "warning: '%s' is now called '%s'\n", word, command->name);
-        if (is_old || same_name(command->name, word, strlen(word)))
-            return run_command(program, command, argc - 2, argv + 2);
-        names[i] = command->name;
-    }
-    const char *near = mlcc_text_nearest(word, names, n_commands);
-    fprintf(
-        stderr, "error: unknown command '%s'%s%s%s\nsee '%s --help'\n", word,
-        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", program);
-    return 2;
+    if (is_help_word) word = argv[2];
+    const args_command *command = find_command(commands, n_commands, word);
+    if (command == NULL) return refuse_command(program, commands, n_commands, word);
+    if (!is_help_word) return run_command(program, command, argc - 2, argv + 2);
+    print_command_help(program, command);
+    return finish(program, command, NULL);
 }
 
 mlcc_status *args_int_list(

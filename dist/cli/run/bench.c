@@ -181,6 +181,12 @@ static mlcc_status *read_lengths(const args_values *values, bench_lengths *l) {
     return NULL;
 }
 
+mlcc_status *bench_check_options(const args_values *values) {
+    bench_lengths unused;
+    MLCC_TRY(read_lengths(values, &unused));
+    return open_model_check_options(values);
+}
+
 static mlcc_status *make_tokens(benching *b, const bench_lengths *l) {
     int64_t longest = 1;
     for (size_t i = 0; i < l->n_prompts; i++)

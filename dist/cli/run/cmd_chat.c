@@ -277,12 +277,12 @@ static mlcc_status *run_line(chat *c, const mlcc_str *line, bool *leaves) {
 
 static mlcc_status *converse(chat *c) {
     mlcc_str line = {0};
-    mlcc_status *status = NULL, *first = NULL;
+    mlcc_status *status = NULL;
     bool leaves = false;
     const bool is_terminal = chat_input_is_terminal(c->input);
     catch_interrupts(c, false);
     if (is_terminal) fprintf(stderr, "/help lists the commands, Ctrl-D leaves\n");
-    while (!leaves && first == NULL) {
+    while (!leaves) {
         chat_read what = CHAT_READ_END;
         status = chat_input_read(c->input, &line, &what);
         if (status != NULL || what == CHAT_READ_END) break;

@@ -147,7 +147,9 @@ static mlcc_status *run_job(embedding_job *job, const args_values *values) {
     MLCC_TRY(mlcc_encoder_create(job->model, &job->encoder));
     mlcc_encoder_get_info(job->encoder, &job->info);
     take_defaults(job);
-    MLCC_TRY(mlcc_tokenizer_open(directory, &job->tokenizer));
+    const mlcc_tokenizer_options tokenizer_options = {
+        .directory = directory, .no_cache = args_flag(values, "no-cache")};
+    MLCC_TRY(mlcc_tokenizer_open_with(&tokenizer_options, &job->tokenizer));
     MLCC_TRY(embed_texts_encode(&job->texts, job->tokenizer, job->info.max_tokens));
     MLCC_TRY(embed_all(job));
     return put_out(job, values);

@@ -154,6 +154,8 @@ static mlcc_status *check_options(const args_values *values) {
     const bool has_messages = args_given(values, "messages");
     if (args_given(values, "text") + args_given(values, "file") + has_messages != 1)
         return args_usage("give one of --text TEXT, --file FILE and --messages FILE");
+    if (args_flag(values, "bench") && (args_flag(values, "decode") || args_flag(values, "json")))
+        return args_usage("--bench prints rates of encoding; leave out --decode and --json");
     if (!has_messages) return template_args_check_unused(values);
     if (!args_flag(values, "decode") && !args_flag(values, "bench")) return NULL;
     return args_usage("--messages cannot be decoded or timed; give --text or --file");

@@ -13,7 +13,12 @@
 static void print_log(void *user, mlcc_log_level level, const char *area, const char *message) {
     static const char *const names[] = {"error", "warning", "info", "debug", "trace"};
     (void)user;
-    fprintf(stderr, "%s: %s: %s\n", names[level], area, message);
+    fprintf(stderr, "%s: %s: ", names[level], area);
+    for (const char *at = message; *at != '\0'; at++) {
+        fputc(*at, stderr);
+        if (*at == '\n') fputs("    ", stderr); // not to pass for a message of ours
+    }
+    fputc('\n', stderr);
 }
 
 static const char *volatile interrupt_note;
@@ -54,17 +59,25 @@ static void on_signal(int number) {
     raise(number);
 }
 
-static mlcc_log_level level_from_environment(void) {
+static mlcc_log_level level_from_environment(bool *is_known) {
     static const char *const names[] = {"error", "warn", "info", "debug", "trace"};
     const char *text = getenv("MLCC_LOG");
-    for (int i = 0; text != NULL && i < 5; i++) {
+    *is_known = true;
+    if (text == NULL || *text == '\0') return MLCC_LOG_WARN;
+    for (int i = 0; i < 5; i++) {
         if (strcmp(text, names[i]) == 0) return (mlcc_log_level)i;
     }
+    *is_known = false;
     return MLCC_LOG_WARN;
 }
 
 void console_start(void) {
-    mlcc_log_set(print_log, NULL, level_from_environment());
+    bool is_known;
+    mlcc_log_set(print_log, NULL, level_from_environment(&is_known));
+    if (!is_known)
+        fprintf(
+            stderr, "warning: MLCC_LOG is '%s'; accepted: error, warn, info, debug, trace\n",
+            getenv("MLCC_LOG"));
     static const int deadly[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++) {
         struct sigaction action, inherited;
@@ -80,7 +93,8 @@ void console_start(void) {
 }
 
 void console_print_status(const mlcc_status *status) {
-    char *text = mlcc_status_format(status, level_from_environment() >= MLCC_LOG_DEBUG);
+    bool is_known;
+    char *text = mlcc_status_format(status, level_from_environment(&is_known) >= MLCC_LOG_DEBUG);
     fputs(text != NULL ? text : "error: out of memory\n", stderr);
     free(text);
 }
@@ -105,19 +119,28 @@ static void print_seconds_left(double seconds) {
     }
 }
 
-// "1.2 GB", or "340 tokens".
-static const char *amount_text(const console_progress *progress, uint64_t amount, char text[48]) {
-    char bytes[24];
+size_t console_width(const char *text) {
+    size_t width = 0;
+    for (; *text != '\0'; text++) width += ((unsigned char)*text & 0xc0) != 0x80;
+    return width;
+}
+
+// "1.2 GB of 3.4 GB, 250.0 MB/s", or "340 of 512 tokens, 12.5 tokens/s".
+static void print_amounts(
+    const console_progress *progress, uint64_t done, uint64_t total, double rate) {
+    char done_text[24], total_text[24], rate_text[24];
     if (progress->unit == NULL) {
-        snprintf(text, 48, "%s", console_bytes(amount, bytes));
+        fprintf(
+            stderr, "%s of %s, %s/s", console_bytes(done, done_text),
+            console_bytes(total, total_text), console_bytes((uint64_t)rate, rate_text));
     } else {
-        snprintf(text, 48, "%llu %s", (unsigned long long)amount, progress->unit);
+        fprintf(
+            stderr, "%llu of %llu %s, %.*f %s/s", (unsigned long long)done,
+            (unsigned long long)total, progress->unit, rate < 100.0 ? 1 : 0, rate, progress->unit);
     }
-    return text;
 }
 
 static void print_line(console_progress *progress, uint64_t done, uint64_t total, int is_terminal) {
-    char done_text[48], total_text[48], rate_text[48];
     double seconds = mlcc_clock_s() - progress->start_s;
     double rate = seconds > 0.0 ? (double)(done - progress->start_bytes) / seconds : 0.0;
     if (is_terminal) {
@@ -129,9 +152,8 @@ static void print_line(console_progress *progress, uint64_t done, uint64_t total
     } else {
         fprintf(stderr, "%s: ", progress->phase);
     }
-    fprintf(
-        stderr, "%s of %s, %s/s, ", amount_text(progress, done, done_text),
-        amount_text(progress, total, total_text), amount_text(progress, (uint64_t)rate, rate_text));
+    print_amounts(progress, done, total, rate);
+    fputs(", ", stderr);
     if (done >= total) {
         fprintf(stderr, "%.1f s", seconds);
     } else {

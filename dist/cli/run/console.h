@@ -33,5 +33,7 @@ void console_progress_end(console_progress *progress);
 
 // "1.2 GB", "340.1 MB" (powers of ten).
 const char *console_bytes(uint64_t size_bytes, char text[24]);
+// Terminal columns of UTF-8 text without wide characters.
+size_t console_width(const char *text);
 
 #endif

@@ -38,6 +38,12 @@ static mlcc_status *read_weights_memory(const char *text, mlcc_weights_memory *o
     return args_usage("--weights-memory is '%s'; accepted: auto, map, copy", text);
 }
 
+mlcc_status *open_model_check_options(const args_values *values) {
+    mlcc_weights_memory memory;
+    MLCC_TRY(open_model_check_device(args_text(values, "device")));
+    return read_weights_memory(args_text(values, "weights-memory"), &memory);
+}
+
 static void print_device(const mlcc_model *model) {
     mlcc_model_info info;
     mlcc_model_get_info(model, &info);

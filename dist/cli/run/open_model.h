@@ -27,6 +27,8 @@ mlcc_status *open_model_for_speed(
     const char *directory, const args_values *values, bool made_up_weights, mlcc_model **out);
 // Fails for anything but cpu, cuda, cuda:N and auto.
 mlcc_status *open_model_check_device(const char *device);
+// Fails for words of OPEN_MODEL_OPTIONS that no model can be opened with. open_model does it too; commands that make a model first ask before.
+mlcc_status *open_model_check_options(const args_values *values);
 // Fails unless there is such a directory. open_model does it too; commands that open the tokenizer first ask before.
 mlcc_status *open_model_check_directory(const char *directory);
 

@@ -98,6 +98,28 @@ static void test_without(void **state) {
         "chatml", NULL);
 }
 
+// A preset has no folder: its own name says which llama it is.
+static void test_preset(void **state) {
+    fixture *self = *state;
+    static const struct {
+        const char *preset, *template_name;
+    } rows[] = {
+        {"tinyllama_1b_chat_v1.0", "tinyllama_v1_0"},
+        {"llama3_1_8b", "llama-3_1"},
+        {"llama2_7b", "llama-2"},
+        {"smollm_135m", "chatml"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        artifact_gen_config_options options = {
+            .config = rows[i].preset,
+            .quantization = "q0f16",
+            .conv_template = "auto",
+            .output = fixture_path(self, "out")};
+        expect_ok(artifact_gen_config(&options, self->keep));
+        assert_string_equal(open_output(self).name, rows[i].template_name);
+    }
+}
+
 static void test_broken(void **state) {
     fixture *self = *state;
     fixture_write_text(self, "config.json", CONFIG("qwen3"));
@@ -118,7 +140,7 @@ static void test_broken(void **state) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        TEST(test_text), TEST(test_list), TEST(test_file), TEST(test_without), TEST(test_broken)};
+    const struct CMUnitTest tests[] = {TEST(test_text),    TEST(test_list),   TEST(test_file),
+                                       TEST(test_without), TEST(test_preset), TEST(test_broken)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

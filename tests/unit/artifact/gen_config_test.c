@@ -169,6 +169,43 @@ static void test_preset(void **state) {
     expect_no_warning(self);
 }
 
+// Of a recurrent model the configuration alone is written, as MLC LLM does it; the vocabulary stays behind.
+static void test_recurrent(void **state) {
+    fixture *self = *state;
+    artifact_gen_config_options options = default_options(self);
+    options.config = "rwkv5_3b";
+    options.conv_template = NULL;
+    expect_ok(artifact_gen_config(&options, self->keep));
+    const char *from_preset = read_output(self, "mlc-chat-config.json");
+    static const char expected[] =
+        "{\n  \"version\": \"0.1.0\",\n  \"model_type\": \"rwkv5\",\n  \"quantization\": "
+        "\"q4f16_1\",\n  \"model_config\": {\n    \"hidden_size\": 2560,\n    "
+        "\"intermediate_size\": 8960,\n    \"num_hidden_layers\": 32,\n    \"vocab_size\": "
+        "65536,\n    \"model_version\": \"5_2\",\n    \"tensor_parallel_shards\": 1,\n    "
+        "\"rescale_every\": 6,\n    \"head_size\": 64,\n    \"layer_norm_epsilon\": 1e-05,\n    "
+        "\"context_window_size\": -1,\n    \"prefill_chunk_size\": 4096,\n    \"num_heads\": "
+        "40,\n    \"max_batch_size\": 128\n  },\n  \"vocab_size\": 65536,\n  "
+        "\"context_window_size\": -1,\n  \"sliding_window_size\": -1,\n  "
+        "\"prefill_chunk_size\": 4096,\n  \"attention_sink_size\": -1,\n  "
+        "\"tensor_parallel_shards\": 1,\n  \"pipeline_parallel_stages\": 1,\n  "
+        "\"active_vocab_size\": 65536,\n";
+    assert_memory_equal(from_preset, expected, sizeof expected - 1);
+    assert_non_null(strstr(from_preset, "\"name\": \"rwkv_world\""));
+    expect_log(self, "model type 'rwkv5' is recurrent");
+
+    fixture_write_text(
+        self, "config.json",
+        "{\"model_type\":\"rwkv5\",\"model_version\":\"5_2\",\"hidden_size\":2560,"
+        "\"intermediate_size\":null,\"num_hidden_layers\":32,\"vocab_size\":65536,"
+        "\"rescale_every\":6,\"bos_token_id\":0,\"eos_token_id\":0}");
+    fixture_write_text(self, "rwkv_vocab_v20230424.txt", "1 '\\x00' 1\n");
+    options.config = self->dir;
+    expect_ok(artifact_gen_config(&options, self->keep));
+    assert_string_equal(read_output(self, "mlc-chat-config.json"), from_preset);
+    assert_int_equal(count_files(self, options.output), 1);
+    expect_log(self, "holds 'rwkv_vocab_v20230424.txt'");
+}
+
 #define SMALL(type, rest) \
     "{\"model_type\":\"" type "\",\"hidden_size\":64,\"intermediate_size\":128," \
     "\"num_attention_heads\":4,\"num_hidden_layers\":2,\"rms_norm_eps\":1e-06,\"vocab_size\":50," \
@@ -350,10 +387,15 @@ static void test_read_only_output(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_whole_file),       TEST(test_overrides),
-        TEST(test_preset),           TEST(test_failures_leave_nothing),
-        TEST(test_full_disk),        TEST(test_read_only_output),
-        TEST(test_quantized_folder), TEST(test_bad_quantization),
+        TEST(test_whole_file),
+        TEST(test_overrides),
+        TEST(test_preset),
+        TEST(test_recurrent),
+        TEST(test_failures_leave_nothing),
+        TEST(test_full_disk),
+        TEST(test_read_only_output),
+        TEST(test_quantized_folder),
+        TEST(test_bad_quantization),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -326,6 +326,9 @@ static void interruption_removes_temporaries(void **state) {
         mlcc_status_free(mlcc_dir_make(at("ctrl/work/inner")));
         mlcc_status_free(mlcc_file_write_atomic(at("ctrl/work/inner/file"), "x", 1));
         mlcc_temporary_dir_register(at("ctrl/work"));
+        // Whoever works inside registers and forgets a directory of its own.
+        mlcc_temporary_dir_register(at("ctrl/work/inner"));
+        mlcc_temporary_dir_register(NULL);
         raise(SIGINT);
         _exit(1);
     }
@@ -342,6 +345,41 @@ static void interruption_removes_temporaries(void **state) {
     mlcc_temporary_dir_register(NULL);
     mlcc_writer_remove_all_temporaries();
     assert_true(mlcc_dir_exists(at("ctrl/kept")));
+    // More than there is room for: the count stays right, and forgetting once too often does no harm.
+    for (int i = 0; i < 20; i++) mlcc_temporary_dir_register(at("ctrl/kept"));
+    for (int i = 0; i < 21; i++) mlcc_temporary_dir_register(NULL);
+    mlcc_writer_remove_all_temporaries();
+    assert_true(mlcc_dir_exists(at("ctrl/kept")));
+    mlcc_temporary_dir_register(at("ctrl/kept"));
+    mlcc_writer_remove_all_temporaries();
+    assert_false(mlcc_dir_exists(at("ctrl/kept")));
+    mlcc_temporary_dir_register(NULL);
+}
+
+static void temporary_directories(void **state) {
+    (void)state;
+    assert_null(mlcc_dir_make(at("tmp")));
+    assert_int_equal(setenv("TMPDIR", at("tmp"), 1), 0);
+    char *first, *second;
+    assert_null(mlcc_temporary_dir_make(arena, "test", &first));
+    assert_null(mlcc_temporary_dir_make(arena, "test", &second));
+    assert_true(mlcc_dir_exists(first) && mlcc_dir_exists(second));
+    assert_string_not_equal(first, second);
+    struct stat info;
+    assert_int_equal(stat(first, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0700);
+    mlcc_writer_remove_all_temporaries();
+    assert_int_equal(count_names(at("tmp")), 0);
+    mlcc_temporary_dir_register(NULL);
+    mlcc_temporary_dir_register(NULL);
+    assert_int_equal(setenv("TMPDIR", at("none"), 1), 0);
+    check_error(mlcc_temporary_dir_make(arena, "test", &first), MLCC_IO, "none': No such file");
+    assert_int_equal(setenv("TMPDIR", "", 1), 0); // as if it were unset
+    assert_null(mlcc_temporary_dir_make(arena, "test", &first));
+    assert_memory_equal(first, "/tmp/", 5);
+    assert_null(mlcc_dir_remove_tree(first));
+    mlcc_temporary_dir_register(NULL);
+    assert_int_equal(unsetenv("TMPDIR"), 0);
 }
 
 static void paths(void **state) {
@@ -396,6 +434,7 @@ int main(void) {
         cmocka_unit_test(full_disk_is_named),
         cmocka_unit_test(special_files_are_written_to),
         cmocka_unit_test(interruption_removes_temporaries),
+        cmocka_unit_test(temporary_directories),
         cmocka_unit_test(paths),
         cmocka_unit_test(cache_directory),
     };

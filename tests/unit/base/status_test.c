@@ -77,6 +77,23 @@ static void try_passes_errors_up(void **state) {
     mlcc_status_free(status);
 }
 
+// Names and values come from files that others wrote.
+static void texts_of_files_stay_texts(void **state) {
+    (void)state;
+    mlcc_status *status = MLCC_ERROR(
+        INVALID, "key '%s'",
+        "\x1b[2J\r\a"
+        "a\n\tb\xc2\x9b"
+        "\xc3\xa9\xc2\xa0\x7f");
+    status = mlcc_status_note(status, "reading '%s'", "\x1b]0;x\nerror: no");
+    char *text = mlcc_status_format(status, 0);
+    assert_string_equal(
+        text, "error: invalid input: key '?[2J??a\n    \tb?\xc3\xa9\xc2\xa0?'\n"
+              "  while reading '?]0;x\n    error: no'\n");
+    free(text);
+    mlcc_status_free(status);
+}
+
 typedef struct heard {
     int n_messages;
     mlcc_log_level level;
@@ -106,16 +123,18 @@ static void log_goes_to_the_sink(void **state) {
     assert_string_equal(all.area, "passes");
     mlcc_log(MLCC_LOG_WARN, "passes", "%2000d", 1); // longer than the buffer on the stack
     assert_int_equal(all.length, 2000);
+    mlcc_log(MLCC_LOG_WARN, "passes", "%s", "\x1b[31m\xc2\x9bx");
+    assert_int_equal(all.length, 7); // a '?' for each of the two
     mlcc_log_set(NULL, NULL, MLCC_LOG_TRACE);
     mlcc_log(MLCC_LOG_ERROR, "passes", "silenced");
-    assert_int_equal(all.n_messages, 2);
+    assert_int_equal(all.n_messages, 3);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(null_is_success),      cmocka_unit_test(formats_message_and_notes),
-        cmocka_unit_test(codes_have_texts),     cmocka_unit_test(try_passes_errors_up),
-        cmocka_unit_test(log_goes_to_the_sink),
+        cmocka_unit_test(texts_of_files_stay_texts), cmocka_unit_test(null_is_success),
+        cmocka_unit_test(formats_message_and_notes), cmocka_unit_test(codes_have_texts),
+        cmocka_unit_test(try_passes_errors_up),      cmocka_unit_test(log_goes_to_the_sink),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

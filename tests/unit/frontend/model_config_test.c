@@ -145,6 +145,11 @@ typedef struct bad_config {
     "\"num_attention_heads\":8,\"num_hidden_layers\":2,\"rms_norm_eps\":1e-05," \
     "\"vocab_size\":5,\"max_position_embeddings\":8" rest "}"
 
+// A scaling with another list of factors for long contexts, without its closing brace.
+#define LONGROPE \
+    "\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1,1,1,1]," \
+    "\"long_factor\":[2,2,2,2],\"original_max_position_embeddings\":512"
+
 static void test_bad_configs(void **state) {
     fixture *self = *state;
     static const bad_config cases[] = {
@@ -168,7 +173,17 @@ static void test_bad_configs(void **state) {
         {LLAMA(",\"attn_logit_softcapping\":50.0"), MLCC_UNSUPPORTED,
          "'attn_logit_softcapping' is 50.0", "--model-type"},
         {LLAMA(",\"num_experts\":8"), MLCC_UNSUPPORTED, "'num_experts' is 8", "arithmetic"},
+        {LLAMA(",\"text_config\":{\"attn_logit_softcapping\":50.0}"), MLCC_UNSUPPORTED,
+         "'attn_logit_softcapping' is 50.0", "arithmetic"},
         {LLAMA(",\"alibi\":true"), MLCC_UNSUPPORTED, "'alibi' is true", "without effect is false"},
+        {LLAMA(",\"text_config\":[]"), MLCC_INVALID, "'text_config' is", "an object"},
+        {STABLELM(",\"partial_rotary_factor\":0.0"), MLCC_INVALID, "rotated part of a head is 0",
+         "above 0"},
+        {GEMMA2(",\"query_pre_attn_scalar\":-1.0"), MLCC_INVALID, "query_pre_attn_scalar is -1",
+         "from 0"},
+        {LLAMA(",\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1],"
+               "\"long_factor\":[1,1,1,1],\"original_max_position_embeddings\":8}"),
+         MLCC_INVALID, "short_factor has 1 entries", "expected 4"},
         {STABLELM(",\"partial_rotary_factor\":1.5"), MLCC_INVALID, "rotated part of a head is 1.5",
          "up to 1"},
         {STABLELM(",\"partial_rotary_factor\":0.4"), MLCC_INVALID, "rotated part of head_dim 3",
@@ -449,8 +464,71 @@ static void test_presets_equal_real_configs(void **state) {
         hf_model_config_free(preset);
         hf_model_config_free(real);
     }
-    assert_int_equal(n_compared, 66);
+    assert_int_equal(n_compared, 67);
     expect_no_other_warning(self);
+}
+
+#define GEMMA3(rest) \
+    "{\"model_type\":\"gemma3_text\",\"hidden_size\":64,\"intermediate_size\":4,\"head_dim\":8," \
+    "\"num_hidden_layers\":2,\"vocab_size\":5,\"max_position_embeddings\":8," \
+    "\"rope_parameters\":" rest "}"
+
+// What newer files say in rope_parameters: a part of the head that turns, and a base and a scaling for either kind of layer.
+static void test_rope_parameters(void **state) {
+    fixture *self = *state;
+    hf_model_config *config = NULL;
+    expect_ok(parse(
+        self,
+        GEMMA3("{\"full_attention\":{\"rope_type\":\"linear\",\"factor\":8.0,"
+               "\"rope_theta\":5000},\"sliding_attention\":{\"rope_type\":\"default\","
+               "\"rope_theta\":70.0}}"),
+        &config));
+    assert_int_equal(config->rope_scaling.kind, HF_ROPE_LINEAR);
+    assert_true(config->rope_scaling.factor == 8 && config->rope_theta == 5000);
+    assert_true(config->rope_local_theta == 70);
+    hf_model_config_free(config);
+    expect_ok(parse(
+        self,
+        "{\"model_type\":\"phi3\"," REQUIRED ",\"max_position_embeddings\":512,"
+        "\"original_max_position_embeddings\":512,\"rope_parameters\":{\"rope_type\":"
+        "\"longrope\",\"rope_theta\":9.0,\"partial_rotary_factor\":0.5,"
+        "\"short_factor\":[1,1],\"long_factor\":[1,1]}}",
+        &config));
+    assert_true(config->rotary_dim == 4 && config->rope_theta == 9);
+    hf_model_config_free(config);
+    expect_error(
+        parse(
+            self, GEMMA3("{\"full_attention\":{},\"sliding_attention\":{\"rope_type\":\"yarn\"}}"),
+            &config),
+        MLCC_INVALID, "'rope_parameters.sliding_attention.rope_type' is \"yarn\"", "\"default\"",
+        NULL);
+    expect_error(
+        parse(self, LLAMA(",\"rope_parameters\":{\"full_attention\":{}}"), &config), MLCC_INVALID,
+        "'rope_parameters.full_attention'", "an object", NULL);
+    expect_no_other_warning(self);
+}
+
+// Without an end, as behind a sliding window, a context is a long one.
+static void test_longrope_without_end(void **state) {
+    fixture *self = *state;
+    static const struct {
+        const char *config;
+        float first;
+    } cases[] = {
+        {MISTRAL(",\"sliding_window\":64," LONGROPE ",\"attention_factor\":1.5}"), 0.5f},
+        {MISTRAL(",\"sliding_window\":null," LONGROPE ",\"attention_factor\":1.5}"), 0.5f},
+        {MISTRAL(",\"context_window_size\":512," LONGROPE ",\"attention_factor\":1.5}"), 1.0f},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        hf_model_config *config = NULL;
+        expect_ok(parse(self, cases[i].config, &config));
+        float frequencies[4];
+        double magnitude = 0;
+        expect_ok(arch_rope_frequencies(config, false, frequencies, &magnitude));
+        assert_float_equal(frequencies[0], cases[i].first, 0);
+        assert_true(magnitude == 1.5);
+        hf_model_config_free(config);
+    }
 }
 
 // The three bands of llama3 scaling, each from its own formula, at the pairs where they apply.
@@ -588,6 +666,8 @@ static void test_mistral_fields_and_overrides(void **state) {
          "an integer from 0"},
         {MISTRAL(",\"context_window_size\":-1"), MLCC_INVALID, "both -1", "at least one"},
         {MISTRAL(",\"hidden_act\":\"gelu\""), MLCC_UNSUPPORTED, "hidden_act", "silu"},
+        {MISTRAL(",\"sliding_window\":4096," LONGROPE "}"), MLCC_INVALID, "'attention_factor'",
+         "no end"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         expect_error(
@@ -679,6 +759,8 @@ int main(void) {
         TEST(test_write_read_write),
         TEST(test_unknown_path),
         TEST(test_presets_equal_real_configs),
+        TEST(test_rope_parameters),
+        TEST(test_longrope_without_end),
         TEST(test_llama3_frequencies),
         TEST(test_mistral_windows),
         TEST(test_mistral_fields_and_overrides),

@@ -111,6 +111,24 @@ static void test_no_tokenizer_json(void **state) {
     assert_false(files.has_tokenizer_json);
 }
 
+// RWKV's own vocabulary is said to be left behind, whatever lies beside it; where there is a file that is read, nothing is said.
+static void test_rwkv_vocabulary(void **state) {
+    fixture *self = *state;
+    hf_tokenizer_files files;
+    fixture_write_text(self, "rwkv_vocab_v20230424.txt", "1 '\\x00' 1\n");
+    fixture_write_text(self, "tokenizer_config.json", "{}");
+    expect_ok(hf_tokenizer_files_find(self->dir, self->keep, &files));
+    assert_int_equal(files.n_names, 1);
+    assert_string_equal(files.names[0], "tokenizer_config.json");
+    assert_int_equal(files.active_vocab, 0);
+    expect_log(self, "holds 'rwkv_vocab_v20230424.txt', which mlcc neither reads nor copies");
+    mlcc_str_clear(&self->log);
+    fixture_write_text(self, "tokenizer.model", "");
+    expect_ok(hf_tokenizer_files_find(self->dir, self->keep, &files));
+    assert_int_equal(files.n_names, 2);
+    expect_no_warning(self);
+}
+
 // Facts of real tokenizers: vocabulary sizes as Hugging Face's len(tokenizer) gives them.
 static void test_real_tokenizers(void **state) {
     fixture *self = *state;
@@ -191,13 +209,10 @@ static void test_bad_generation_config(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_copy_order),
-        TEST(test_info),
-        TEST(test_bad_tokenizers),
-        TEST(test_no_tokenizer_json),
-        TEST(test_real_tokenizers),
-        TEST(test_generation_config),
-        TEST(test_bad_generation_config),
+        TEST(test_copy_order),        TEST(test_info),
+        TEST(test_bad_tokenizers),    TEST(test_no_tokenizer_json),
+        TEST(test_rwkv_vocabulary),   TEST(test_real_tokenizers),
+        TEST(test_generation_config), TEST(test_bad_generation_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
