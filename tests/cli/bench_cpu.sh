@@ -10,17 +10,22 @@ gguf=$work/gguf
 mkdir -p "$gguf/tiny"
 : >"$gguf/tiny/q4_0.gguf"
 result=$work/result.json
-# Answers as llama-bench -o json does; FAKE says how.
+# Answers as llama-bench -o json does; FAKE says how: one word for all, or one for each length of a prompt.
 cat >"$work/llama-bench" <<'FAKE'
 #!/bin/bash
 declare -A option=([-p]=0 [-n]=0 [-d]=0)
 while [ $# -gt 1 ]; do option[$1]=$2; shift 2; done
+for word in $FAKE; do
+    case $word in
+        [0-9]*=*) [ "${word%%=*}" = "${option[-p]}" ] && FAKE=${word#*=} ;;
+    esac
+done
 echo "${option[-t]} ${option[-fa]:-default} ${option[-ctk]:-f16} ${option[-m]}" >>"$FAKE_LOG"
 row="\"n_prompt\": ${option[-p]}, \"n_gen\": ${option[-n]}, \"n_depth\": ${option[-d]}, \"build_number\": 1, \"model_filename\": \"${option[-m]}\""
 case $FAKE in
     good) echo "[{$row, \"samples_ts\": [10.0, 12.0]}]" ;;
     old) echo "[{$row, \"avg_ts\": 11.0}]" ;;
-    other) echo "[{${row/n_prompt\": 4/n_prompt\": 5}, \"samples_ts\": [10.0]}]" ;;
+    other) echo "[{${row/n_prompt\": ${option[-p]}/n_prompt\": 1${option[-p]}}, \"samples_ts\": [10.0]}]" ;;
     zero) echo "[{$row, \"samples_ts\": [0.0]}]" ;;
     object) echo '{"samples_ts": [1.0]}' ;;
     words) echo "| model | t/s |" ;;
@@ -33,7 +38,8 @@ export FAKE=good FAKE_LOG=$work/log
 
 # Whether a process lives; one that has ended and that nobody has asked about does not.
 runs() { [ -r "/proc/$1/status" ] && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status"; }
-bench() { run python3 tests/bench/cpu.py --shapes tiny=$tiny --modes q4f16_1 --threads 1 --rounds 1 --repetitions 1 --models "$work/models" --output "$result" "$@"; }
+# The target that compiles fastest; the default is tried once.
+bench() { run python3 tests/bench/cpu.py --target "$any_cpu" --shapes tiny=$tiny --modes q4f16_1 --threads 1 --rounds 1 --repetitions 1 --models "$work/models" --output "$result" "$@"; }
 rival() { LLAMA_BENCH=$work/llama-bench LLAMA_GGUF=$gguf bench "$@"; }
 
 # ---- without a rival ----
@@ -60,6 +66,14 @@ done
 expect_same "no path in the JSON" 0 "$(grep -c "$temporary" "$result")"
 awk -v s="$(py get "$result" rows 0 reached limit_share)" 'BEGIN { exit !(s > 0 && s < 2) }' || failed "a share of the limit of $(py get "$result" rows 0 reached limit_share)"
 
+cat >"$work/failures" <<'TEXT'
+old has no samples_ts, only avg_ts
+other measured n_prompt 15, asked was 5
+zero expected a list of rates above zero
+object not a list of one row
+words did not print JSON but: | model | t/s |
+fails ended with exit code 3: error: failed to load model '$LLAMA_GGUF/tiny/q4_0.gguf'
+TEXT
 if [ $quick = 0 ]; then
     cat >"$work/llama-batched-bench" <<'FAKE'
 #!/bin/bash
@@ -72,19 +86,21 @@ FAKE
     expect_same "its rate" 20.5 "$(py get "$result" rows 0 llama default median)"
 
     # ---- one that fails: mlcc's figures stay ----
+    lengths="" fakes="" n=4
     while read -r how words; do
-        FAKE=$how rival --tests prefill-4
+        lengths+=,prefill-$n fakes+="$n=$how "
+        n=$((n + 1))
+    done <"$work/failures"
+    FAKE=$fakes rival --tests "${lengths#,}"
+    cp "$out" "$work/table"
+    n=4
+    while read -r how words; do
         expect 0 "llama-bench: $how" "$words"
-        expect_out "llama-bench: $how" "note:"
-        awk -v m="$(py get "$result" rows 0 mlcc median)" 'BEGIN { exit !(m > 0) }' || failed "llama-bench $how: mlcc's figures are gone"
-    done <<'TEXT'
-old has no samples_ts, only avg_ts
-other measured n_prompt 5, asked was 4
-zero expected a list of rates above zero
-object not a list of one row
-words did not print JSON but: | model | t/s |
-fails ended with exit code 3: error: failed to load model '$LLAMA_GGUF/tiny/q4_0.gguf'
-TEXT
+        grep -F "note: tiny q4f16_1 prefill-$n: " "$work/table" >"$out"
+        expect_out "llama-bench: $how" "$words"
+        awk -v m="$(py get "$result" rows $((n - 4)) mlcc median)" 'BEGIN { exit !(m > 0) }' || failed "llama-bench $how: mlcc's figures are gone"
+        n=$((n + 1))
+    done <"$work/failures"
     FAKE=hangs rival --tests prefill-4 --timeout 8
     expect 0 "one that takes too long" "took longer than 8 s"
     runs "$(cat "$work/log.child")" && failed "what it had started still runs"

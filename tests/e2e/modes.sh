@@ -24,12 +24,23 @@ compare() {
     expect_near "$1: mean nll of lib.so against ir/eval" "$(py get "$out" mean_nll)" "$eval_mean" "$5"
 }
 
+# planned DIR [OPTION of compile …]: the kernel of every group, with all reasons; no code is generated.
+planned() { must "$mlcc" compile "$1" --target native --dry-run --explain-kernels "${@:2}"; }
+
 # compare_bytes NAME DIR TEXT LINES TOLERANCE COST_TEXT COST_LINES COST: the same for the default code, where it is another one; COST is what mean nll
-# over COST_LINES lines may move.
+# over COST_LINES lines may move. Elsewhere its plan is that of --opt exact, word by word, and compiling it once more would show nothing.
 compare_bytes() {
+    planned "$2"
+    if ! grep -q '^[a-z0-9_.]*: linear_\(scaled\|bf16\)' "$out"; then
+        cp "$out" "$work/plan.txt"
+        planned "$2" --opt exact
+        expect_same "$1: the default plan is the exact one" "$(cat "$work/plan.txt")" "$(cat "$out")"
+        return 0
+    fi
     must "$mlcc" compile "$2" --target native -o "$2/bytes.so"
     must "$mlcc" inspect "$2/bytes.so" --json
-    grep -q 'linear_scaled\|linear_bf16' "$out" || return 0
+    n_checks=$((n_checks + 1))
+    grep -q 'linear_scaled\|linear_bf16' "$out" || failed "$1: planned in bytes, compiled otherwise"
     n_bytes=$((n_bytes + 1))
     must "$eval_nll" "$2" "$3" "$4" bytes
     local eval_mean exact_mean

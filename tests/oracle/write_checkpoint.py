@@ -11,6 +11,7 @@ nothing of mlcc's: formats, dequantization and the transformer are written a sec
 """
 import json
 import math
+import operator
 import os
 import random
 import shutil
@@ -173,7 +174,7 @@ def build(architecture, layout, rng):
 
 
 def dot(a, b):
-    return math.fsum(x * y for x, y in zip(a, b))
+    return math.fsum(map(operator.mul, a, b))
 
 
 def norm(x, gain):
