@@ -38,6 +38,16 @@ static mlcc_status *remove_stale_staging(
     return NULL;
 }
 
+static mlcc_status *make_staging(const char *directory, const char *path, bool is_temporary) {
+    mlcc_interruption_hold(); // not to be ended between the two
+    const bool is_made = mkdir(path, 0777) == 0;
+    const int reason = errno;
+    if (is_made && is_temporary) mlcc_temporary_dir_register(path);
+    mlcc_interruption_release();
+    if (is_made) return NULL;
+    return MLCC_ERROR(IO, "cannot write into directory '%s': %s", directory, strerror(reason));
+}
+
 mlcc_status *store_staging_make(
     const char *directory, bool adopts, mlcc_arena *keep, int *lock, char **staging) {
     *staging = NULL;
@@ -47,10 +57,9 @@ mlcc_status *store_staging_make(
     char *path = mlcc_arena_printf(keep, "%s/%s%ld", directory, staging_prefix, (long)getpid());
     if (adopted != NULL) {
         if (strcmp(adopted, path) != 0) MLCC_TRY(mlcc_file_rename(adopted, path));
-    } else if (mkdir(path, 0777) != 0) {
-        return MLCC_ERROR(IO, "cannot write into directory '%s': %s", directory, strerror(errno));
+    } else {
+        MLCC_TRY(make_staging(directory, path, !adopts));
     }
-    if (!adopts) mlcc_temporary_dir_register(path);
     *staging = path;
     return NULL;
 }

@@ -50,6 +50,8 @@ mlcc_status *mlcc_writer_rewrite(
 // consumes the writer, also on error (then the temporary is removed)
 mlcc_status *mlcc_writer_commit(mlcc_writer *writer);
 void mlcc_writer_abandon(mlcc_writer *writer); // consumes; NULL is fine
+// Fails where the directory or the name would let nobody write: for commands that work for long before they do.
+mlcc_status *mlcc_file_check_writable(const char *path);
 mlcc_status *mlcc_file_write_atomic(const char *path, const void *data, size_t size_bytes);
 // Removes every temporary of this process that is still open: for Ctrl-C handlers (async-signal-safe).
 void mlcc_writer_remove_all_temporaries(void);
@@ -58,8 +60,8 @@ void mlcc_writer_remove_all_temporaries(void);
 void mlcc_temporary_dir_register(const char *path);
 // Makes and registers "$TMPDIR/mlcc-PURPOSE-…" (/tmp where TMPDIR is unset or empty), empty and of this user alone. IO.
 mlcc_status *mlcc_temporary_dir_make(mlcc_arena *keep, const char *purpose, char **out);
-// Between these two, Ctrl-C, TERM and HUP wait: around the few renames that belong together. Of the calling thread (those of a pool take no signals
-// at all); not nested.
+// Between these two, Ctrl-C, TERM and HUP wait: around the few renames that belong together, or a temporary and its registration. Of the calling
+// thread (those of a pool take no signals at all); may be nested.
 void mlcc_interruption_hold(void);
 void mlcc_interruption_release(void);
 

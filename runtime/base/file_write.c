@@ -115,8 +115,11 @@ mlcc_status *mlcc_writer_open(const char *path, mlcc_writer **out) {
         *out = writer;
         return NULL;
     }
-    MLCC_GOTO(open_temporary(writer), failed);
-    writer->slot = mlcc_temporary_add(writer->temporary);
+    mlcc_interruption_hold(); // not to be ended between the two
+    status = open_temporary(writer);
+    if (status == NULL) writer->slot = mlcc_temporary_add(writer->temporary);
+    mlcc_interruption_release();
+    if (status != NULL) goto failed;
     if (writer->slot < 0) {
         unlink(writer->temporary);
         status = MLCC_ERROR(
@@ -230,6 +233,14 @@ void mlcc_writer_abandon(mlcc_writer *writer) {
     if (writer->temporary != NULL) unlink(writer->temporary);
     mlcc_temporary_forget(writer->slot);
     writer_free(writer);
+}
+
+mlcc_status *mlcc_file_check_writable(const char *path) {
+    if (is_special(path)) return NULL; // opening a pipe waits for its reader
+    mlcc_writer *writer;
+    MLCC_TRY(mlcc_writer_open(path, &writer));
+    mlcc_writer_abandon(writer);
+    return NULL;
 }
 
 mlcc_status *mlcc_file_write_atomic(const char *path, const void *data, size_t size_bytes) {

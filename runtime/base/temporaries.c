@@ -71,13 +71,15 @@ mlcc_status *mlcc_temporary_dir_make(mlcc_arena *keep, const char *purpose, char
     const char *parent = getenv("TMPDIR");
     if (parent == NULL || parent[0] == '\0') parent = "/tmp";
     *out = mlcc_arena_printf(keep, "%s/mlcc-%s-XXXXXX", parent, purpose);
-    if (mkdtemp(*out) == NULL) {
-        return MLCC_ERROR(
-            IO, "cannot make a temporary directory in '%s': %s; TMPDIR names another place", parent,
-            strerror(errno));
-    }
-    mlcc_temporary_dir_register(*out);
-    return NULL;
+    mlcc_interruption_hold(); // not to be ended between the two
+    const bool is_made = mkdtemp(*out) != NULL;
+    const int reason = errno;
+    if (is_made) mlcc_temporary_dir_register(*out);
+    mlcc_interruption_release();
+    if (is_made) return NULL;
+    return MLCC_ERROR(
+        IO, "cannot make a temporary directory in '%s': %s; TMPDIR names another place", parent,
+        strerror(reason));
 }
 
 // What the kernel's getdents64 fills in; the C library's readdir allocates and is thus closed to
@@ -165,8 +167,10 @@ void mlcc_writer_remove_all_temporaries(void) {
 }
 
 static _Thread_local sigset_t mask_before;
+static _Thread_local int n_holds;
 
 void mlcc_interruption_hold(void) {
+    if (n_holds++ > 0) return;
     sigset_t held;
     sigemptyset(&held);
     sigaddset(&held, SIGINT);
@@ -176,5 +180,6 @@ void mlcc_interruption_hold(void) {
 }
 
 void mlcc_interruption_release(void) {
+    if (--n_holds > 0) return;
     pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
 }
