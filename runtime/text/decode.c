@@ -132,6 +132,9 @@ static mlcc_status *end_byte_level_token(mlcc_decode_state *state, size_t step) 
 
 // ---- Replace -----------------------------------------------------------------------------------------------------
 
+// Of one token by one step.
+#define MAX_REPLACEMENT_GROWTH_BYTES ((size_t)1 << 20)
+
 static mlcc_status *end_replace_token(mlcc_decode_state *state, size_t step) {
     const mlcc_decode_step *rule = &state->decoder->steps[step];
     mlcc_bytes *held = &state->steps[step].held;
@@ -139,9 +142,12 @@ static mlcc_status *end_replace_token(mlcc_decode_state *state, size_t step) {
     if (held->length != 0) {
         // The buffer is shared by all Replace steps, so it is emptied into the next step before that one ends its token.
         mlcc_bytes_clear(&state->replaced);
-        MLCC_TRY(mlcc_pattern_replace(
-            &rule->pattern, state->regex, held->data, held->length, rule->content,
-            rule->content_bytes, &state->pieces, &state->replaced));
+        MLCC_TRY_NOTE(
+            mlcc_pattern_replace(
+                &rule->pattern, state->regex, held->data, held->length, rule->content,
+                rule->content_bytes, held->length + MAX_REPLACEMENT_GROWTH_BYTES, &state->pieces,
+                &state->replaced),
+            "running the tokenizer's decoder");
         mlcc_bytes_clear(held);
         if (state->replaced.length != 0) {
             MLCC_TRY(send_text(state, step + 1, state->replaced.data, state->replaced.length));

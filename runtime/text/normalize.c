@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-// A text may grow by so much whatever its length, and by so many times its length: no normal form needs more than 12.
-#define FREE_GROWTH_BYTES ((size_t)16 << 20)
+// A text may grow to so many times its length, and a short one to so much: no normal form needs more than 12 times.
 #define MAX_GROWTH        64
+#define FREE_GROWTH_BYTES ((size_t)64 << 10)
 
 void mlcc_normalize_scratch_free(mlcc_normalize_scratch *scratch) {
     mlcc_bytes_free(&scratch->buffers[0]);
@@ -134,7 +134,7 @@ mlcc_status *mlcc_normalize_step_run(
     case MLCC_NORMALIZE_REPLACE:
         return mlcc_pattern_replace(
             &step->pattern, scratch->regex, text, length, step->content, step->content_bytes,
-            &scratch->pieces, out);
+            scratch->max_bytes, &scratch->pieces, out);
     case MLCC_NORMALIZE_FORM: mlcc_unicode_normalize(text, length, step->form, out); break;
     case MLCC_NORMALIZE_LOWERCASE: mlcc_unicode_lowercase(text, length, out); break;
     case MLCC_NORMALIZE_STRIP_ACCENTS: drop(text, length, mlcc_is_mark, out); break;
@@ -162,13 +162,14 @@ mlcc_status *mlcc_normalize(
         normalizer, scratch, text, length, NULL, out, out_length, drops_start);
 }
 
-// A file may ask for replacements that feed each other.
-static mlcc_status *check_growth(size_t before, size_t after) {
-    if (after <= FREE_GROWTH_BYTES || after / MAX_GROWTH <= before) return NULL;
+static mlcc_status *run_step(
+    const mlcc_normalize_step *step, mlcc_normalize_scratch *scratch, const char *text,
+    size_t length, mlcc_bytes *out) {
+    MLCC_TRY(mlcc_normalize_step_run(step, scratch, text, length, out));
+    if (out->length <= scratch->max_bytes) return NULL;
     return MLCC_ERROR(
-        INVALID,
-        "the tokenizer's normalizer makes %zu bytes of %zu; at most %d times as many are accepted",
-        after, before, MAX_GROWTH);
+        INVALID, "%zu bytes become %zu; at most %zu are accepted", length, out->length,
+        scratch->max_bytes);
 }
 
 static void clip(mlcc_ranges *ranges, size_t begin, size_t end, mlcc_ranges *moved) {
@@ -187,7 +188,7 @@ mlcc_status *mlcc_normalize_ranges(
     const mlcc_normalizer *normalizer, mlcc_normalize_scratch *scratch, const char *text,
     size_t length, mlcc_ranges *ranges, const char **out, size_t *out_length, bool *drops_start) {
     *drops_start = false;
-    const size_t given = length;
+    scratch->max_bytes = length * MAX_GROWTH + FREE_GROWTH_BYTES;
     size_t next = 0;
     for (size_t i = 0; i < normalizer->n_steps; i++) {
         const mlcc_normalize_step *step = &normalizer->steps[i];
@@ -200,14 +201,16 @@ mlcc_status *mlcc_normalize_ranges(
         }
         mlcc_bytes *buffer = &scratch->buffers[next];
         mlcc_bytes_clear(buffer);
-        MLCC_TRY(mlcc_normalize_step_run(step, scratch, text, length, buffer));
+        MLCC_TRY_NOTE(
+            run_step(step, scratch, text, length, buffer),
+            "running the tokenizer's normalizer, which may make a text %d times as long",
+            MAX_GROWTH);
         if (loses_start(step, scratch, text, length)) *drops_start = true;
         if (ranges != NULL && ranges->n != 0) {
             MLCC_TRY(mlcc_normalize_follow(step, scratch, text, length, buffer, ranges));
         }
         text = buffer->length == 0 ? "" : buffer->data;
         length = buffer->length;
-        MLCC_TRY(check_growth(given, length));
         next = 1 - next;
     }
     *out = text;

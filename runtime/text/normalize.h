@@ -50,6 +50,7 @@ typedef struct mlcc_normalize_scratch {
     mlcc_bytes part;           // while ranges are followed
     mlcc_ranges moved;         // likewise
     mlcc_regex_scratch *regex; // borrowed
+    size_t max_bytes;          // what a text may grow to; set by mlcc_normalize_ranges
 } mlcc_normalize_scratch;
 
 // *out points into the scratch (until the next call) or, when nothing changes, is `text` itself.

@@ -175,9 +175,19 @@ mlcc_status *mlcc_pattern_split(
 
 mlcc_status *mlcc_pattern_replace(
     const mlcc_pattern *pattern, mlcc_regex_scratch *scratch, const char *text, size_t length,
-    const char *content, size_t content_bytes, mlcc_pieces *pieces, mlcc_bytes *out) {
+    const char *content, size_t content_bytes, size_t max_bytes, mlcc_pieces *pieces,
+    mlcc_bytes *out) {
     mlcc_pieces_clear(pieces);
     MLCC_TRY(mlcc_pattern_split(pattern, scratch, text, length, pieces));
+    uint64_t n_bytes = 0; // pieces and content have less than 2 GiB each
+    for (size_t i = 0; i < pieces->n; i++) {
+        const mlcc_piece piece = pieces->items[i];
+        n_bytes += piece.is_match ? content_bytes : piece.end - piece.begin;
+    }
+    if (n_bytes > max_bytes)
+        return MLCC_ERROR(
+            INVALID, "a replacement makes %llu bytes of %zu; at most %zu are accepted",
+            (unsigned long long)n_bytes, length, max_bytes);
     for (size_t i = 0; i < pieces->n; i++) {
         mlcc_piece piece = pieces->items[i];
         if (piece.is_match) {

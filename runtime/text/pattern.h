@@ -42,9 +42,11 @@ mlcc_status *mlcc_pattern_unpack(mlcc_unpacker *in, mlcc_pattern *out);
 mlcc_status *mlcc_pattern_split(
     const mlcc_pattern *pattern, mlcc_regex_scratch *scratch, const char *text, size_t length,
     mlcc_pieces *out);
-// Appends `text` with every match replaced by `content`. `pieces` is working memory.
+// Appends `text` with every match replaced by `content`. `pieces` is working memory. INVALID, and nothing is appended, where that would be more
+// than max_bytes: files may ask for replacements that feed each other.
 mlcc_status *mlcc_pattern_replace(
     const mlcc_pattern *pattern, mlcc_regex_scratch *scratch, const char *text, size_t length,
-    const char *content, size_t content_bytes, mlcc_pieces *pieces, mlcc_bytes *out);
+    const char *content, size_t content_bytes, size_t max_bytes, mlcc_pieces *pieces,
+    mlcc_bytes *out);
 
 #endif

@@ -65,6 +65,10 @@ unusable "an unknown decoder" tokenizer.json NoSuchDecoder
 cp $tiny/tokenizer.json "$file"
 py set "$file" 'added_tokens=[{"id":-5,"content":"<x>"}]'
 unusable "an added token with a bad id" tokenizer.json id
+cp $tiny/tokenizer.json "$file"
+py set "$file" "decoder={\"type\":\"Sequence\",\"decoders\":[$replacements]}"
+token=$("$mlcc" tokenize $tiny --text a --no-special)
+refuses "$work" "a token that grows without end" decoder replacement accepted -- "$mlcc" tokenize "$hf" --decode --text "$token"
 
 # ---- no tokenizer at all ----
 rm "$file"
