@@ -142,6 +142,21 @@ static mlcc_status *refuse_quantized(
         source->description, summary, format->name);
 }
 
+static mlcc_status *open_container(
+    weight_container container, const char *path, mlcc_arena *keep, hf_weight_source **out) {
+    return container == CONTAINER_TORCH ? hf_torch_open(path, keep, out)
+                                        : hf_safetensors_open(path, keep, out);
+}
+
+mlcc_status *hf_weight_container_open(
+    const char *path, mlcc_arena *keep, const char **container, hf_weight_source **out) {
+    weight_container found = CONTAINER_UNKNOWN;
+    *out = NULL;
+    MLCC_TRY(find_container(path, keep, &found));
+    *container = found == CONTAINER_TORCH ? "torch" : "safetensors";
+    return open_container(found, path, keep, out);
+}
+
 mlcc_status *hf_weight_files_open(
     const char *path, const char *format, const hf_quantization_config *quantization,
     mlcc_arena *keep, hf_weight_source **out) {
@@ -153,9 +168,7 @@ mlcc_status *hf_weight_files_open(
     MLCC_TRY(find_format(format, &row));
     container = row->container;
     if (container == CONTAINER_UNKNOWN) MLCC_TRY(find_container(path, keep, &container));
-    MLCC_TRY(
-        container == CONTAINER_TORCH ? hf_torch_open(path, keep, &base)
-                                     : hf_safetensors_open(path, keep, &base));
+    MLCC_TRY(open_container(container, path, keep, &base));
     mlcc_status *status = hf_composite_source_open(base, keep, &base);
     if (status == NULL) status = hf_foreign_source_open(base, quantization, row->family, keep, out);
     if (status == NULL && row->container != CONTAINER_UNKNOWN && *out != base) {

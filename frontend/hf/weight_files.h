@@ -12,6 +12,9 @@
 mlcc_status *hf_weight_files_open(
     const char *path, const char *format, const hf_quantization_config *quantization,
     mlcc_arena *keep, hf_weight_source **out);
+// The tensors as they are stored, whoever quantized them, and what holds them: "safetensors" or "torch".
+mlcc_status *hf_weight_container_open(
+    const char *path, mlcc_arena *keep, const char **container, hf_weight_source **out);
 // Names for --help and errors: "auto, huggingface-safetensor, …".
 const char *hf_weight_formats(void);
 

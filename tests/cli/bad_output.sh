@@ -70,6 +70,13 @@ refuses "$work" "gen_config beyond the limit, new folder" "File too large" -- ti
 run "$mlcc" generate "$model" --verify --prompt Anna --max-tokens 2
 expect 0 "the old store after a failed conversion"
 
+# ---- said before the work, not after it ----
+run "$mlcc" bench "$model" -p 4 -n 4 -r 1 --svg "$work/none/layers.svg"
+expect 1 "a drawing that cannot be written" "$work/none/layers.svg"
+expect_same "nothing was measured" "" "$(cat "$out")"
+run "$mlcc" generate "$work/none" --prompt Anna --logits "$work/none/logits.npy"
+expect 1 "logits that cannot be written" "$work/none/logits.npy"
+
 # ---- devices and standard output ----
 if [ -c /dev/full ]; then
     refuses "$model" "--logits onto a full device" /dev/full "the disk is full" -- "$mlcc" generate "$model" --prompt Anna --max-tokens 2 --logits /dev/full

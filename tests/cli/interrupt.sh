@@ -110,6 +110,24 @@ for signal in INT TERM; do
     fi
 done
 
+# ---- one question ----
+# What came of the answer is shown, and the exit code tells a script that it is not all.
+must "$mlcc" compile "$model" --target "$any_cpu"
+interruptible "$mlcc" chat "$model" --set "temperature=1;seed=1;max_tokens=0" --prompt Anna >"$out" 2>"$err" &
+pid=$!
+for ((i = 0; i < 1000; i++)); do
+    [ -s "$out" ] && break
+    sleep 0.01
+done
+kill -INT $pid 2>/dev/null
+wait $pid
+rc=$?
+if [ $rc = 0 ]; then
+    skip_part "the answer was faster than Ctrl-C"
+else
+    expect 130 "chat --prompt, stopped" "(stopped)"
+fi
+
 # ---- a folder of one's own, in which others made theirs ----
 mkdir "$work/temporaries"
 TMPDIR=$work/temporaries interruptible "$mlcc" bench --preset $tiny --target "$any_cpu" -p 64 -n 64 -r 1000 >/dev/null 2>"$err" &

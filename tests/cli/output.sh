@@ -122,6 +122,15 @@ expect_same "its tensors" 38 "$(py get "$out" safetensors n_tensors)"
 run "$mlcc" inspect $tiny/model.safetensors
 expect 0 "inspect of a safetensors file"
 expect_out "inspect of a safetensors file" F16 "[512, 128]" model.embed_tokens.weight
+mkdir "$work/torch" && cp $tiny/config.json $tiny/tokenizer.json "$work/torch"
+PYTHONPATH=tests/support must python3 -B -c 'import sys; from torch_file import Tensor, save; save(sys.argv[1], {"a.weight": Tensor("bfloat16", [2, 3], bytes(12))})' \
+    "$work/torch/pytorch_model.bin"
+run "$mlcc" inspect "$work/torch" --json
+expect 0 "inspect of a folder with a torch file"
+expect_same "its tensor" a.weight "$(py get "$out" torch tensors 0 name)"
+run "$mlcc" inspect "$work/torch/pytorch_model.bin"
+expect 0 "inspect of a torch file"
+expect_out "inspect of a torch file" "[2, 3]" a.weight 12
 for table in modes kernels passes ops presets templates targets architectures; do
     run "$mlcc" inspect --$table --json
     expect 0 "inspect --$table"

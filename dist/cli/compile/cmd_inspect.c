@@ -1,4 +1,4 @@
-// inspect: what a model directory, a lib.so or a safetensors file holds, and the tables that are built into the program.
+// inspect: what a model directory, a lib.so or a file of weights holds, and the tables that are built into the program.
 #include "dist/cli/compile/commands.h"
 #include "dist/cli/compile/inspect.h"
 #include "runtime/base/file.h"
@@ -31,18 +31,18 @@ static mlcc_status *inspect_path(inspect_report *report, const char *path) {
         return MLCC_ERROR(
             INVALID,
             "'%s' does not exist; expected a model directory, a Hugging Face folder, a lib.so or a "
-            ".safetensors file",
+            "file of weights",
             path);
     }
-    if (mlcc_text_ends_with(path, ".safetensors") ||
-        mlcc_text_ends_with(path, ".safetensors.index.json")) {
-        return inspect_safetensors(report, path);
-    }
+    static const char *const checkpoints[] = {
+        ".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth"};
+    for (size_t i = 0; i < sizeof checkpoints / sizeof checkpoints[0]; i++)
+        if (mlcc_text_ends_with(path, checkpoints[i])) return inspect_checkpoint(report, path);
     if (mlcc_text_ends_with(path, ".so")) return inspect_library(report, path);
     return MLCC_ERROR(
         UNSUPPORTED,
-        "%s: expected a folder or a name that ends in .so, .safetensors or "
-        ".safetensors.index.json",
+        "%s: expected a folder or a name that ends in .so, .safetensors, .bin, .pt, .pth or "
+        ".index.json",
         path);
 }
 
@@ -66,11 +66,11 @@ const args_command cmd_inspect = {
     .operands = "[PATH]",
     .min_operands = 0,
     .max_operands = 1,
-    .summary = "what a model directory, a lib.so or a safetensors file holds",
-    .details =
-        "PATH is a model directory, a Hugging Face folder, a lib.so or a .safetensors file.\n\n"
-        "examples\n  mlcc inspect ./model\n  mlcc inspect ./model/lib.so --json\n"
-        "  mlcc inspect --modes --targets",
+    .summary = "what a model directory, a lib.so or a file of weights holds",
+    .details = "PATH is a model directory, a Hugging Face folder, a lib.so, or a safetensors or "
+               "torch file (or an index of them).\n\n"
+               "examples\n  mlcc inspect ./model\n  mlcc inspect ./model/lib.so --json\n"
+               "  mlcc inspect --modes --targets",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .run = run_inspect,

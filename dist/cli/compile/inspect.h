@@ -9,8 +9,8 @@
 mlcc_status *inspect_directory(inspect_report *report, const char *path);
 // lib.so. One for another CPU or architecture is shown as far as its metadata goes, with the reason why it does not run here.
 mlcc_status *inspect_library(inspect_report *report, const char *path);
-// A .safetensors file or index.
-mlcc_status *inspect_safetensors(inspect_report *report, const char *path);
+// A safetensors or torch file, or an index of either.
+mlcc_status *inspect_checkpoint(inspect_report *report, const char *path);
 
 // The tables that are built into the program: "modes", "kernels", "passes", "ops", "presets", "templates", "targets",
 // "architectures".

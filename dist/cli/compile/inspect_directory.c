@@ -178,10 +178,11 @@ static bool has_file(const char *directory, const char *name, mlcc_arena *keep) 
 // The store of a model directory; in a Hugging Face folder the checkpoint.
 static mlcc_status *put_weights(inspect_report *report, const char *directory, mlcc_arena *keep) {
     if (store_directory_has_index(directory)) return put_store(report, directory);
-    if (has_file(directory, "model.safetensors.index.json", keep) ||
-        has_file(directory, "model.safetensors", keep)) {
-        return inspect_safetensors(report, directory);
-    }
+    static const char *const checkpoints[] = {
+        "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json",
+        "pytorch_model.bin"};
+    for (size_t i = 0; i < sizeof checkpoints / sizeof checkpoints[0]; i++)
+        if (has_file(directory, checkpoints[i], keep)) return inspect_checkpoint(report, directory);
     inspect_put_text(report, "weights", NULL);
     return NULL;
 }

@@ -3,6 +3,7 @@
 #include "dist/cli/run/bench_inside.h"
 #include "dist/cli/run/bench_layers.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/file.h"
 #include "runtime/base/json.h"
 
 #include <stdio.h>
@@ -163,7 +164,7 @@ typedef struct bench_lengths {
     size_t n_prompts, n_gens, n_batches, n_depths;
 } bench_lengths;
 
-static mlcc_status *read_lengths(const args_values *values, bench_lengths *l) {
+static mlcc_status *read_options(const args_values *values, bench_lengths *l) {
     MLCC_TRY(args_int_list(
         "prompt-tokens", args_text(values, "prompt-tokens"), 0, 1 << 24, l->prompts, MAX_LENGTHS,
         &l->n_prompts));
@@ -178,12 +179,13 @@ static mlcc_status *read_lengths(const args_values *values, bench_lengths *l) {
     if (strcmp(format, "md") != 0 && strcmp(format, "csv") != 0 && strcmp(format, "json") != 0) {
         return args_usage("--format is '%s'; accepted: md, csv, json", format);
     }
-    return NULL;
+    const char *svg = args_text(values, "svg");
+    return svg != NULL ? mlcc_file_check_writable(svg) : NULL;
 }
 
 mlcc_status *bench_check_options(const args_values *values) {
     bench_lengths unused;
-    MLCC_TRY(read_lengths(values, &unused));
+    MLCC_TRY(read_options(values, &unused));
     return open_model_check_options(values);
 }
 
@@ -256,7 +258,7 @@ mlcc_status *bench_run(
     static benching b;
     memset(&b, 0, sizeof b);
     bench_lengths lengths;
-    MLCC_TRY(read_lengths(values, &lengths));
+    MLCC_TRY(read_options(values, &lengths));
     b.label = label;
     b.n_repetitions = args_int(values, "repetitions");
     int32_t n_threads = (int32_t)args_int(values, "threads");

@@ -17,7 +17,7 @@
     OPEN_MODEL_OPTIONS
 // clang-format on
 
-// Usage errors in BENCH_OPTIONS. bench_run finds them too; a command that makes a model first asks before.
+// Usage errors in BENCH_OPTIONS, and a drawing that could not be written. bench_run finds them too; a command that makes a model first asks before.
 mlcc_status *bench_check_options(const args_values *values);
 // Opens the model in `directory` and prints one row per length and batch. `made_up_weights`: there are none, numbers are made up.
 mlcc_status *bench_run(

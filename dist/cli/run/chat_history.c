@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void free_message(const mlcc_chat_message *message) {
+void chat_history_free_message(const mlcc_chat_message *message) {
     free((void *)(uintptr_t)message->content.data);
     free((void *)(uintptr_t)message->json.data);
 }
 
 void chat_history_clear(chat_history *history) {
-    for (size_t i = 0; i < history->n; i++) free_message(&history->messages[i]);
+    for (size_t i = 0; i < history->n; i++) chat_history_free_message(&history->messages[i]);
     history->n = 0;
 }
 
@@ -66,7 +66,7 @@ static mlcc_status *add_message(chat_history *history, const mlcc_chat_message *
     }
     MLCC_TRY(grow(history));
     if (!copy_text(message->content, &copy.content) || !copy_text(message->json, &copy.json)) {
-        free_message(&copy);
+        chat_history_free_message(&copy);
         return MLCC_ERROR(NO_MEMORY, "cannot keep another message");
     }
     history->messages[history->n++] = copy;
@@ -79,9 +79,21 @@ mlcc_status *chat_history_add(
     return add_message(history, &message);
 }
 
-bool chat_history_drop(chat_history *history, const char *role) {
+bool chat_history_take(chat_history *history, const char *role, mlcc_chat_message *taken) {
     if (history->n == 0 || strcmp(history->messages[history->n - 1].role, role) != 0) return false;
-    free_message(&history->messages[--history->n]);
+    *taken = history->messages[--history->n];
+    return true;
+}
+
+void chat_history_put_back(chat_history *history, mlcc_chat_message *taken) {
+    history->messages[history->n++] = *taken; // the place that it left
+    *taken = (mlcc_chat_message){0};
+}
+
+bool chat_history_drop(chat_history *history, const char *role) {
+    mlcc_chat_message message;
+    if (!chat_history_take(history, role, &message)) return false;
+    chat_history_free_message(&message);
     return true;
 }
 

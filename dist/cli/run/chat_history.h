@@ -21,6 +21,10 @@ mlcc_status *chat_history_add(
     chat_history *history, const char *role, const char *text, size_t length);
 bool chat_history_drop(
     chat_history *history, const char *role); // the last message, if it has this role
+// Moves the last message out, if it has this role, so that the conversation can be answered without it; then it is put back, or dropped by free.
+bool chat_history_take(chat_history *history, const char *role, mlcc_chat_message *taken);
+void chat_history_put_back(chat_history *history, mlcc_chat_message *taken);
+void chat_history_free_message(const mlcc_chat_message *message);
 // The prompt for an answer to the last message. *ids is malloc'ed.
 mlcc_status *chat_history_encode(
     const chat_history *history, const mlcc_conversation *conversation,

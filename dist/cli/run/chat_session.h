@@ -26,8 +26,6 @@ mlcc_status *chat_session_add(
     chat_session *session, const char *role, const char *text, size_t length);
 // Takes the last question and what answered it back; false when there is none.
 bool chat_session_undo(chat_session *session);
-// Takes only the answer back, so that chat_session_answer gives another; false when the last message is none.
-bool chat_session_drop_answer(chat_session *session);
 // Forgets all messages; the system message stays.
 void chat_session_reset(chat_session *session);
 size_t chat_session_n_messages(const chat_session *session);
@@ -49,6 +47,12 @@ typedef mlcc_status *chat_sink(void *user, const char *text, size_t length);
 // Answers the last message and adds the answer to the conversation; an answer that was interrupted is added as far as it came, and where
 // there is nothing of it yet the question is taken back. Errors leave the conversation as it was.
 mlcc_status *chat_session_answer(
+    chat_session *session, const chat_settings *settings, const volatile sig_atomic_t *interrupted,
+    chat_sink *sink, void *user, chat_figures *figures);
+
+// Another answer to the last question, in the place of the one that it has: INVALID where there is none. That one stays after an error, and
+// where an interruption came before anything of the new one.
+mlcc_status *chat_session_regenerate(
     chat_session *session, const chat_settings *settings, const volatile sig_atomic_t *interrupted,
     chat_sink *sink, void *user, chat_figures *figures);
 

@@ -56,11 +56,15 @@ static void catch_interrupts(const chat *c, bool is_answering) {
     console_interrupt_catch(is_answering || is_terminal);
 }
 
-static mlcc_status *answer(chat *c) {
+typedef mlcc_status *chat_answer_fn(
+    chat_session *session, const chat_settings *settings, const volatile sig_atomic_t *interrupted,
+    chat_sink *sink, void *user, chat_figures *figures);
+
+static mlcc_status *answer(chat *c, chat_answer_fn *give) {
     chat_figures figures;
     catch_interrupts(c, true);
-    mlcc_status *status = chat_session_answer(
-        c->session, &c->settings, console_interrupted(), print_text, NULL, &figures);
+    mlcc_status *status =
+        give(c->session, &c->settings, console_interrupted(), print_text, NULL, &figures);
     catch_interrupts(c, false);
     if (status != NULL) return status;
     putchar('\n');
@@ -73,7 +77,7 @@ static mlcc_status *answer(chat *c) {
 
 static mlcc_status *ask_as(chat *c, const char *role, const char *text, size_t length) {
     MLCC_TRY(chat_session_add(c->session, role, text, length));
-    mlcc_status *status = answer(c);
+    mlcc_status *status = answer(c, chat_session_answer);
     // The question that could not be answered must not stand in front of the next one.
     if (status != NULL) chat_session_undo(c->session);
     return status;
@@ -194,9 +198,7 @@ static mlcc_status *slash_undo(chat *c, const char *operand) {
 
 static mlcc_status *slash_regen(chat *c, const char *operand) {
     (void)operand;
-    if (!chat_session_drop_answer(c->session))
-        return MLCC_ERROR(INVALID, "there is no answer to give again");
-    return answer(c);
+    return answer(c, chat_session_regenerate);
 }
 
 // clang-format off
@@ -331,6 +333,8 @@ static mlcc_status *run_chat(const args_values *values) {
     chat_session_close(c.session);
     mlcc_model_close(c.model);
     chat_settings_free(&c.settings);
+    // Whoever asked one thing and stopped it has ended the program; a script sees it from the exit code.
+    if (status == NULL && prompt != NULL && c.last.end == CHAT_INTERRUPTED) console_interrupt_end();
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include "dist/cli/run/npy.h"
 #include "dist/cli/run/open_model.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/file.h"
 #include "runtime/base/str.h"
 
 #include <inttypes.h>
@@ -142,6 +143,8 @@ static mlcc_status *run_job(embedding_job *job, const args_values *values) {
     const char *directory = args_operand(values, 0);
     MLCC_TRY(read_options(values, job));
     MLCC_TRY(open_model_check_directory(directory));
+    if (args_given(values, "output"))
+        MLCC_TRY(mlcc_file_check_writable(args_text(values, "output")));
     MLCC_TRY(embed_texts_read(args_text(values, "text"), args_text(values, "file"), &job->texts));
     MLCC_TRY(open_model(directory, values, &job->model));
     MLCC_TRY(mlcc_encoder_create(job->model, &job->encoder));

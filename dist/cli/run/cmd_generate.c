@@ -323,6 +323,8 @@ static mlcc_status *run_generate(const args_values *values) {
     generation g = {0};
     chat_config config;
     mlcc_status *status = read_prompt(values, &g);
+    if (status == NULL && args_given(values, "logits"))
+        status = mlcc_file_check_writable(args_text(values, "logits"));
     if (status == NULL) status = chat_config_read(directory, &config);
     if (status == NULL) status = prepare(directory, values, n_batch, &g);
     if (status == NULL) status = start_text(&g);

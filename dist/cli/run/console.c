@@ -38,6 +38,12 @@ const volatile sig_atomic_t *console_interrupted(void) {
     return &is_interrupted;
 }
 
+void console_interrupt_end(void) {
+    signal(SIGINT, SIG_DFL);
+    raise(SIGINT);
+    exit(130); // where it is blocked
+}
+
 // Temporaries go, then the signal does what it would have done without us (exit code 130 for Ctrl-C).
 static void on_signal(int number) {
     if (number == SIGINT && is_caught) {

@@ -15,6 +15,8 @@ void console_interrupt_note(const char *text);
 // While on, Ctrl-C only raises console_interrupted, which switching on lowers.
 void console_interrupt_catch(bool is_on);
 const volatile sig_atomic_t *console_interrupted(void);
+// Ends the program as Ctrl-C does that was not caught (exit code 130), for a command that has tidied up behind one that was.
+_Noreturn void console_interrupt_end(void);
 void console_print_status(
     const mlcc_status *status); // to stderr; MLCC_LOG=debug adds the source place
 

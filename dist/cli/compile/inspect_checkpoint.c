@@ -1,6 +1,6 @@
-// What a safetensors file or index holds.
+// What the files of a checkpoint hold, tensor by tensor, as they are stored.
 #include "dist/cli/compile/inspect.h"
-#include "frontend/hf/weight_source.h"
+#include "frontend/hf/weight_files.h"
 #include "runtime/base/str.h"
 
 static const char *dtype_of(const hf_tensor *tensor) {
@@ -32,10 +32,11 @@ static void put_tensors(inspect_report *report, const hf_weight_source *source) 
     inspect_table_end(report);
 }
 
-mlcc_status *inspect_safetensors(inspect_report *report, const char *path) {
+mlcc_status *inspect_checkpoint(inspect_report *report, const char *path) {
     mlcc_arena *keep = mlcc_arena_create();
     hf_weight_source *source = NULL;
-    mlcc_status *status = hf_safetensors_open(path, keep, &source);
+    const char *container = NULL;
+    mlcc_status *status = hf_weight_container_open(path, keep, &container, &source);
     if (status == NULL) {
         uint64_t total_bytes = 0;
         int64_t n_files = 0;
@@ -43,7 +44,7 @@ mlcc_status *inspect_safetensors(inspect_report *report, const char *path) {
             total_bytes += source->tensors[i].size_bytes;
             if (source->tensors[i].file >= n_files) n_files = source->tensors[i].file + 1;
         }
-        inspect_section(report, "safetensors");
+        inspect_section(report, container);
         inspect_put_text(report, "path", path);
         inspect_put_int(report, "files", n_files);
         inspect_put_int(report, "n_tensors", (int64_t)source->n_tensors);
