@@ -598,9 +598,15 @@ static void test_kv_append(test_folder *f, const kernel_row *row) {
     }
 }
 
+// Under sanitizers the portable row of an op meets all shapes, and those for instruction sets some: LLVM's work on them is most of the time.
+static bool leaves_shape_out(const kernel_row *row, size_t shape) {
+    return IS_SANITIZED && strstr(row->name, "portable") == NULL && shape % 3 != 0;
+}
+
 static void test_attention(test_folder *f, const kernel_row *row) {
     static const char *const vectors[] = {"", ", %sinks", ", %sinks, %slopes"};
     for (size_t i = 0; i < sizeof attention_shapes / sizeof attention_shapes[0]; i++) {
+        if (leaves_shape_out(row, i)) continue;
         const attention_shape a = attention_shapes[i];
         const int columns = a.n_heads * a.head_dim;
         char text[2048];
