@@ -6,6 +6,7 @@
 //   host     per function of the ABI: launches in order
 //   tables   the structures of runtime/abi.h as constants, and mlcc_model_query
 //   object   attributes, optimisation, object code
+//   kept     object code of earlier runs, where it was asked for
 //   jit      one instance alone, loaded into this process
 #ifndef MLCC_CODEGEN_CPU_EMIT_LLVM_INSIDE_H
 #define MLCC_CODEGEN_CPU_EMIT_LLVM_INSIDE_H

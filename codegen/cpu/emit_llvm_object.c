@@ -1,5 +1,6 @@
 // From the linked module to object code: one target for every function, the standard -O3 pipeline, ELF bytes.
 #include "codegen/cpu/emit_llvm_inside.h"
+#include "codegen/cpu/emit_llvm_kept.h"
 #include "codegen/cpu/features.h"
 #include "runtime/abi.h"
 #include "runtime/base/file.h"
@@ -113,10 +114,14 @@ mlcc_status *emit_object(emit *e, const void **object, size_t *object_bytes) {
     close_module(e);
     MLCC_TRY(emit_verify(e->module, "the linked model"));
     MLCC_TRY(emit_dump(e, "linked.ll"));
+    const kept_object kept = kept_object_of(e->module, e->machine, e->keep);
+    const bool dumps = e->options->debug_dump != NULL; // what lies between module and object
+    if (!dumps && kept_object_take(&kept, e->keep, object, object_bytes)) return NULL;
     MLCC_TRY(optimise(e));
     MLCC_TRY(emit_dump(e, "optimised.ll"));
     MLCC_TRY(dump_assembly(e));
-    return emit_file(e, e->module, LLVMObjectFile, object, object_bytes);
+    MLCC_TRY(emit_file(e, e->module, LLVMObjectFile, object, object_bytes));
+    return kept_object_put(&kept, *object, *object_bytes);
 }
 
 // Instances and the functions that run them become host code where the CPU is the device.

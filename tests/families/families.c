@@ -13,7 +13,6 @@
 #include "frontend/hf/weight_source.h"
 #include "runtime/base/str.h"
 #include "runtime/mlcc.h"
-#include "tests/support/sanitized.h"
 #include "tests/unit/artifact/artifact_fixture.h"
 
 #include <math.h>
@@ -119,20 +118,12 @@ static void convert(const char *source, const char *output, mlcc_arena *keep) {
         NULL));
 }
 
-// What the sanitizers do not look into should at least be made soon: LLVM's work is the most of these tests.
-#if IS_SANITIZED && defined(__x86_64__)
-static const char *const target = "x86-64-v2";
-#else
-static const char *const target = NULL; // this machine's best
-#endif
-
 // Compiles the model for a device and opens it.
 static void open_for(subject *s, const char *device) {
     const char *library = mlcc_path_join(s->keep, s->output, "lib.so");
     must(artifact_compile(
         &(artifact_compile_options){.model = s->output,
                                     .device = device,
-                                    .target = target,
                                     .overrides = "max_batch_size=4",
                                     .output = library},
         NULL));

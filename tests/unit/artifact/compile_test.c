@@ -4,6 +4,7 @@
 #include "dist/artifact/convert_weight.h"
 #include "dist/artifact/gen_config.h"
 #include "ir/text.h"
+#include "runtime/base/hash.h"
 #include "runtime/mlcc.h"
 #include "tests/unit/artifact/artifact_fixture.h"
 
@@ -91,6 +92,76 @@ static void the_same_bytes_anywhere(void **state) {
     mlcc_str_free(&explained);
     end_place(&a);
     end_place(&b);
+}
+
+static char *compile_to(const place *p, size_t *length) {
+    must(artifact_compile(
+        &(artifact_compile_options){
+            .model = p->dir, .quantization = "q4f16_1", .target = portable, .output = p->library},
+        NULL));
+    return file_text(p, "lib.so", length);
+}
+
+// MLCC_OBJECTS_KEEP and MLCC_OBJECTS_REUSE (codegen/cpu/emit_llvm_kept.h).
+static void objects_of_earlier_runs(void **state) {
+    (void)state;
+    place p = make_place();
+    char *objects = mlcc_path_join(p.keep, p.dir, "objects"), **names = NULL;
+    const char *missing = mlcc_path_join(p.keep, p.dir, "missing");
+    size_t length, n_names = 0;
+    must(mlcc_dir_make(objects));
+    const char *given = getenv("MLCC_OBJECTS_REUSE"); // by ./run
+    const char *outer = given != NULL ? mlcc_arena_strdup(p.keep, given) : NULL;
+    unsetenv("MLCC_OBJECTS_REUSE");
+    setenv("MLCC_OBJECTS_KEEP", objects, 1);
+    char *first = compile_to(&p, &length);
+    must(mlcc_dir_list(objects, p.keep, &names, &n_names));
+    assert_int_equal(n_names, 1);
+    setenv("MLCC_OBJECTS_KEEP", missing, 1);
+    must_fail(
+        artifact_compile(
+            &(artifact_compile_options){
+                .model = p.dir, .quantization = "q4f16_1", .target = portable, .output = p.library},
+            NULL),
+        MLCC_IO, "MLCC_OBJECTS_KEEP");
+    unsetenv("MLCC_OBJECTS_KEEP");
+    setenv("MLCC_OBJECTS_REUSE", objects, 1);
+
+    // Whole, too short for its sum, of another sum: the same library.
+    char *path = mlcc_path_join(p.keep, objects, names[0]), *kept = NULL;
+    size_t kept_bytes = 0;
+    must(mlcc_file_read(path, 0, &kept, &kept_bytes));
+    for (int damage = 0; damage < 4; damage++) {
+        const size_t size_bytes = damage == 1 ? 20 : damage == 2 ? kept_bytes - 1 : kept_bytes;
+        if (damage == 3) kept[kept_bytes / 2] ^= 1;
+        must(mlcc_file_write_atomic(path, kept, size_bytes));
+        size_t again_length = 0;
+        char *again = compile_to(&p, &again_length);
+        assert_int_equal(again_length, length);
+        assert_memory_equal(again, first, length);
+        free(again);
+    }
+
+    // One whose sum is right is what goes to the linker.
+    static const char no_object[] = "0123456789abcdef, no object";
+    mlcc_str text = {0};
+    char sum[33];
+    mlcc_hash128_hex(mlcc_hash128_of(no_object, sizeof no_object), sum);
+    mlcc_str_append(&text, sum, 32);
+    mlcc_str_append(&text, no_object, sizeof no_object);
+    must(mlcc_file_write_atomic(path, text.data, text.length));
+    must_fail(
+        artifact_compile(
+            &(artifact_compile_options){
+                .model = p.dir, .quantization = "q4f16_1", .target = portable, .output = p.library},
+            NULL),
+        MLCC_INTERNAL, "no ELF file");
+    unsetenv("MLCC_OBJECTS_REUSE");
+    if (outer != NULL) setenv("MLCC_OBJECTS_REUSE", outer, 1);
+    mlcc_str_free(&text);
+    free(kept);
+    free(first);
+    end_place(&p);
 }
 
 static const mlcc_json_value *find_param(const mlcc_json_value *params, const char *name) {
@@ -387,6 +458,7 @@ static void refusals(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_bytes_anywhere),
+        cmocka_unit_test(objects_of_earlier_runs),
         cmocka_unit_test(metadata),
         cmocka_unit_test(a_checkpoint_changes_the_mode),
         cmocka_unit_test(other_families),
