@@ -449,6 +449,8 @@ def write(out, name, row, chosen):
     model_type, config, like, rearrange = row if len(row) == 4 else row + (None, as_they_are)
     config = dict(model_type=model_type, **deeper(config, chosen.layers))
     like = like and deeper(like, chosen.layers)
+    if model_type == "minicpm":  # which divides by the root of the number of layers; its like has the quotient
+        like = dict(like, residual_multiplier=config["scale_depth"] / math.sqrt(config["num_hidden_layers"]))
     run = with_rope_parameters(copy.deepcopy(like or config))  # transformers writes into it
     parsed = AutoConfig.for_model(run.pop("model_type"), **run)
     attention = "sdpa" if config.get("alibi") else "eager"  # the other one adds Falcon's slopes twice
