@@ -273,29 +273,13 @@ done:
     return status;
 }
 
-// Adds the answer to the conversation, unless an interruption came before anything of it: *has_come. A step that failed leaves the engine's
+// Adds an answer to the conversation, unless an interruption came before anything of it: *has_come. A step that failed leaves the engine's
 // sequence as it was, and the cache's list was only told of steps that did not.
-static mlcc_status *add_answer(answer *a, const chat_settings *settings, bool *has_come) {
-    chat_session *session = a->session;
-    *a->figures = (chat_figures){0};
-    *has_come = false;
-    mlcc_status *status = run_answer(a, settings);
-    if (status == NULL) {
-        session->n_answers++;
-        *has_come = a->text.length > 0 || a->figures->end != CHAT_INTERRUPTED;
-    }
-    if (*has_come) {
-        status = chat_history_add(
-            &session->history, "assistant", a->text.length > 0 ? a->text.data : "", a->text.length);
-        *has_come = status == NULL;
-    }
-    mlcc_bytes_free(&a->text);
-    return status;
-}
-
-mlcc_status *chat_session_answer(
+static mlcc_status *add_answer(
     chat_session *session, const chat_settings *settings, const volatile sig_atomic_t *interrupted,
-    chat_sink *sink, void *user, chat_figures *figures) {
+    chat_sink *sink, void *user, chat_figures *figures, bool *has_come) {
+    *figures = (chat_figures){0};
+    *has_come = false;
     answer a = {
         .session = session,
         .interrupted = interrupted,
@@ -303,8 +287,26 @@ mlcc_status *chat_session_answer(
         .user = user,
         .figures = figures,
     };
+    mlcc_status *status = run_answer(&a, settings);
+    if (status == NULL) {
+        session->n_answers++;
+        *has_come = a.text.length > 0 || figures->end != CHAT_INTERRUPTED;
+    }
+    if (*has_come) {
+        status = chat_history_add(
+            &session->history, "assistant", a.text.length > 0 ? a.text.data : "", a.text.length);
+        *has_come = status == NULL;
+    }
+    mlcc_bytes_free(&a.text);
+    return status;
+}
+
+mlcc_status *chat_session_answer(
+    chat_session *session, const chat_settings *settings, const volatile sig_atomic_t *interrupted,
+    chat_sink *sink, void *user, chat_figures *figures) {
     bool has_come;
-    mlcc_status *status = add_answer(&a, settings, &has_come);
+    mlcc_status *status =
+        add_answer(session, settings, interrupted, sink, user, figures, &has_come);
     if (status == NULL && !has_come) chat_session_undo(session);
     return status;
 }
@@ -312,18 +314,12 @@ mlcc_status *chat_session_answer(
 mlcc_status *chat_session_regenerate(
     chat_session *session, const chat_settings *settings, const volatile sig_atomic_t *interrupted,
     chat_sink *sink, void *user, chat_figures *figures) {
-    answer a = {
-        .session = session,
-        .interrupted = interrupted,
-        .sink = sink,
-        .user = user,
-        .figures = figures,
-    };
     bool has_come;
     mlcc_chat_message old;
     if (!chat_history_take(&session->history, "assistant", &old))
         return MLCC_ERROR(INVALID, "there is no answer to give again");
-    mlcc_status *status = add_answer(&a, settings, &has_come);
+    mlcc_status *status =
+        add_answer(session, settings, interrupted, sink, user, figures, &has_come);
     if (has_come) {
         chat_history_free_message(&old);
     } else {
