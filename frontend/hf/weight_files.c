@@ -73,6 +73,10 @@ static weight_container container_of_name(const char *name) {
     return CONTAINER_UNKNOWN;
 }
 
+bool hf_weight_files_has_name(const char *path) {
+    return container_of_name(path) != CONTAINER_UNKNOWN;
+}
+
 // safetensors before torch.
 static mlcc_status *container_of_directory(
     const char *path, mlcc_arena *keep, weight_container *out) {

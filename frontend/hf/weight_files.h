@@ -15,6 +15,8 @@ mlcc_status *hf_weight_files_open(
 // The tensors as they are stored, whoever quantized them, and what holds them: "safetensors" or "torch".
 mlcc_status *hf_weight_container_open(
     const char *path, mlcc_arena *keep, const char **container, hf_weight_source **out);
+// Whether a file is weights, or an index of them, by how its name ends.
+bool hf_weight_files_has_name(const char *path);
 // Names for --help and errors: "auto, huggingface-safetensor, …".
 const char *hf_weight_formats(void);
 

@@ -1,6 +1,7 @@
 // inspect: what a model directory, a lib.so or a file of weights holds, and the tables that are built into the program.
 #include "dist/cli/compile/commands.h"
 #include "dist/cli/compile/inspect.h"
+#include "frontend/hf/weight_files.h"
 #include "runtime/base/file.h"
 #include "runtime/base/str.h"
 
@@ -34,10 +35,7 @@ static mlcc_status *inspect_path(inspect_report *report, const char *path) {
             "file of weights",
             path);
     }
-    static const char *const checkpoints[] = {
-        ".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth"};
-    for (size_t i = 0; i < sizeof checkpoints / sizeof checkpoints[0]; i++)
-        if (mlcc_text_ends_with(path, checkpoints[i])) return inspect_checkpoint(report, path);
+    if (hf_weight_files_has_name(path)) return inspect_checkpoint(report, path);
     if (mlcc_text_ends_with(path, ".so")) return inspect_library(report, path);
     return MLCC_ERROR(
         UNSUPPORTED,
