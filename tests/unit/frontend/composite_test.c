@@ -10,28 +10,18 @@ static mlcc_status *parse(fixture *self, const char *text, hf_model_config **out
     return hf_model_config_parse(text, strlen(text), "config.json", NULL, NULL, self->keep, out);
 }
 
-static const char *written(fixture *self, const hf_model_config *config) {
-    mlcc_str text = {0};
-    mlcc_json_writer writer;
-    mlcc_json_writer_init(&writer, &text, 0, true);
-    hf_model_config_write(config, &writer);
-    const char *copy = mlcc_arena_strdup(self->keep, mlcc_str_text(&text));
-    mlcc_str_free(&text);
-    return copy;
-}
-
 // What is written stands in an mlc-chat-config.json and is read again.
 static hf_model_config *again(fixture *self, const hf_model_config *config) {
     mlcc_str text = {0};
     mlcc_str_printf(
         &text, "{\"model_type\":\"%s\",\"model_config\":%s}", config->model_type,
-        written(self, config));
+        fixture_written(self, config));
     mlcc_json *document = NULL;
     hf_model_config *out = NULL;
     expect_ok(mlcc_json_parse(mlcc_str_text(&text), text.length, "mlc", 1 << 20, &document));
     expect_ok(hf_model_config_from_mlc(mlcc_json_root(document), "mlc", NULL, self->keep, &out));
     mlcc_str_free(&text);
-    assert_string_equal(written(self, out), written(self, config));
+    assert_string_equal(fixture_written(self, out), fixture_written(self, config));
     mlcc_json_free(document);
     return out;
 }
@@ -68,15 +58,15 @@ static void test_baichuan(void **state) {
     expect_ok(parse(self, BAICHUAN(",\"model_max_length\":4096"), &config));
     assert_true(config->has_alibi);
     assert_int_equal(config->context_window_size, 4096);
-    assert_non_null(strstr(written(self, config), "\"alibi\": true"));
+    assert_non_null(strstr(fixture_written(self, config), "\"alibi\": true"));
     assert_true(again(self, config)->has_alibi);
     hf_model_config_free(config);
     expect_ok(parse(
         self, BAICHUAN(",\"model_max_length\":4096,\"max_position_embeddings\":2048"), &config));
     assert_false(config->has_alibi);
     assert_int_equal(config->context_window_size, 2048);
-    assert_null(strstr(written(self, config), "alibi"));
-    assert_null(strstr(written(self, config), "model_max_length"));
+    assert_null(strstr(fixture_written(self, config), "alibi"));
+    assert_null(strstr(fixture_written(self, config), "model_max_length"));
     assert_false(again(self, config)->has_alibi);
     hf_model_config_free(config);
     expect_no_warning(self);
@@ -141,7 +131,7 @@ static void test_llava(void **state) {
     assert_int_equal(config->n_layers, 32);
     assert_int_equal(config->vocab, 32064);
     assert_int_equal(config->context_window_size, 4096);
-    const char *text = written(self, config);
+    const char *text = fixture_written(self, config);
     const char begin[] =
         "{\"image_token_index\": 32000, \"text_config\": {\"hidden_size\": 4096, \"intermediate_"
         "size\": 11008, ";

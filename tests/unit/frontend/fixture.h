@@ -2,6 +2,7 @@
 #ifndef MLCC_TESTS_UNIT_FRONTEND_FIXTURE_H
 #define MLCC_TESTS_UNIT_FRONTEND_FIXTURE_H
 
+#include "frontend/hf/model_config.h"
 #include "runtime/base/log.h"
 #include "runtime/base/str.h"
 #include "tests/support/test_folder.h"
@@ -115,6 +116,17 @@ static inline bool fixture_has_data(const char *name) {
     if (!exists) print_message("%s does not exist: skipped (set MLCC_DATA)\n", path);
     mlcc_arena_free(keep);
     return exists;
+}
+
+// The model_config that gen_config writes of it.
+static inline const char *fixture_written(fixture *self, const hf_model_config *config) {
+    mlcc_str text = {0};
+    mlcc_json_writer writer;
+    mlcc_json_writer_init(&writer, &text, 0, true);
+    hf_model_config_write(config, &writer);
+    const char *copy = mlcc_arena_strdup(self->keep, mlcc_str_text(&text));
+    mlcc_str_free(&text);
+    return copy;
 }
 
 // Folder `name` of the real test data ($MLCC_DATA, else ../shared/data); skips the test visibly when it is not there.

@@ -18,16 +18,6 @@ static mlcc_status *parse(fixture *self, const char *text, hf_model_config **out
     return hf_model_config_parse(text, strlen(text), "config.json", NULL, NULL, self->keep, out);
 }
 
-static char *written(fixture *self, const hf_model_config *config) {
-    mlcc_str text = {0};
-    mlcc_json_writer writer;
-    mlcc_json_writer_init(&writer, &text, 0, true);
-    hf_model_config_write(config, &writer);
-    char *copy = mlcc_arena_strdup(self->keep, mlcc_str_text(&text));
-    mlcc_str_free(&text);
-    return copy;
-}
-
 static void test_defaults(void **state) {
     fixture *self = *state;
     hf_model_config *config = NULL;
@@ -42,7 +32,7 @@ static void test_defaults(void **state) {
     assert_true(config->rope_theta == 10000.0);
     assert_int_equal(config->rope_scaling.kind, HF_ROPE_NONE);
     assert_string_equal(
-        written(self, config),
+        fixture_written(self, config),
         "{\"hidden_size\": 64, \"intermediate_size\": 172, \"num_attention_heads\": 8, "
         "\"num_hidden_layers\": 5, "
         "\"rms_norm_eps\": 1e-05, \"vocab_size\": 512, \"tie_word_embeddings\": false, "
@@ -76,10 +66,10 @@ static void test_everything_given(void **state) {
     assert_int_equal(config->rope_scaling.kind, HF_ROPE_LLAMA3);
     assert_int_equal(config->rope_scaling.original_context, 8192);
     assert_non_null(strstr(
-        written(self, config), "\"position_embedding_base\": 500000.0, \"rope_scaling\": "
-                               "{\"rope_type\": \"llama3\", \"factor\": 8.0, "
-                               "\"low_freq_factor\": 1, \"high_freq_factor\": 4, "
-                               "\"original_max_position_embeddings\": 8192}"));
+        fixture_written(self, config), "\"position_embedding_base\": 500000.0, \"rope_scaling\": "
+                                       "{\"rope_type\": \"llama3\", \"factor\": 8.0, "
+                                       "\"low_freq_factor\": 1, \"high_freq_factor\": 4, "
+                                       "\"original_max_position_embeddings\": 8192}"));
     hf_model_config_free(config);
     expect_no_warning(self);
 }
@@ -113,7 +103,8 @@ static void test_rope_scaling_forms(void **state) {
     assert_int_equal(config->rope_scaling.kind, HF_ROPE_NONE);
     assert_true(config->rope_theta == 250000.0);
     assert_non_null(strstr(
-        written(self, config), "\"position_embedding_base\": 250000, \"rope_scaling\": null"));
+        fixture_written(self, config),
+        "\"position_embedding_base\": 250000, \"rope_scaling\": null"));
     hf_model_config_free(config);
     expect_no_warning(self);
 
@@ -377,7 +368,7 @@ static void test_written_forms(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         hf_model_config *config = NULL, *again = NULL;
         expect_ok(parse(self, cases[i].text, &config));
-        const char *first = written(self, config);
+        const char *first = fixture_written(self, config);
         if (strstr(first, cases[i].written) == NULL)
             fail_msg("no '%s' in '%s'", cases[i].written, first);
         char *text = mlcc_arena_printf(
@@ -386,7 +377,7 @@ static void test_written_forms(void **state) {
         expect_ok(mlcc_json_parse(text, strlen(text), "again", 0, &json));
         expect_ok(
             hf_model_config_from_mlc(mlcc_json_root(json), "again", NULL, self->keep, &again));
-        assert_string_equal(first, written(self, again));
+        assert_string_equal(first, fixture_written(self, again));
         assert_int_equal(config->d_ff, again->d_ff);
         hf_model_config_free(again);
         mlcc_json_free(json);
@@ -411,14 +402,14 @@ static void test_write_read_write(void **state) {
     for (size_t i = 0; i < n_names; i++) {
         hf_model_config *config = NULL, *again = NULL;
         expect_ok(hf_model_config_read(names[i], NULL, NULL, self->keep, &config));
-        const char *first = written(self, config);
+        const char *first = fixture_written(self, config);
         char *text = mlcc_arena_printf(
             self->keep, "{\"model_type\":\"%s\",\"model_config\":%s}", config->model_type, first);
         mlcc_json *json = NULL;
         expect_ok(mlcc_json_parse(text, strlen(text), names[i], 0, &json));
         expect_ok(
             hf_model_config_from_mlc(mlcc_json_root(json), names[i], NULL, self->keep, &again));
-        assert_string_equal(first, written(self, again));
+        assert_string_equal(first, fixture_written(self, again));
         hf_model_config_free(again);
         mlcc_json_free(json);
         hf_model_config_free(config);
@@ -452,7 +443,7 @@ static void test_presets_equal_real_configs(void **state) {
         n_compared++;
         expect_ok(hf_model_config_read(names[i], NULL, NULL, self->keep, &preset));
         expect_ok(hf_model_config_read(path, NULL, NULL, self->keep, &real));
-        assert_string_equal(written(self, preset), written(self, real));
+        assert_string_equal(fixture_written(self, preset), fixture_written(self, real));
         for (size_t k = 0; k < 3; k++) {
             static const char *const keys[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
             const mlcc_json_value *a = mlcc_json_get(mlcc_json_root(preset->document), keys[k]);
@@ -605,7 +596,7 @@ static void test_mistral_windows(void **state) {
         assert_int_equal(config->prefill_chunk_size, cases[i].chunk);
         assert_int_equal(config->attention_sink_size, cases[i].sink);
         // MLC's file says the same, at the top level too.
-        const char *first = written(self, config);
+        const char *first = fixture_written(self, config);
         expect_ok(from_mlc(
             self,
             mlcc_arena_printf(
@@ -615,7 +606,7 @@ static void test_mistral_windows(void **state) {
                 first, (long long)cases[i].context, (long long)cases[i].sliding,
                 (long long)cases[i].sink),
             NULL, &again));
-        assert_string_equal(written(self, again), first);
+        assert_string_equal(fixture_written(self, again), first);
         hf_model_config_free(again);
         hf_model_config_free(config);
     }
@@ -627,7 +618,7 @@ static void test_mistral_fields_and_overrides(void **state) {
     hf_model_config *config = NULL;
     expect_ok(parse(self, MISTRAL(",\"sliding_window\":4096,\"rope_theta\":10000.0"), &config));
     assert_string_equal(
-        written(self, config),
+        fixture_written(self, config),
         "{\"hidden_size\": 64, \"intermediate_size\": 172, \"num_attention_heads\": 8, "
         "\"num_hidden_layers\": 5, \"rms_norm_eps\": 1e-05, \"vocab_size\": 512, "
         "\"position_embedding_base\": 10000.0, \"num_key_value_heads\": 8, \"head_dim\": 8, "
@@ -655,7 +646,7 @@ static void test_mistral_fields_and_overrides(void **state) {
                 "\"factor\":2.0}"),
         &config));
     assert_non_null(strstr(
-        written(self, config),
+        fixture_written(self, config),
         "\"tie_word_embeddings\": true, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": "
         "2.0}}"));
     hf_model_config_free(config);
@@ -689,7 +680,7 @@ static void test_qwen2(void **state) {
               "\"tie_word_embeddings\":true,\"layer_types\":[\"full_attention\"]"),
         &config));
     assert_string_equal(
-        written(self, config),
+        fixture_written(self, config),
         "{\"hidden_act\": \"silu\", \"hidden_size\": 64, \"intermediate_size\": 172, "
         "\"num_attention_heads\": 8, \"num_hidden_layers\": 5, \"num_key_value_heads\": 4, "
         "\"rms_norm_eps\": 1e-05, \"rope_theta\": 1000000.0, \"vocab_size\": 512, "

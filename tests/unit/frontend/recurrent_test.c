@@ -20,22 +20,12 @@ static hf_model_config *read_text(fixture *self, const char *text) {
     return config;
 }
 
-static const char *written(fixture *self, const hf_model_config *config) {
-    mlcc_str text = {0};
-    mlcc_json_writer writer;
-    mlcc_json_writer_init(&writer, &text, 0, true);
-    hf_model_config_write(config, &writer);
-    const char *copy = mlcc_arena_strdup(self->keep, mlcc_str_text(&text));
-    mlcc_str_free(&text);
-    return copy;
-}
-
 // As Python's dataclass: 3.5 * 192 = 672 = 21 * 32.
 static void test_defaults(void **state) {
     fixture *self = *state;
     hf_model_config *config = read_text(self, RWKV5(""));
     assert_string_equal(
-        written(self, config),
+        fixture_written(self, config),
         "{\"hidden_size\": 192, \"intermediate_size\": 672, \"num_hidden_layers\": 3, "
         "\"vocab_size\": 257, \"model_version\": \"5_2\", \"tensor_parallel_shards\": 1, "
         "\"rescale_every\": 0, \"head_size\": 64, \"layer_norm_epsilon\": 1e-05, "
